@@ -1,0 +1,92 @@
+package fsm
+
+import (
+	"errors"
+	"fmt"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/licet/licet/fsm/fsmpb"
+)
+
+// EntryFormat is the version of entries that this build writes, and the newest that it reads.
+const EntryFormat = 1
+
+// Bounds of a command.
+const (
+	// MaxBody is the longest body of a command, in bytes.
+	MaxBody = 512 << 10
+	// MaxRequestID is the longest request id, in bytes.
+	MaxRequestID = 64
+)
+
+// ErrUnknown says that an entry holds something that this build does not know:
+// a newer format, kind or field. A replica that met one must stop, because it
+// can no longer compute the state that the others compute.
+var ErrUnknown = errors.New("the log holds a command that this build does not know; install the cluster's version on this node")
+
+// Known reports the numbers of the command kinds that this build can step, in order.
+func Known() []int32 {
+	fields := (&fsmpb.Body{}).ProtoReflect().Descriptor().Fields()
+	kinds := make([]int32, 0, fields.Len())
+	for i := range fields.Len() {
+		kinds = append(kinds, int32(fields.Get(i).Number()))
+	}
+	return kinds
+}
+
+var marshal = proto.MarshalOptions{Deterministic: true}
+
+// NewCommand builds a command for actor. The request id may be empty only for the
+// kinds that the leader itself proposes.
+func NewCommand(actor, requestID string, body *fsmpb.Body) (*fsmpb.Command, error) {
+	bytes, err := marshal.Marshal(body)
+	if err != nil {
+		return nil, fmt.Errorf("encode command: %w", err)
+	}
+	return &fsmpb.Command{Actor: actor, RequestId: requestID, Body: bytes}, nil
+}
+
+// EncodeEntry returns the bytes of a Raft log entry.
+func EncodeEntry(e *fsmpb.Entry) ([]byte, error) {
+	e.Format = EntryFormat
+	return marshal.Marshal(e)
+}
+
+// DecodeEntry reads a Raft log entry. Its errors wrap ErrUnknown where a newer
+// build wrote it.
+func DecodeEntry(data []byte) (*fsmpb.Entry, error) {
+	e := new(fsmpb.Entry)
+	if err := decodeKnown(data, e); err != nil {
+		return nil, fmt.Errorf("entry: %w", err)
+	}
+	if e.Format == 0 || e.Format > EntryFormat {
+		return nil, fmt.Errorf("entry of format %d, this build reads 1 to %d: %w", e.Format, EntryFormat, ErrUnknown)
+	}
+	return e, nil
+}
+
+// DecodeBody reads a command's body. Its errors wrap ErrUnknown where a newer
+// build wrote it.
+func DecodeBody(data []byte) (*fsmpb.Body, error) {
+	b := new(fsmpb.Body)
+	if err := decodeKnown(data, b); err != nil {
+		return nil, fmt.Errorf("command: %w", err)
+	}
+	if b.Kind == nil {
+		return nil, fmt.Errorf("command without a kind: %w", ErrUnknown)
+	}
+	return b, nil
+}
+
+// decodeKnown refuses bytes that hold more than this build's messages name. With
+// unknown fields dropped, a message is as long as its bytes only if there were none.
+func decodeKnown(data []byte, m proto.Message) error {
+	if err := (proto.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(data, m); err != nil {
+		return err
+	}
+	if size := proto.Size(m); size != len(data) {
+		return fmt.Errorf("%d of %d bytes understood: %w", size, len(data), ErrUnknown)
+	}
+	return nil
+}

@@ -1,0 +1,237 @@
+package fsm
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/licet/licet/fsm/fsmpb"
+)
+
+// A snapshot is a stream:
+//
+//	magic    8 bytes "LICETSNP"
+//	version  uint32
+//	frame    one SnapshotHeader
+//	frame    one Record each, as many as the header says
+//
+// A frame is uint32 length, uint32 CRC-32C of the payload, payload (protobuf). Numbers
+// are big-endian. The header's digest is that of the state, which the
+// reader computes anew from the records.
+const (
+	snapshotMagic = "LICETSNP"
+	// SnapshotVersion is the version that this build writes, and the newest that it reads.
+	SnapshotVersion = 1
+	// maxFrame bounds what a damaged length can make a reader allocate.
+	maxFrame = 4 << 20
+)
+
+// Errors of Restore. They are wrapped with what was found, and where.
+var (
+	// ErrSnapshotVersion says that a newer build wrote the snapshot.
+	ErrSnapshotVersion = errors.New("the snapshot was written by a newer build; install that build on this node")
+	// ErrSnapshotDamaged says that the snapshot is truncated, altered or no snapshot.
+	ErrSnapshotDamaged = errors.New("the snapshot is damaged")
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// Snapshot writes the view to w. It holds nothing up: the state goes on.
+func (v *View) Snapshot(w io.Writer) error {
+	out := frameWriter{w: bufio.NewWriterSize(w, 64<<10)}
+	out.raw(binary.BigEndian.AppendUint32([]byte(snapshotMagic), SnapshotVersion))
+	digest := v.Digest()
+	out.frame(&fsmpb.SnapshotHeader{
+		Index: v.index, Term: v.term, WallMs: v.clock.WallMs, PauseMs: v.clock.PauseMs, Digest: digest[:],
+		Records: uint64(1 + v.contracts.rows.Len() + v.instances.rows.Len() + v.requests.rows.Len()),
+	})
+	out.frame(v.meta.record())
+	writeTable(&out, v.contracts)
+	writeTable(&out, v.instances)
+	writeTable(&out, v.requests)
+	if out.err != nil {
+		return fmt.Errorf("write snapshot: %w", out.err)
+	}
+	return out.w.Flush()
+}
+
+func writeTable[K cmp.Ordered, R row](out *frameWriter, t table[K, R]) {
+	t.rows.Scan(func(_ K, r R) bool {
+		out.frame(r.record())
+		return out.err == nil
+	})
+}
+
+// frameWriter remembers the first error, so that its users needn't look after each frame.
+type frameWriter struct {
+	w       *bufio.Writer
+	scratch []byte
+	err     error
+}
+
+func (f *frameWriter) raw(b []byte) {
+	if f.err == nil {
+		_, f.err = f.w.Write(b)
+	}
+}
+
+func (f *frameWriter) frame(m proto.Message) {
+	if f.err != nil {
+		return
+	}
+	payload, err := marshal.MarshalAppend(f.scratch[:0], m)
+	if err != nil {
+		f.err = err
+		return
+	}
+	f.scratch = payload
+	var head [8]byte
+	binary.BigEndian.PutUint32(head[:4], uint32(len(payload)))
+	binary.BigEndian.PutUint32(head[4:], crc32.Checksum(payload, castagnoli))
+	f.raw(head[:])
+	f.raw(payload)
+}
+
+// Restore reads a snapshot into a new state. On an error there is no state: the
+// caller keeps the one that it has. Errors wrap ErrSnapshotVersion or ErrSnapshotDamaged,
+// or are the reader's own.
+func Restore(r io.Reader) (*State, error) {
+	in := frameReader{r: bufio.NewReaderSize(r, 64<<10)}
+	if err := in.magic(); err != nil {
+		return nil, err
+	}
+	header := new(fsmpb.SnapshotHeader)
+	if err := in.frame(header); err != nil {
+		return nil, fmt.Errorf("header: %w", err)
+	}
+	s := New()
+	s.index, s.term = header.Index, header.Term
+	s.clock = Clock{WallMs: header.WallMs, PauseMs: header.PauseMs}
+	for n := range header.Records {
+		record := new(fsmpb.Record)
+		err := in.frame(record)
+		if err == nil {
+			err = s.load(record)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("record %d of %d: %w", n+1, header.Records, err)
+		}
+	}
+	if _, err := in.r.ReadByte(); err != io.EOF {
+		return nil, fmt.Errorf("%w: it goes on after %d records", ErrSnapshotDamaged, header.Records)
+	}
+	if digest := s.Digest(); !bytes.Equal(digest[:], header.Digest) {
+		return nil, fmt.Errorf("%w: its records have digest %s, its header says %x", ErrSnapshotDamaged, digest, header.Digest)
+	}
+	return s, nil
+}
+
+// load takes one record. Primary tables come before what refers to them.
+func (s *State) load(r *fsmpb.Record) error {
+	switch k := r.Kind.(type) {
+	case *fsmpb.Record_Meta:
+		m, err := metaFromRecord(k.Meta)
+		if err != nil {
+			return damaged(err)
+		}
+		s.setMeta(m)
+	case *fsmpb.Record_Contract:
+		return s.loadContract(k.Contract)
+	case *fsmpb.Record_Instance:
+		return s.loadInstance(k.Instance)
+	case *fsmpb.Record_Request:
+		q, err := requestFromProto(k.Request)
+		if err != nil {
+			return damaged(err)
+		}
+		s.requests.set(&s.digest, q.key(), q)
+		s.requestsAge.keys.Set(q.age())
+	default:
+		return fmt.Errorf("a record without a kind: %w", ErrSnapshotVersion)
+	}
+	return nil
+}
+
+func (s *State) loadContract(r *fsmpb.ContractRecord) error {
+	c, err := s.newContract(r.Document)
+	if err != nil {
+		return damaged(err)
+	}
+	c.Terms, c.Ended = r.Terms, r.Ended
+	s.contracts.set(&s.digest, c.Doc.ID, c)
+	s.indexContract(c)
+	return nil
+}
+
+func (s *State) loadInstance(r *fsmpb.InstanceRecord) error {
+	i := instanceFromProto(r)
+	if _, ok := s.contracts.get(i.Contract); !ok {
+		return damaged(fmt.Errorf("instance %d of an unknown contract %q", i.Serial, i.Contract))
+	}
+	s.instances.set(&s.digest, i.Serial, i)
+	s.indexInstance(i)
+	return nil
+}
+
+func damaged(err error) error { return fmt.Errorf("%w: %w", ErrSnapshotDamaged, err) }
+
+type frameReader struct {
+	r       *bufio.Reader
+	scratch []byte
+}
+
+func (f *frameReader) magic() error {
+	head := make([]byte, len(snapshotMagic)+4)
+	if _, err := io.ReadFull(f.r, head); err != nil {
+		return truncated(err)
+	}
+	if string(head[:len(snapshotMagic)]) != snapshotMagic {
+		return fmt.Errorf("%w: it does not start with %s", ErrSnapshotDamaged, snapshotMagic)
+	}
+	if v := binary.BigEndian.Uint32(head[len(snapshotMagic):]); v == 0 || v > SnapshotVersion {
+		return fmt.Errorf("version %d, this build reads 1 to %d: %w", v, SnapshotVersion, ErrSnapshotVersion)
+	}
+	return nil
+}
+
+func (f *frameReader) frame(into proto.Message) error {
+	var head [8]byte
+	if _, err := io.ReadFull(f.r, head[:]); err != nil {
+		return truncated(err)
+	}
+	size := binary.BigEndian.Uint32(head[:4])
+	if size > maxFrame {
+		return fmt.Errorf("%w: a frame of %d bytes is longer than %d", ErrSnapshotDamaged, size, maxFrame)
+	}
+	if uint32(cap(f.scratch)) < size {
+		f.scratch = make([]byte, size)
+	}
+	payload := f.scratch[:size]
+	if _, err := io.ReadFull(f.r, payload); err != nil {
+		return truncated(err)
+	}
+	if sum := crc32.Checksum(payload, castagnoli); sum != binary.BigEndian.Uint32(head[4:]) {
+		return fmt.Errorf("%w: a checksum does not fit", ErrSnapshotDamaged)
+	}
+	if err := decodeKnown(payload, into); err != nil {
+		if errors.Is(err, ErrUnknown) {
+			return fmt.Errorf("%w (%w)", ErrSnapshotVersion, err)
+		}
+		return damaged(err)
+	}
+	return nil
+}
+
+func truncated(err error) error {
+	if err == io.EOF || err == io.ErrUnexpectedEOF {
+		return fmt.Errorf("%w: it ends too early", ErrSnapshotDamaged)
+	}
+	return fmt.Errorf("read snapshot: %w", err)
+}

@@ -1,0 +1,196 @@
+// Package fsm is licet's state machine: contracts, instances and the outcomes of
+// requests, and the rules by which commands change them.
+//
+// It is a pure function. Apply takes a state and a log entry to the next state and
+// the outcomes; the same log yields the same bytes on every node (rule D1). It reads no
+// clock, no randomness and no environment, starts no goroutine and never
+// depends on map order. Replicas, dry runs, property tests and recovery call the
+// same code.
+//
+// A State belongs to one goroutine. The View that it hands out is immutable and
+// safe for concurrent use.
+package fsm
+
+import (
+	"crypto/ed25519"
+	"fmt"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/licet/licet/fsm/fsmpb"
+)
+
+// State is the state machine. Not safe for concurrent use; see View.
+type State struct {
+	tables
+	// position is the place of the command being stepped within its entry.
+	position uint32
+}
+
+// New returns the empty state that every log starts from.
+func New() *State {
+	s := &State{tables: newTables()}
+	s.digest.add(s.meta)
+	return s
+}
+
+// Apply steps all commands of a log entry, which Raft placed at index in term, and
+// returns an outcome for each.
+//
+// An error means that the entry can't be understood, wrapping ErrUnknown where
+// a newer build wrote it; the state is unchanged and its owner must stop applying.
+func (s *State) Apply(index, term uint64, data []byte) ([]*fsmpb.Outcome, error) {
+	e, err := DecodeEntry(data)
+	if err != nil {
+		return nil, fmt.Errorf("index %d: %w", index, err)
+	}
+	bodies := make([]*fsmpb.Body, len(e.Commands))
+	for i, c := range e.Commands {
+		if bodies[i], err = DecodeBody(c.Body); err != nil {
+			return nil, fmt.Errorf("index %d, command %d: %w", index, i, err)
+		}
+	}
+	s.index, s.term = index, term
+	if e.Term != term {
+		return superseded(e, index, term), nil
+	}
+	s.clock = s.clock.tick(e.WallMs, e.PauseMs)
+	outcomes := make([]*fsmpb.Outcome, len(bodies))
+	for i, body := range bodies {
+		s.position = uint32(i)
+		outcomes[i] = s.Step(e.Commands[i], body)
+	}
+	return outcomes, nil
+}
+
+// superseded answers an entry that an older leader stamped: its clock and its
+// idea of the last outage are not this term's (rule D2).
+func superseded(e *fsmpb.Entry, index, term uint64) []*fsmpb.Outcome {
+	outcomes := make([]*fsmpb.Outcome, len(e.Commands))
+	for i := range outcomes {
+		outcomes[i] = &fsmpb.Outcome{Index: index, Refusal: refuse(Superseded, "stamped", e.Term, "landed", term)}
+	}
+	return outcomes
+}
+
+// Step applies one command at the state's present index and clock. It is total:
+// every decoded command has an outcome. Body is c.Body, decoded.
+func (s *State) Step(c *fsmpb.Command, body *fsmpb.Body) *fsmpb.Outcome {
+	if leaderOnly(body) {
+		return s.step(body)
+	}
+	if err := checkCaller(c); err != nil {
+		return s.refused(invalid(err))
+	}
+	if s.meta.ClusterID == "" {
+		return s.refused(refuse(NotInitialised))
+	}
+	s.forgetRequests()
+	if known, ok := s.remembered(c); ok {
+		return known
+	}
+	outcome := s.step(body)
+	s.remember(c, outcome)
+	return outcome
+}
+
+func (s *State) refused(r *fsmpb.Refusal) *fsmpb.Outcome {
+	return &fsmpb.Outcome{Index: s.index, Refusal: r}
+}
+
+// leaderOnly reports kinds that nodes propose on their own and that are harmless to repeat.
+func leaderOnly(body *fsmpb.Body) bool {
+	switch body.Kind.(type) {
+	case *fsmpb.Body_Initialise, *fsmpb.Body_Expire:
+		return true
+	}
+	return false
+}
+
+func (s *State) step(body *fsmpb.Body) *fsmpb.Outcome {
+	o := &fsmpb.Outcome{Index: s.index}
+	switch k := body.Kind.(type) {
+	case *fsmpb.Body_Initialise:
+		o.Refusal = s.initialise(k.Initialise)
+	case *fsmpb.Body_Expire:
+		o.Result = &fsmpb.Outcome_Expired{Expired: s.expire()}
+	case *fsmpb.Body_PutSettings:
+		s.putSettings(o, k.PutSettings)
+	case *fsmpb.Body_PutContract:
+		s.putContract(o, k.PutContract)
+	case *fsmpb.Body_CreateInstance:
+		s.createInstance(o, k.CreateInstance)
+	case *fsmpb.Body_ResizeInstance:
+		s.resizeInstance(o, k.ResizeInstance)
+	case *fsmpb.Body_RemoveInstance:
+		s.removeInstance(o, k.RemoveInstance)
+	case *fsmpb.Body_ActivateInstance:
+		s.activateInstance(o, k.ActivateInstance)
+	default:
+		// DecodeBody let no other kind through.
+		o.Refusal = invalid(fmt.Errorf("kind %T", k))
+	}
+	return o
+}
+
+// View returns the present state, immutable. It costs the same at any size.
+func (s *State) View() *View {
+	return &View{tables: s.tables.copy()}
+}
+
+// meta is the one row of things that exist once.
+type meta struct {
+	ClusterID   string
+	VendorKeys  []ed25519.PublicKey
+	SigningKeys []ed25519.PublicKey
+	Settings    Settings
+	LastSerial  uint64
+}
+
+func (m *meta) record() *fsmpb.Record {
+	r := &fsmpb.MetaRecord{ClusterId: m.ClusterID, Settings: m.Settings.proto(), LastSerial: m.LastSerial}
+	for _, key := range m.VendorKeys {
+		r.VendorKeys = append(r.VendorKeys, key)
+	}
+	for _, key := range m.SigningKeys {
+		r.SigningKeys = append(r.SigningKeys, key)
+	}
+	return &fsmpb.Record{Kind: &fsmpb.Record_Meta{Meta: r}}
+}
+
+func metaFromRecord(r *fsmpb.MetaRecord) (*meta, error) {
+	m := &meta{ClusterID: r.ClusterId, Settings: settingsFromProto(r.Settings), LastSerial: r.LastSerial}
+	var err error
+	if m.VendorKeys, err = publicKeys(r.VendorKeys); err != nil {
+		return nil, fmt.Errorf("vendor keys: %w", err)
+	}
+	if m.SigningKeys, err = publicKeys(r.SigningKeys); err != nil {
+		return nil, fmt.Errorf("signing keys: %w", err)
+	}
+	return m, nil
+}
+
+func publicKeys(raw [][]byte) ([]ed25519.PublicKey, error) {
+	keys := make([]ed25519.PublicKey, len(raw))
+	for i, key := range raw {
+		if len(key) != ed25519.PublicKeySize {
+			return nil, fmt.Errorf("key %d has %d bytes instead of %d", i+1, len(key), ed25519.PublicKeySize)
+		}
+		keys[i] = key
+	}
+	return keys, nil
+}
+
+// edit returns a copy of a row to change: rows in tables are shared with views.
+func edit[T any](row *T) *T {
+	next := *row
+	return &next
+}
+
+func (s *State) setMeta(m *meta) {
+	s.digest.replace(s.meta, m)
+	s.meta = m
+}
+
+// clone guards recorded messages against later changes.
+func clone[M proto.Message](m M) M { return proto.Clone(m).(M) }
