@@ -1,0 +1,78 @@
+package cluster
+
+import (
+	"sync"
+	"time"
+)
+
+// clock stamps entries while the node's wall clock can be believed (rule D3). It
+// is believed as long as it agrees with the clocks of the other nodes, and in
+// between two comparisons as long as it runs as fast as the monotonic clock.
+//
+// Safe for concurrent use.
+type clock struct {
+	// wall reads the wall clock.
+	wall func() time.Time
+	most time.Duration
+
+	mu      sync.Mutex
+	checked time.Time // with a monotonic reading
+	at      time.Time // wall at that moment
+	fault   *Error
+}
+
+func newClock(wall func() time.Time, most time.Duration) *clock {
+	c := &clock{wall: wall, most: most}
+	c.mark()
+	return c
+}
+
+func (c *clock) mark() { c.checked, c.at = time.Now(), c.wall().Round(0) }
+
+// stamp returns the wall clock in milliseconds, or why it is not believed.
+func (c *clock) stamp() (int64, *Error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.fault != nil {
+		return 0, c.fault
+	}
+	now := c.wall().Round(0)
+	if jump := now.Sub(c.at.Add(time.Since(c.checked))); jump.Abs() > c.most {
+		return 0, errorf(ClockSkew, "This node's clock jumped by %s, more than %s; it writes nothing until other nodes confirm its time.",
+			jump.Round(time.Millisecond), c.most)
+	}
+	return now.UnixMilli(), nil
+}
+
+// compare takes the differences of other nodes' clocks from this one's. A
+// clock with which at least as many nodes disagree as agree, itself included, is not
+// believed. Nodes that could not be asked don't count.
+func (c *clock) compare(differences map[string]time.Duration) (disagree int, fault *Error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var worst time.Duration
+	var which string
+	for node, d := range differences {
+		if d.Abs() > c.most {
+			disagree++
+			if d.Abs() > worst.Abs() {
+				worst, which = d, node
+			}
+		}
+	}
+	agree := 1 + len(differences) - disagree
+	c.fault = nil
+	if disagree >= agree {
+		c.fault = errorf(ClockSkew, "This node's clock differs from that of %d of %d nodes asked, most from %s: by %s; %s is allowed.",
+			disagree, len(differences), which, worst.Round(time.Millisecond), c.most)
+	}
+	c.mark()
+	return disagree, c.fault
+}
+
+// suspect reports the present fault, if any.
+func (c *clock) suspect() *Error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.fault
+}

@@ -1,0 +1,102 @@
+package cluster
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/licet/licet/cluster/clusterpb"
+)
+
+// Code says why a node could not do what it was asked. Codes are stable.
+type Code string
+
+// The codes of Error.
+const (
+	// NoLeader: no leader is known, and nothing was done.
+	NoLeader Code = "no_leader"
+	// Overloaded: a bounded queue is full, and nothing was done.
+	Overloaded Code = "overloaded"
+	// ClockSkew: the leader's clock is far from the others', and nothing was done (rule D3).
+	ClockSkew Code = "clock_skew"
+	// NotReady: the node has not what it needs to answer yet.
+	NotReady Code = "not_ready"
+	// ShuttingDown: the node is about to stop, and nothing was done.
+	ShuttingDown Code = "shutting_down"
+	// OutcomeUnknown: the write may or may not have been decided (rule E2).
+	OutcomeUnknown Code = "outcome_unknown"
+	// IndexTimeout: the node has not applied the wanted index in time.
+	IndexTimeout Code = "index_timeout"
+	// Timeout: the caller's time ran out, and nothing was done.
+	Timeout Code = "timeout"
+	// MemberNotFound: no member has that id.
+	MemberNotFound Code = "member_not_found"
+	// MemberRefused: a change of members or leadership is not possible now.
+	MemberRefused Code = "member_refused"
+	// Unsupported: the command is of a kind that not every node knows.
+	Unsupported Code = "unsupported"
+
+	// notLeader stays within the package: the answer to it is another attempt.
+	notLeader Code = "not_leader"
+)
+
+// Codes are the codes that an Error can carry out of this package.
+var Codes = []Code{
+	NoLeader, Overloaded, ClockSkew, NotReady, ShuttingDown, OutcomeUnknown, IndexTimeout, Timeout,
+	MemberNotFound, MemberRefused, Unsupported,
+}
+
+var advice = map[Code]string{
+	NoLeader:       "Try again shortly, or through another node; `licet status` shows which nodes reach each other.",
+	Overloaded:     "Try again after the time in Retry-After.",
+	ClockSkew:      "Set the clock of the node named; its time service is off.",
+	NotReady:       "Try again shortly, or through another node.",
+	ShuttingDown:   "Try again through another node.",
+	OutcomeUnknown: "Send the same request again with the same Idempotency-Key: it is done once at most.",
+	IndexTimeout:   "Try again, or through another node; this one lags behind.",
+	Timeout:        "Try again with more time.",
+	MemberNotFound: "`licet cluster members` shows the members.",
+	MemberRefused:  "`licet cluster members` shows the members and their state.",
+	Unsupported:    "Finish the upgrade of all nodes first.",
+}
+
+// Error is why a node could not do what it was asked.
+type Error struct {
+	code   Code
+	detail string
+}
+
+func errorf(code Code, format string, args ...any) *Error {
+	return &Error{code: code, detail: fmt.Sprintf(format, args...)}
+}
+
+// Error is a sentence with the numbers behind it.
+func (e *Error) Error() string { return e.detail }
+
+// Code is one of Codes.
+func (e *Error) Code() string { return string(e.code) }
+
+// Next says what to do about it.
+func (e *Error) Next() string { return advice[e.code] }
+
+// RetryAfter says after which time it may be different; 0 where waiting does not help.
+func (e *Error) RetryAfter() time.Duration {
+	switch e.code {
+	case NoLeader, Overloaded, NotReady, ShuttingDown, ClockSkew:
+		return time.Second
+	}
+	return 0
+}
+
+func (e *Error) fault() *clusterpb.Fault {
+	if e == nil {
+		return nil
+	}
+	return &clusterpb.Fault{Code: string(e.code), Detail: e.detail}
+}
+
+func fromFault(f *clusterpb.Fault) *Error {
+	if f == nil {
+		return nil
+	}
+	return &Error{code: Code(f.Code), detail: f.Detail}
+}

@@ -1,0 +1,164 @@
+package cluster
+
+import (
+	"context"
+	"time"
+
+	"github.com/hashicorp/raft"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/licet/licet/cluster/clusterpb"
+	"github.com/licet/licet/fsm"
+	"github.com/licet/licet/fsm/fsmpb"
+)
+
+// Propose has a command decided by the cluster, whichever node leads, and
+// returns what it came to. It tries again, with the same request id, while ctx
+// lasts and the leader changes (rules E1, E2).
+//
+// Errors are *Error: OutcomeUnknown if the command may have been decided, any
+// other code if it surely was not. Safe for concurrent use.
+func (n *Node) Propose(ctx context.Context, c *fsmpb.Command) (*fsmpb.Outcome, error) {
+	if err := checkCommand(c); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, n.options.RequestTimeout)
+	defer cancel()
+	unknown := (*Error)(nil)
+	for {
+		changed := n.leader.changed()
+		a := n.attempt(ctx, c)
+		switch {
+		case a.err == nil && fsm.Code(a.outcome.Refusal.GetCode()) != fsm.Superseded:
+			return a.outcome, nil
+		case a.err != nil && a.err.code == OutcomeUnknown:
+			unknown = a.err
+		case a.err != nil && a.err.code != notLeader:
+			return nil, firstError(unknown, a.err)
+		}
+		if err := n.leader.wait(ctx, changed); err != nil {
+			return nil, firstError(unknown, err)
+		}
+	}
+}
+
+// firstError prefers the news that an outcome is unknown: a later attempt that
+// surely did nothing says nothing of the earlier one.
+func firstError(unknown, err *Error) error {
+	if unknown != nil {
+		return unknown
+	}
+	return err
+}
+
+// attempt sends the command once, to the node that leads now.
+func (n *Node) attempt(ctx context.Context, c *fsmpb.Command) answer {
+	deadline, _ := ctx.Deadline()
+	p := newProposal(c, deadline)
+	if n.raft.State() == raft.Leader {
+		if err := n.queue(p); err != nil {
+			return answer{err: err}
+		}
+		return n.await(ctx, p)
+	}
+	switch address := n.leader.address(); {
+	case n.stopping.Load():
+		return answer{err: errorf(ShuttingDown, "Node %s is about to stop.", n.options.ID)}
+	case address == "" || address == n.options.Advertise:
+		return answer{err: errorf(notLeader, "No leader is known.")}
+	}
+	if !n.forwards.offer(p) {
+		return answer{err: errorf(Overloaded, "%d writes are waiting to be forwarded, as many as may.", n.options.Queue)}
+	}
+	return n.await(ctx, p)
+}
+
+// checkCommand keeps what replicas could not read out of the log.
+func checkCommand(c *fsmpb.Command) error {
+	if len(c.GetBody()) > fsm.MaxBody {
+		return errorf(Unsupported, "A command of %d bytes is longer than %d.", len(c.GetBody()), fsm.MaxBody)
+	}
+	if _, err := fsm.DecodeBody(c.GetBody()); err != nil {
+		return errorf(Unsupported, "The command is not understood by this node: %v.", err)
+	}
+	return nil
+}
+
+// forward is the batcher's flush on a follower: one batch is one frame to the leader.
+func (n *Node) forward(batch []*proposal) {
+	batch = dropLate(batch)
+	if len(batch) == 0 {
+		return
+	}
+	request := &clusterpb.ForwardRequest{Commands: make([]*clusterpb.Forwarded, len(batch))}
+	var last time.Time
+	for i, p := range batch {
+		request.Commands[i] = &clusterpb.Forwarded{Command: p.command, TimeoutMs: time.Until(p.deadline).Milliseconds()}
+		last = later(last, p.deadline)
+	}
+	ctx, cancel := context.WithDeadline(n.ctx, last)
+	defer cancel()
+	reply, err := n.sendForward(ctx, request)
+	if err != nil {
+		failAll(batch, err)
+		return
+	}
+	for i, p := range batch {
+		r := reply.Results[i]
+		p.done <- answer{outcome: r.Outcome, err: fromFault(r.Fault)}
+	}
+}
+
+func (n *Node) sendForward(ctx context.Context, request *clusterpb.ForwardRequest) (*clusterpb.ForwardReply, *Error) {
+	address := n.leader.address()
+	if address == "" {
+		return nil, errorf(notLeader, "No leader is known.")
+	}
+	client, err := n.peers.at(address)
+	if err != nil {
+		return nil, errorf(notLeader, "The leader can't be reached: %v.", err)
+	}
+	reply, err := client.Forward(ctx, request)
+	if err != nil {
+		return nil, errorf(OutcomeUnknown, "The leader did not answer: %s.", status.Convert(err).Message())
+	}
+	if len(reply.Results) != len(request.Commands) {
+		return nil, errorf(OutcomeUnknown, "The leader answered %d of %d commands.", len(reply.Results), len(request.Commands))
+	}
+	return reply, nil
+}
+
+// Forward implements clusterpb.NodeServer: it takes other nodes' commands into
+// this leader's batches, and never sends them on.
+func (s *server) Forward(ctx context.Context, request *clusterpb.ForwardRequest) (*clusterpb.ForwardReply, error) {
+	if len(request.Commands) > s.node.options.Queue {
+		return nil, status.Errorf(codes.InvalidArgument, "%d commands in one frame are more than %d", len(request.Commands), s.node.options.Queue)
+	}
+	now := time.Now()
+	proposals := make([]*proposal, len(request.Commands))
+	for i, f := range request.Commands {
+		p := newProposal(f.GetCommand(), now.Add(time.Duration(f.GetTimeoutMs())*time.Millisecond))
+		proposals[i] = p
+		if err := s.node.accept(p); err != nil {
+			p.done <- answer{err: err}
+		}
+	}
+	reply := &clusterpb.ForwardReply{Results: make([]*clusterpb.ForwardResult, len(proposals))}
+	for i, p := range proposals {
+		a := s.node.await(ctx, p)
+		reply.Results[i] = &clusterpb.ForwardResult{Outcome: a.outcome, Fault: a.err.fault()}
+	}
+	return reply, nil
+}
+
+// accept queues a command that another node sent.
+func (n *Node) accept(p *proposal) *Error {
+	if p.command == nil {
+		return errorf(Unsupported, "The frame has an empty command.")
+	}
+	if err := checkCommand(p.command); err != nil {
+		return err.(*Error)
+	}
+	return n.queue(p)
+}

@@ -1,0 +1,226 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/raft"
+	"google.golang.org/grpc/status"
+
+	"github.com/licet/licet/cluster/clusterpb"
+	"github.com/licet/licet/fsm/signed"
+)
+
+// memberTimeout bounds a change of the members or of the leadership.
+const memberTimeout = 10 * time.Second
+
+// Member is one node of the cluster, as the node that was asked sees it.
+type Member struct {
+	ID, Address, HTTPAddress, Site, Version string
+	// Voter counts for majorities; a node that has just joined does not yet.
+	Voter  bool
+	Leader bool
+	// Reachable is false if the member did not answer; what follows is then unknown.
+	Reachable    bool
+	AppliedIndex uint64
+	Digest       string
+	// ClockDifference is how far its clock is ahead of the asked node's.
+	ClockDifference time.Duration
+}
+
+// Members lists the members, asking each how it is. Errors are *Error. Safe for
+// concurrent use.
+func (n *Node) Members(ctx context.Context) ([]Member, error) {
+	if _, _, err := n.Read(ctx, Read{Stale: true}); err != nil {
+		return nil, err
+	}
+	servers := n.members()
+	addresses := make([]string, len(servers))
+	for i, m := range servers {
+		addresses[i] = string(m.Address)
+	}
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	answers := n.peers.probe(ctx, addresses, &clusterpb.ProbeRequest{Node: n.options.ID})
+	leader := n.leader.leaderID()
+	list := make([]Member, len(servers))
+	for i, m := range servers {
+		list[i] = Member{ID: string(m.ID), Address: string(m.Address), Voter: m.Suffrage == raft.Voter, Leader: string(m.ID) == leader}
+		if a, ok := answers[string(m.Address)]; ok {
+			list[i].Reachable = true
+			list[i].HTTPAddress, list[i].Site, list[i].Version = a.reply.HttpAddress, a.reply.Site, a.reply.Version
+			list[i].AppliedIndex, list[i].Digest = a.reply.AppliedIndex, a.reply.Digest
+			list[i].ClockDifference = a.difference(n.options.Wall)
+		}
+	}
+	return list, nil
+}
+
+// Remove takes a member out of the cluster, through whichever node leads. Errors are
+// *Error. Safe for concurrent use.
+func (n *Node) Remove(ctx context.Context, id string) error {
+	return n.onLeader(ctx, func() *Error { return n.removeHere(id) },
+		func(ctx context.Context, leader clusterpb.NodeClient) (*clusterpb.Fault, error) {
+			reply, err := leader.Remove(ctx, &clusterpb.RemoveRequest{Node: id})
+			return reply.GetFault(), err
+		})
+}
+
+// Transfer hands leadership to a voter, or to whoever is most up to date if id is
+// empty. Errors are *Error. Safe for concurrent use.
+func (n *Node) Transfer(ctx context.Context, id string) error {
+	return n.onLeader(ctx, func() *Error { return n.transferHere(id) },
+		func(ctx context.Context, leader clusterpb.NodeClient) (*clusterpb.Fault, error) {
+			reply, err := leader.Transfer(ctx, &clusterpb.TransferRequest{Node: id})
+			return reply.GetFault(), err
+		})
+}
+
+// Leave takes this node out of the cluster and marks its data as such, so that
+// it can't come back by mistake. The caller stops the node then. Errors are *Error.
+func (n *Node) Leave(ctx context.Context) error {
+	if len(n.members()) < 2 {
+		return errorf(MemberRefused, "Node %s is the last member; a cluster without members is lost. Stop the node instead.", n.options.ID)
+	}
+	if n.raft.State() == raft.Leader {
+		if err := n.transferHere(""); err != nil {
+			return err
+		}
+	}
+	if err := n.Remove(ctx, n.options.ID); err != nil {
+		return err
+	}
+	n.removed.Store(true)
+	if err := n.identity.leave(); err != nil {
+		return fmt.Errorf("node %s left, but its data directory could not be marked: %w", n.options.ID, err)
+	}
+	return nil
+}
+
+// onLeader does something on the leader, which may be this node or one hop away.
+func (n *Node) onLeader(ctx context.Context, here func() *Error,
+	there func(context.Context, clusterpb.NodeClient) (*clusterpb.Fault, error),
+) error {
+	ctx, cancel := context.WithTimeout(ctx, memberTimeout)
+	defer cancel()
+	for {
+		changed := n.leader.changed()
+		fault := errorf(notLeader, "No leader is known.")
+		if n.raft.State() == raft.Leader {
+			fault = here()
+		} else if address := n.leader.address(); address != "" {
+			fault = call(ctx, n.peers, address, there)
+		}
+		if fault == nil {
+			return nil
+		}
+		if fault.code != notLeader {
+			return fault
+		}
+		if err := n.leader.wait(ctx, changed); err != nil {
+			return err
+		}
+	}
+}
+
+func call(ctx context.Context, p *peers, address string,
+	there func(context.Context, clusterpb.NodeClient) (*clusterpb.Fault, error),
+) *Error {
+	client, err := p.at(address)
+	if err != nil {
+		return errorf(notLeader, "The leader can't be reached: %v.", err)
+	}
+	fault, err := there(ctx, client)
+	if err != nil {
+		return errorf(OutcomeUnknown, "The leader did not answer: %s.", status.Convert(err).Message())
+	}
+	return fromFault(fault)
+}
+
+// admit adds a node as a non-voter; autopilot makes it a voter once it has caught up.
+func (n *Node) admit(request *clusterpb.JoinRequest) (*clusterpb.JoinReply, error) {
+	refuse := func(e *Error) (*clusterpb.JoinReply, error) { return &clusterpb.JoinReply{Fault: e.fault()}, nil }
+	if n.raft.State() != raft.Leader {
+		return refuse(errorf(notLeader, "Node %s does not lead.", n.options.ID))
+	}
+	signing := n.identity.signingKey()
+	cluster := n.replica.view.Load().ClusterID()
+	if signing == nil || cluster == "" {
+		return refuse(errorf(NotReady, "Node %s is not ready to admit others.", n.options.ID))
+	}
+	for _, m := range n.members() {
+		if string(m.ID) == request.Node && string(m.Address) != request.Address {
+			return refuse(errorf(MemberRefused, "Node id %s belongs to a member at %s.", request.Node, m.Address))
+		}
+		if string(m.ID) == request.Node && m.Suffrage == raft.Voter {
+			return refuse(errorf(MemberRefused, "Node id %s belongs to a voter that had data; a node that lost it joins under a new id.", request.Node))
+		}
+	}
+	key, err := signed.EncodePrivateKey(signing)
+	if err != nil {
+		return nil, err
+	}
+	id, address := raftServer(request.Node, request.Address)
+	if err := n.raft.AddNonvoter(id, address, 0, memberTimeout).Error(); err != nil {
+		return refuse(applyFault(err))
+	}
+	n.log.Info("node admitted as non-voter", "node", request.Node, "address", request.Address)
+	return &clusterpb.JoinReply{Cluster: cluster, SigningKey: key}, nil
+}
+
+// removeHere removes a member on the leader. A leader does not remove itself: it
+// hands leadership over first, so that somebody is there to answer.
+func (n *Node) removeHere(id string) *Error {
+	if n.raft.State() != raft.Leader {
+		return errorf(notLeader, "Node %s does not lead.", n.options.ID)
+	}
+	found := false
+	for _, m := range n.members() {
+		found = found || string(m.ID) == id
+	}
+	switch {
+	case !found:
+		return errorf(MemberNotFound, "No member has the id %q.", id)
+	case id == n.options.ID:
+		return errorf(MemberRefused, "Node %s leads; `licet cluster transfer` first, or let it leave.", id)
+	}
+	if err := n.raft.RemoveServer(raft.ServerID(id), 0, memberTimeout).Error(); err != nil {
+		return applyFault(err)
+	}
+	n.log.Info("member removed", "node", id)
+	return nil
+}
+
+func (n *Node) transferHere(id string) *Error {
+	if n.raft.State() != raft.Leader {
+		return errorf(notLeader, "Node %s does not lead.", n.options.ID)
+	}
+	if id == n.options.ID {
+		return nil
+	}
+	future := n.raft.LeadershipTransfer
+	if id != "" {
+		target, err := n.voter(id)
+		if err != nil {
+			return err
+		}
+		future = func() raft.Future { return n.raft.LeadershipTransferToServer(target.ID, target.Address) }
+	}
+	if err := future().Error(); err != nil {
+		return errorf(MemberRefused, "Leadership could not be handed over: %v.", err)
+	}
+	return nil
+}
+
+func (n *Node) voter(id string) (raft.Server, *Error) {
+	for _, m := range n.members() {
+		if string(m.ID) == id {
+			if m.Suffrage != raft.Voter {
+				return m, errorf(MemberRefused, "Node %s is no voter yet.", id)
+			}
+			return m, nil
+		}
+	}
+	return raft.Server{}, errorf(MemberNotFound, "No member has the id %q.", id)
+}

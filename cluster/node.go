@@ -1,0 +1,435 @@
+// Package cluster runs one node: it replicates the state machine of package fsm
+// with hashicorp/raft, takes writes and reads on any node, and forms, grows and
+// shrinks the cluster.
+//
+// A write goes client → any node → leader → one Raft entry that it shares with
+// others → majority → state machine → outcome. A read goes to the node that was
+// asked, which works on an immutable view.
+package cluster
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
+	autopilot "github.com/hashicorp/raft-autopilot"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/keepalive"
+
+	"github.com/licet/licet/cluster/clusterpb"
+	"github.com/licet/licet/fsm"
+	"github.com/licet/licet/fsm/fsmpb"
+	"github.com/licet/licet/fsm/signed"
+	"github.com/licet/licet/transport"
+)
+
+const (
+	// entriesUnderway is how many of the leader's batches are in Raft at a time; the next
+	// ones fill meanwhile.
+	entriesUnderway = 2
+	// framesUnderway is how many frames a follower has at the leader at a time.
+	framesUnderway = 4
+	// proofsUnderway is how many proofs of leadership run at a time.
+	proofsUnderway = 2
+	// retainSnapshots is how many snapshots stay on disk.
+	retainSnapshots = 2
+	// raftTimeout bounds one message of Raft.
+	raftTimeout = 2 * time.Second
+	// commitTimeout is how soon an idle leader tells followers what was committed last.
+	commitTimeout = 10 * time.Millisecond
+	// stopTimeout bounds a graceful stop.
+	stopTimeout = 10 * time.Second
+)
+
+// Options say what a node is and how it is bounded. All are required unless
+// said otherwise.
+type Options struct {
+	ID, Site, Version string
+	DataDir           string
+	// Advertise is the node address that others reach this node at; HTTPAdvertise the URL of its API.
+	Advertise, HTTPAdvertise string
+	// Port is the shared TLS port, listening; the node takes it over and closes it.
+	Port         *transport.Port
+	Certificates *transport.Certificates
+	// Gossip is nil where Peers alone say who is there.
+	Gossip *Gossip
+	// Expect is how many nodes form a new cluster; Peers are their node addresses.
+	Expect int
+	Peers  []string
+	// VendorKeys are the keys that a new cluster is initialised with.
+	VendorKeys []ed25519.PublicKey
+
+	HeartbeatTimeout, ElectionTimeout time.Duration
+	SnapshotThreshold, TrailingLogs   uint64
+	SnapshotInterval                  time.Duration
+
+	// Queue bounds the writes, and the reads, that wait.
+	Queue int
+	// BatchCommands and BatchBytes bound one Raft entry.
+	BatchCommands, BatchBytes int
+	// RequestTimeout bounds every request.
+	RequestTimeout time.Duration
+	// MaxClockSkew is how far this node's clock may be from the others' (rule D3).
+	MaxClockSkew time.Duration
+	// Wall reads the wall clock; time.Now if nil.
+	Wall func() time.Time
+	Log  hclog.Logger
+}
+
+// Node is a running node. Its methods are safe for concurrent use.
+type Node struct {
+	options Options
+	log     hclog.Logger
+
+	identity *identity
+	contact  *contact
+	clock    *clock
+	store    store
+	replica  *replica
+	raft     *raft.Raft
+	carrier  *raft.NetworkTransport
+	rpc      *grpc.Server
+	peers    *peers
+	gossip   *gossip
+	leader   *leaderWatch
+
+	autopilot *autopilot.Autopilot
+	proposals *batcher[*proposal]
+	forwards  *batcher[*proposal]
+	readers   *batcher[*reader]
+
+	// leadsTerm is the term that this node leads and has opened; 0 if it leads none.
+	leadsTerm atomic.Uint64
+	stopping  atomic.Bool
+	removed   atomic.Bool
+	// forming is held while the node promises itself or founds.
+	forming sync.Mutex
+
+	// ctx ends when the node stops; stopped is its Done channel.
+	ctx     context.Context
+	cancel  context.CancelFunc
+	stopped <-chan struct{}
+	failed  chan error
+	running sync.WaitGroup
+}
+
+// Start brings a node up. It returns when the node runs, which may be before it
+// belongs to a cluster; see Ready.
+func Start(o Options) (*Node, error) {
+	if o.Wall == nil {
+		o.Wall = time.Now
+	}
+	n := &Node{options: o, log: o.Log.Named("cluster"), failed: make(chan error, 1)}
+	n.ctx, n.cancel = context.WithCancel(context.Background())
+	n.stopped = n.ctx.Done()
+	n.clock = newClock(o.Wall, o.MaxClockSkew)
+	if err := n.open(); err != nil {
+		n.cancel()
+		return nil, errors.Join(err, n.close())
+	}
+	n.run()
+	return n, nil
+}
+
+// open acquires everything that can fail.
+func (n *Node) open() error {
+	o := n.options
+	var err error
+	if n.identity, err = openIdentity(o.DataDir, o.ID); err != nil {
+		return err
+	}
+	n.contact = openContact(o.DataDir)
+	if n.store, err = openStore(o.DataDir, n.fail); err != nil {
+		return err
+	}
+	n.replica = newReplica(n.fail)
+	if err := n.openRaft(); err != nil {
+		return err
+	}
+	n.peers = newPeers(o.Certificates)
+	if o.Gossip != nil {
+		if n.gossip, err = startGossip(o, o.Log.Named("gossip")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (n *Node) openRaft() error {
+	o := n.options
+	log := o.Log.Named("raft")
+	snapshots, err := raft.NewFileSnapshotStoreWithLogger(o.DataDir, retainSnapshots, log)
+	if err != nil {
+		return fmt.Errorf("snapshots in %s: %w", filepath.Join(o.DataDir, "snapshots"), err)
+	}
+	logs, err := raft.NewLogCache(logCache, n.store)
+	if err != nil {
+		return err
+	}
+	n.carrier = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+		Stream: transport.NewRaftLayer[raft.ServerAddress](o.Port, transport.RaftOptions{Advertise: o.Advertise}), MaxPool: 3, Timeout: raftTimeout, Logger: log, MsgpackUseNewTimeFormat: true,
+		// Without pipelining: a rejected append can park a follower's replication for
+		// ever (hashicorp/raft #612), and batching makes up for it.
+		MaxRPCsInFlight: 1,
+	})
+	c := raft.DefaultConfig()
+	c.LocalID = raft.ServerID(o.ID)
+	c.HeartbeatTimeout, c.ElectionTimeout = o.HeartbeatTimeout, o.ElectionTimeout
+	c.LeaderLeaseTimeout = min(o.HeartbeatTimeout, c.LeaderLeaseTimeout)
+	c.CommitTimeout = commitTimeout
+	c.SnapshotThreshold, c.SnapshotInterval, c.TrailingLogs = o.SnapshotThreshold, o.SnapshotInterval, o.TrailingLogs
+	c.Logger = log
+	c.NoLegacyTelemetry = true
+	if n.raft, err = raft.NewRaft(c, n.replica, logs, n.store, snapshots, n.carrier); err != nil {
+		return fmt.Errorf("raft in %s: %w", o.DataDir, err)
+	}
+	return nil
+}
+
+// run starts everything that goes on by itself.
+func (n *Node) run() {
+	o := n.options
+	n.leader = newLeaderWatch(n.raft, 3*(o.HeartbeatTimeout+o.ElectionTimeout))
+	n.autopilot = newAutopilot(n)
+	n.proposals = newBatcher(o.Queue, entriesUnderway, o.BatchCommands, o.BatchBytes, (*proposal).size, n.propose)
+	n.forwards = newBatcher(o.Queue, framesUnderway, o.BatchCommands, o.BatchBytes, (*proposal).size, n.forward)
+	n.readers = newBatcher(o.Queue, proofsUnderway, o.Queue, o.Queue, func(*reader) int { return 1 }, n.prove)
+	n.rpc = grpc.NewServer(grpc.Creds(transport.ServerCredentials()), grpc.MaxRecvMsgSize(maxFrame),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}))
+	clusterpb.RegisterNodeServer(n.rpc, &server{node: n})
+	n.start(func() {
+		if err := n.rpc.Serve(o.Port.RPC()); err != nil && n.ctx.Err() == nil {
+			n.fail(fmt.Errorf("the node port failed: %w", err))
+		}
+	})
+	n.start(func() { n.leader.follow(n.ctx) })
+	n.start(n.duties)
+	n.start(n.watchContact)
+	n.start(func() {
+		n.form(n.ctx)
+		n.watchMembership()
+	})
+}
+
+func (n *Node) start(f func()) {
+	n.running.Add(1)
+	go func() {
+		defer n.running.Done()
+		f()
+	}()
+}
+
+// watchContact keeps note of when there was a leader (rule D2).
+func (n *Node) watchContact() {
+	for pause(n.ctx, contactEvery) {
+		term := n.raft.CurrentTerm()
+		at := time.Now()
+		if n.raft.State() != raft.Leader {
+			at = n.raft.LastContact()
+		}
+		if leader, _ := n.raft.LeaderWithID(); leader == "" || at.IsZero() || n.raft.CurrentTerm() != term {
+			continue
+		}
+		n.contact.observe(term, at)
+		if err := n.contact.save(time.Now()); err != nil {
+			n.fail(fmt.Errorf("the data directory can't be written: %w", err))
+		}
+	}
+}
+
+// watchMembership stops a node that its cluster has removed. A removed node gets
+// no entries any more, so it asks the others when it misses a leader.
+func (n *Node) watchMembership() {
+	for pause(n.ctx, time.Second) {
+		if n.gossip != nil {
+			n.gossip.join()
+		}
+		addresses := n.memberAddresses()
+		if err := n.peers.keep(addresses); err != nil {
+			n.log.Debug("closing connections", "reason", err)
+		}
+		if n.leader.address() != "" || n.removed.Load() {
+			continue
+		}
+		answers := n.probeMembers(n.ctx, 0)
+		strangers := 0
+		for _, a := range answers {
+			if a.reply.Formed && !a.reply.Member {
+				strangers++
+			}
+		}
+		if strangers > len(addresses)/2 {
+			if err := n.identity.leave(); err != nil {
+				n.log.Error("the data directory could not be marked", "reason", err)
+			}
+			n.fail(fmt.Errorf("node %s was removed from the cluster; to come back, wipe %s and join under a new node id", n.options.ID, n.options.DataDir))
+			return
+		}
+	}
+}
+
+func (n *Node) memberAddresses() map[string]bool {
+	addresses := map[string]bool{}
+	for _, m := range n.members() {
+		addresses[string(m.Address)] = true
+	}
+	return addresses
+}
+
+// fail reports that the node must not go on. The first reason counts.
+func (n *Node) fail(err error) {
+	select {
+	case n.failed <- err:
+		n.log.Error("the node can't go on", "reason", err)
+	default:
+	}
+}
+
+// Failed delivers the reason for which the node must not go on, if one comes up.
+// Its owner then calls Stop and ends the process.
+func (n *Node) Failed() <-chan error { return n.failed }
+
+// Ready returns an *Error that says why the node can't serve now, or nil.
+func (n *Node) Ready() error {
+	switch {
+	case n.stopping.Load():
+		return errorf(ShuttingDown, "Node %s is about to stop.", n.options.ID)
+	case !n.formed():
+		return errorf(NotReady, "Node %s does not belong to a cluster yet.", n.options.ID)
+	case n.replica.view.Load().ClusterID() == "":
+		return errorf(NotReady, "The cluster is not initialised yet.")
+	case n.leader.address() == "":
+		return errorf(NoLeader, "Node %s knows no leader.", n.options.ID)
+	}
+	return nil
+}
+
+// Status is what a node knows of itself, at once and without asking anybody.
+type Status struct {
+	ID, Site, Version string
+	Cluster           string
+	// Role is leader, follower, candidate or stopped.
+	Role   string
+	Leader string
+	Term   uint64
+	Index  uint64
+	Digest fsm.Digest
+	// Age is how long ago the node last heard of a leader.
+	Age    time.Duration
+	Wall   time.Time
+	Clock  fsm.Clock
+	Voters int
+	// Fault says why the node can't serve, nil if it can.
+	Fault error
+}
+
+// Status never waits.
+func (n *Node) Status() Status {
+	view := n.replica.view.Load()
+	s := Status{
+		ID: n.options.ID, Site: n.options.Site, Version: n.options.Version, Cluster: view.ClusterID(),
+		Role:   map[raft.RaftState]string{raft.Leader: "leader", raft.Follower: "follower", raft.Candidate: "candidate", raft.Shutdown: "stopped"}[n.raft.State()],
+		Leader: n.leader.leaderID(), Term: n.raft.CurrentTerm(), Index: view.Index(), Digest: view.Digest(),
+		Age: n.age(view), Wall: n.options.Wall(), Clock: view.Clock(), Fault: n.Ready(),
+	}
+	for _, m := range n.members() {
+		if m.Suffrage == raft.Voter {
+			s.Voters++
+		}
+	}
+	if fault := n.clock.suspect(); s.Fault == nil && fault != nil {
+		s.Fault = fault
+	}
+	return s
+}
+
+// DryRun tells what a command would come to now, changing nothing (rule K7).
+// Errors are *Error.
+func (n *Node) DryRun(ctx context.Context, c *fsmpb.Command) (*fsmpb.Outcome, error) {
+	view, _, err := n.Read(ctx, Read{})
+	if err != nil {
+		return nil, err
+	}
+	if err := checkCommand(c); err != nil {
+		return nil, err
+	}
+	return view.DryRun(c, n.options.Wall().UnixMilli())
+}
+
+// SignLicenseKey signs with the cluster's key, which every member has.
+func (n *Node) SignLicenseKey(k *signed.LicenseKey) (string, error) {
+	key := n.identity.signingKey()
+	if key == nil {
+		return "", errorf(NotReady, "Node %s does not have the cluster's signing key yet.", n.options.ID)
+	}
+	return k.Sign(key)
+}
+
+// Stop ends the node. A leader hands its office over first. It returns within
+// stopTimeout, or when ctx ends if that is sooner.
+func (n *Node) Stop(ctx context.Context) error {
+	if n.stopping.Swap(true) {
+		<-n.stopped
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, stopTimeout)
+	defer cancel()
+	if n.raft.State() == raft.Leader && len(n.members()) > 1 {
+		if err := n.transferHere(""); err != nil {
+			n.log.Warn("stopping without having handed leadership over", "reason", err)
+		}
+	}
+	done := make(chan error, 1)
+	go func() { done <- n.close() }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("node %s did not stop in time: %w", n.options.ID, ctx.Err())
+	}
+}
+
+// close releases what open and run acquired, in the reverse order.
+func (n *Node) close() error {
+	n.cancel()
+	var errs []error
+	if n.rpc != nil {
+		n.rpc.Stop()
+	}
+	for _, b := range []*batcher[*proposal]{n.proposals, n.forwards} {
+		if b != nil {
+			defer b.close()
+		}
+	}
+	if n.readers != nil {
+		defer n.readers.close()
+	}
+	if n.raft != nil {
+		errs = append(errs, n.raft.Shutdown().Error())
+	}
+	if n.carrier != nil {
+		errs = append(errs, n.carrier.Close())
+	}
+	errs = append(errs, n.options.Port.Close())
+	n.running.Wait()
+	if n.gossip != nil {
+		errs = append(errs, n.gossip.stop())
+	}
+	if n.peers != nil {
+		errs = append(errs, n.peers.close())
+	}
+	if n.store.bolt != nil {
+		errs = append(errs, n.store.bolt.Close())
+	}
+	if n.identity != nil {
+		errs = append(errs, n.identity.close())
+	}
+	return errors.Join(errs...)
+}

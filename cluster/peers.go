@@ -1,0 +1,111 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/keepalive"
+
+	"github.com/licet/licet/cluster/clusterpb"
+	"github.com/licet/licet/transport"
+)
+
+// maxFrame bounds one message between nodes, in bytes.
+const maxFrame = 16 << 20
+
+// peers keeps one RPC connection per node address, made when it is first used.
+// Safe for concurrent use.
+type peers struct {
+	certificates *transport.Certificates
+
+	mu    sync.Mutex
+	conns map[string]*grpc.ClientConn
+}
+
+func newPeers(certificates *transport.Certificates) *peers {
+	return &peers{certificates: certificates, conns: map[string]*grpc.ClientConn{}}
+}
+
+func (p *peers) at(address string) (clusterpb.NodeClient, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	conn := p.conns[address]
+	if conn == nil {
+		var err error
+		conn, err = grpc.NewClient("passthrough:///"+address,
+			grpc.WithTransportCredentials(p.certificates.ClientCredentials("")),
+			grpc.WithConnectParams(grpc.ConnectParams{
+				Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
+				MinConnectTimeout: 2 * time.Second,
+			}),
+			grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 2 * time.Second}),
+			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxFrame), grpc.MaxCallSendMsgSize(maxFrame)))
+		if err != nil {
+			return nil, err
+		}
+		p.conns[address] = conn
+	}
+	return clusterpb.NewNodeClient(conn), nil
+}
+
+// keep closes the connections to all addresses but these.
+func (p *peers) keep(addresses map[string]bool) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var errs []error
+	for address, conn := range p.conns {
+		if !addresses[address] {
+			errs = append(errs, conn.Close())
+			delete(p.conns, address)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (p *peers) close() error { return p.keep(nil) }
+
+// probe asks all addresses at once and returns the answers that came in time.
+func (p *peers) probe(ctx context.Context, addresses []string, request *clusterpb.ProbeRequest) map[string]probed {
+	answers := make(chan probed, len(addresses))
+	for _, address := range addresses {
+		go func() { answers <- p.probeOne(ctx, address, request) }()
+	}
+	all := make(map[string]probed, len(addresses))
+	for range addresses {
+		if a := <-answers; a.reply != nil {
+			all[a.address] = a
+		}
+	}
+	return all
+}
+
+// probed is a node's answer and when it was asked and answered.
+type probed struct {
+	address        string
+	reply          *clusterpb.ProbeReply
+	asked, replied time.Time
+}
+
+func (p *peers) probeOne(ctx context.Context, address string, request *clusterpb.ProbeRequest) probed {
+	result := probed{address: address, asked: time.Now()}
+	client, err := p.at(address)
+	if err != nil {
+		return result
+	}
+	result.reply, err = client.Probe(ctx, request)
+	if err != nil {
+		result.reply = nil
+	}
+	result.replied = time.Now()
+	return result
+}
+
+// difference is how far the other clock is ahead of this one, as of half way through the call.
+func (a probed) difference(wall func() time.Time) time.Duration {
+	mine := wall().Add(-time.Since(a.asked)).Add(a.replied.Sub(a.asked) / 2)
+	return time.UnixMilli(a.reply.WallMs).Sub(mine.Round(0))
+}

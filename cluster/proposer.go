@@ -1,0 +1,140 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/licet/licet/fsm"
+	"github.com/licet/licet/fsm/fsmpb"
+)
+
+// proposal is a command on its way and the one who waits for it.
+type proposal struct {
+	command  *fsmpb.Command
+	deadline time.Time
+	// done takes the answer; it has room, so that nobody waits for a waiter who left.
+	done chan answer
+}
+
+// answer is an outcome, or why there is none.
+type answer struct {
+	outcome *fsmpb.Outcome
+	err     *Error
+}
+
+func newProposal(c *fsmpb.Command, deadline time.Time) *proposal {
+	return &proposal{command: c, deadline: deadline, done: make(chan answer, 1)}
+}
+
+func (p *proposal) size() int {
+	return len(p.command.Body) + len(p.command.Actor) + len(p.command.RequestId) + 16
+}
+
+func failAll(batch []*proposal, err *Error) {
+	for _, p := range batch {
+		p.done <- answer{err: err}
+	}
+}
+
+// propose is the batcher's flush on the leader: one batch becomes one Raft
+// entry, and its outcomes fan out.
+func (n *Node) propose(batch []*proposal) {
+	batch = dropLate(batch)
+	if len(batch) == 0 {
+		return
+	}
+	commands := make([]*fsmpb.Command, len(batch))
+	for i, p := range batch {
+		commands[i] = p.command
+	}
+	outcomes, err := n.commit(n.leadsTerm.Load(), commands, 0)
+	if err != nil {
+		failAll(batch, err)
+		return
+	}
+	for i, p := range batch {
+		p.done <- answer{outcome: outcomes[i]}
+	}
+}
+
+// dropLate answers those whose callers have gone before anything was done for them.
+func dropLate(batch []*proposal) []*proposal {
+	now := time.Now()
+	kept := batch[:0]
+	for _, p := range batch {
+		if p.deadline.Before(now) {
+			p.done <- answer{err: errorf(Timeout, "The command waited in the queue until its time ran out; nothing was done.")}
+		} else {
+			kept = append(kept, p)
+		}
+	}
+	return kept
+}
+
+// commit stamps an entry for a term that this node leads (0: none), has Raft
+// replicate it and returns what it came to. It returns once the entry is on disk on a majority and applied here (rule E3), or
+// when that can't be known any more (rule E2).
+func (n *Node) commit(term uint64, commands []*fsmpb.Command, pauseMs int64) ([]*fsmpb.Outcome, *Error) {
+	if term == 0 {
+		return nil, errorf(notLeader, "This node does not lead.")
+	}
+	stamp, fault := n.clock.stamp()
+	if fault != nil {
+		return nil, fault
+	}
+	data, err := fsm.EncodeEntry(&fsmpb.Entry{Term: term, WallMs: stamp, PauseMs: pauseMs, Commands: commands})
+	if err != nil {
+		return nil, errorf(Unsupported, "The entry can't be encoded: %v", err)
+	}
+	future := n.raft.Apply(data, n.options.RequestTimeout)
+	if err := future.Error(); err != nil {
+		return nil, applyFault(err)
+	}
+	outcomes, err := outcomesOf(future)
+	if err != nil {
+		return nil, errorf(OutcomeUnknown, "This node failed while it applied the entry: %v", err)
+	}
+	return outcomes, nil
+}
+
+// applyFault tells apart what surely was not done and what may have been.
+func applyFault(err error) *Error {
+	switch {
+	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrLeadershipTransferInProgress):
+		return errorf(notLeader, "This node does not lead any more.")
+	default:
+		return errorf(OutcomeUnknown, "The outcome is not known: %v.", err)
+	}
+}
+
+// queue hands a command to the leader's batcher. It never forwards.
+func (n *Node) queue(p *proposal) *Error {
+	if fault := n.clock.suspect(); fault != nil && n.raft.State() == raft.Leader {
+		return fault
+	}
+	switch {
+	case n.stopping.Load():
+		return errorf(ShuttingDown, "Node %s is about to stop.", n.options.ID)
+	case n.leadsTerm.Load() == 0:
+		return errorf(notLeader, "Node %s does not lead.", n.options.ID)
+	}
+	if !n.proposals.offer(p) {
+		return errorf(Overloaded, "%d writes are waiting, as many as may.", n.options.Queue)
+	}
+	return nil
+}
+
+// await returns the answer, or that it is not known.
+func (n *Node) await(ctx context.Context, p *proposal) answer {
+	select {
+	case a := <-p.done:
+		return a
+	case <-ctx.Done():
+		return answer{err: errorf(OutcomeUnknown, "No outcome came in time.")}
+	case <-n.stopped:
+		return answer{err: errorf(OutcomeUnknown, "Node %s stopped before the outcome was known.", n.options.ID)}
+	}
+}

@@ -1,0 +1,153 @@
+package cluster
+
+import (
+	"context"
+	"time"
+
+	"google.golang.org/grpc/status"
+
+	"github.com/licet/licet/cluster/clusterpb"
+	"github.com/licet/licet/fsm"
+)
+
+// Read says how new a view has to be.
+type Read struct {
+	// Stale takes the node's own state as it is.
+	Stale bool
+	// MinIndex waits until the node has applied that index.
+	MinIndex uint64
+}
+
+// Read returns an immutable view, and how old its data may be: zero unless Stale.
+//
+// A linearizable read holds every write that was acknowledged anywhere before
+// it began. The leader proves with a majority that it still leads, and this node
+// waits until it has applied what the leader had (ReadIndex: Raft dissertation,
+// section 6.4). Reads that arrive during one such proof share the next.
+//
+// Errors are *Error: NoLeader, IndexTimeout, Timeout, Overloaded, ShuttingDown.
+// Safe for concurrent use.
+func (n *Node) Read(ctx context.Context, r Read) (*fsm.View, time.Duration, error) {
+	ctx, cancel := context.WithTimeout(ctx, n.options.RequestTimeout)
+	defer cancel()
+	if !r.Stale {
+		index, err := n.readIndex(ctx)
+		if err != nil {
+			return nil, 0, err
+		}
+		r.MinIndex = max(r.MinIndex, index)
+	}
+	view, err := n.replica.wait(ctx, r.MinIndex)
+	if err != nil {
+		return nil, 0, err
+	}
+	if r.Stale {
+		return view, n.age(view), nil
+	}
+	return view, 0, nil
+}
+
+// age is how long ago the node last heard of a leader.
+func (n *Node) age(v *fsm.View) time.Duration {
+	if n.leadsTerm.Load() != 0 {
+		return 0
+	}
+	if heard := n.raft.LastContact(); !heard.IsZero() {
+		return time.Since(heard)
+	}
+	return max(0, n.options.Wall().Sub(v.Clock().Wall()))
+}
+
+type reader struct {
+	ctx  context.Context
+	done chan readAnswer
+}
+
+type readAnswer struct {
+	index uint64
+	err   *Error
+}
+
+// readIndex asks for a proof, and again while the leader changes and ctx lasts.
+func (n *Node) readIndex(ctx context.Context) (uint64, error) {
+	for {
+		changed := n.leader.changed()
+		r := &reader{ctx: ctx, done: make(chan readAnswer, 1)}
+		if !n.readers.offer(r) {
+			return 0, errorf(Overloaded, "%d reads are waiting, as many as may.", n.options.Queue)
+		}
+		select {
+		case a := <-r.done:
+			if a.err == nil {
+				return a.index, nil
+			}
+			if a.err.code != notLeader {
+				return 0, a.err
+			}
+		case <-ctx.Done():
+			return 0, errorf(Timeout, "The leader did not confirm itself in time.")
+		case <-n.stopped:
+			return 0, errorf(ShuttingDown, "Node %s stopped.", n.options.ID)
+		}
+		if err := n.leader.wait(ctx, changed); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// prove is the batcher's flush for reads: one proof for all who wait.
+func (n *Node) prove(batch []*reader) {
+	var last time.Time
+	for _, r := range batch {
+		deadline, _ := r.ctx.Deadline()
+		last = later(last, deadline)
+	}
+	ctx, cancel := context.WithDeadline(n.ctx, last)
+	defer cancel()
+	index, err := n.confirmedIndex(ctx)
+	for _, r := range batch {
+		r.done <- readAnswer{index, err}
+	}
+}
+
+func (n *Node) confirmedIndex(ctx context.Context) (uint64, *Error) {
+	if n.leadsTerm.Load() != 0 {
+		return n.leaderIndex()
+	}
+	address := n.leader.address()
+	if address == "" || address == n.options.Advertise {
+		return 0, errorf(notLeader, "No leader is known.")
+	}
+	client, err := n.peers.at(address)
+	if err != nil {
+		return 0, errorf(notLeader, "The leader can't be reached: %v.", err)
+	}
+	reply, err := client.ReadIndex(ctx, &clusterpb.ReadIndexRequest{})
+	if err != nil {
+		// A read can always be asked again.
+		return 0, errorf(notLeader, "The leader did not answer: %s.", status.Convert(err).Message())
+	}
+	return reply.Index, fromFault(reply.Fault)
+}
+
+// leaderIndex returns what this leader had applied when it began to prove that it
+// leads. Every acknowledged write of its term was applied here before it was
+// acknowledged, and every earlier one before the term was opened (lead); the
+// index of raft's own entries would be one that no state reaches.
+func (n *Node) leaderIndex() (uint64, *Error) {
+	term := n.leadsTerm.Load()
+	index := n.replica.view.Load().Index()
+	if err := n.raft.VerifyLeader().Error(); err != nil {
+		return 0, errorf(notLeader, "This node does not lead any more: %v.", err)
+	}
+	if term == 0 || n.leadsTerm.Load() != term {
+		return 0, errorf(notLeader, "This node does not lead.")
+	}
+	return index, nil
+}
+
+// ReadIndex implements clusterpb.NodeServer.
+func (s *server) ReadIndex(context.Context, *clusterpb.ReadIndexRequest) (*clusterpb.ReadIndexReply, error) {
+	index, err := s.node.leaderIndex()
+	return &clusterpb.ReadIndexReply{Index: index, Fault: err.fault()}, nil
+}

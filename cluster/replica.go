@@ -1,0 +1,136 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/licet/licet/fsm"
+	"github.com/licet/licet/fsm/fsmpb"
+)
+
+// replica is the state machine under Raft. Raft's goroutine is the only one that
+// steps the state; everybody else reads the view that is published after
+// each entry.
+type replica struct {
+	state *fsm.State
+	view  atomic.Pointer[fsm.View]
+	// fail ends the node: a replica that can't apply an entry must not go on.
+	fail   func(error)
+	failed error
+
+	mu      sync.Mutex
+	waiters map[chan struct{}]uint64
+}
+
+var _ raft.FSM = (*replica)(nil)
+
+func newReplica(fail func(error)) *replica {
+	r := &replica{state: fsm.New(), fail: fail, waiters: map[chan struct{}]uint64{}}
+	r.view.Store(r.state.View())
+	return r
+}
+
+// Apply implements raft.FSM. It returns []*fsmpb.Outcome, or an error if the
+// replica has failed.
+func (r *replica) Apply(l *raft.Log) any {
+	if r.failed != nil {
+		return r.failed
+	}
+	outcomes, err := r.state.Apply(l.Index, l.Term, l.Data)
+	if err != nil {
+		r.failed = err
+		r.fail(err)
+		return err
+	}
+	r.publish()
+	return outcomes
+}
+
+func (r *replica) publish() {
+	view := r.state.View()
+	r.view.Store(view)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for done, index := range r.waiters {
+		if index <= view.Index() {
+			delete(r.waiters, done)
+			close(done)
+		}
+	}
+}
+
+// wait returns once the view has reached index.
+func (r *replica) wait(ctx context.Context, index uint64) (*fsm.View, error) {
+	if v := r.view.Load(); v.Index() >= index {
+		return v, nil
+	}
+	done := make(chan struct{})
+	r.mu.Lock()
+	r.waiters[done] = index
+	r.mu.Unlock()
+	defer func() {
+		r.mu.Lock()
+		delete(r.waiters, done)
+		r.mu.Unlock()
+	}()
+	// The index may have been reached before the waiter was there to be told.
+	if v := r.view.Load(); v.Index() >= index {
+		return v, nil
+	}
+	select {
+	case <-done:
+		return r.view.Load(), nil
+	case <-ctx.Done():
+		return nil, errorf(IndexTimeout, "This node is at index %d; index %d was not reached in time.", r.view.Load().Index(), index)
+	}
+}
+
+// Snapshot implements raft.FSM: it only points at the present view.
+func (r *replica) Snapshot() (raft.FSMSnapshot, error) {
+	if r.failed != nil {
+		return nil, r.failed
+	}
+	return snapshot{r.view.Load()}, nil
+}
+
+// Restore implements raft.FSM. The new state is built beside the present one
+// and takes its place only when it is whole.
+func (r *replica) Restore(source io.ReadCloser) error {
+	state, err := fsm.Restore(source)
+	if err != nil {
+		return fmt.Errorf("the snapshot is refused and the state kept: %w", err)
+	}
+	r.state = state
+	r.publish()
+	return nil
+}
+
+type snapshot struct{ view *fsm.View }
+
+// Persist implements raft.FSMSnapshot.
+func (s snapshot) Persist(sink raft.SnapshotSink) error {
+	if err := s.view.Snapshot(sink); err != nil {
+		return fmt.Errorf("%w (cancelled: %v)", err, sink.Cancel())
+	}
+	return sink.Close()
+}
+
+// Release implements raft.FSMSnapshot.
+func (s snapshot) Release() {}
+
+// outcomes reads what Apply returned through a future.
+func outcomesOf(f raft.ApplyFuture) ([]*fsmpb.Outcome, error) {
+	switch response := f.Response().(type) {
+	case []*fsmpb.Outcome:
+		return response, nil
+	case error:
+		return nil, response
+	default:
+		return nil, fmt.Errorf("the state machine answered %T", response)
+	}
+}

@@ -1,0 +1,104 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/hashicorp/raft"
+	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
+	"go.etcd.io/bbolt"
+)
+
+// logCache is how many recent entries are kept in memory for followers that are a little behind.
+const logCache = 512
+
+// store is Raft's log and votes on disk. Any error of the disk ends the node:
+// Raft itself goes on after one, and a follower whose append failed can stay
+// parked for ever behind heartbeats that hide it (hashicorp/raft #612).
+type store struct {
+	bolt *raftboltdb.BoltStore
+	fail func(error)
+}
+
+var (
+	_ raft.LogStore    = store{}
+	_ raft.StableStore = store{}
+)
+
+// openStore opens the database. bbolt can panic on a file that lost power in
+// the middle of a write; that is an error here.
+func openStore(dir string, fail func(error)) (s store, err error) {
+	path := filepath.Join(dir, "raft.db")
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%s is damaged (%v); wipe the data directory and join again under a new node id", path, p)
+		}
+	}()
+	bolt, err := raftboltdb.New(raftboltdb.Options{
+		Path: path,
+		BoltOptions: &bbolt.Options{
+			Timeout:        time.Second,
+			NoFreelistSync: true,
+			FreelistType:   bbolt.FreelistMapType,
+		},
+		MsgpackUseNewTimeFormat: true,
+	})
+	if err != nil {
+		return store{}, fmt.Errorf("open %s: %w", path, err)
+	}
+	return store{bolt: bolt, fail: fail}, nil
+}
+
+func (s store) watch(what string, err error) error {
+	if err == nil || errors.Is(err, raft.ErrLogNotFound) || errors.Is(err, raftboltdb.ErrKeyNotFound) {
+		return err
+	}
+	s.fail(fmt.Errorf("the Raft store failed to %s: %w", what, err))
+	return err
+}
+
+func (s store) FirstIndex() (uint64, error) {
+	n, err := s.bolt.FirstIndex()
+	return n, s.watch("read its first index", err)
+}
+
+func (s store) LastIndex() (uint64, error) {
+	n, err := s.bolt.LastIndex()
+	return n, s.watch("read its last index", err)
+}
+
+func (s store) GetLog(index uint64, l *raft.Log) error {
+	return s.watch("read an entry", s.bolt.GetLog(index, l))
+}
+
+func (s store) StoreLog(l *raft.Log) error {
+	return s.watch("write an entry", s.bolt.StoreLog(l))
+}
+
+func (s store) StoreLogs(ls []*raft.Log) error {
+	return s.watch("write entries", s.bolt.StoreLogs(ls))
+}
+
+func (s store) DeleteRange(from, to uint64) error {
+	return s.watch("delete entries", s.bolt.DeleteRange(from, to))
+}
+
+func (s store) Set(key, value []byte) error {
+	return s.watch("write a vote", s.bolt.Set(key, value))
+}
+
+func (s store) Get(key []byte) ([]byte, error) {
+	value, err := s.bolt.Get(key)
+	return value, s.watch("read a vote", err)
+}
+
+func (s store) SetUint64(key []byte, value uint64) error {
+	return s.watch("write a term", s.bolt.SetUint64(key, value))
+}
+
+func (s store) GetUint64(key []byte) (uint64, error) {
+	value, err := s.bolt.GetUint64(key)
+	return value, s.watch("read a term", err)
+}
