@@ -1,0 +1,72 @@
+// Package api serves licet's HTTP interface, which openapi.yaml describes.
+//
+// Requests are decoded strictly and checked in full before a command goes to the
+// node, so that malformed input never costs a log entry. Every failure is
+// answered as an RFC 9457 problem with a stable code.
+package api
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/licet/licet/fsm/signed"
+)
+
+// Defaults of Options.
+const (
+	DefaultMaxBody        = 1 << 20
+	DefaultRequestTimeout = 10 * time.Second
+)
+
+// Options say what New serves and to whom.
+type Options struct {
+	// Node is the node behind the interface.
+	Node Node
+	// Tokens are accepted as bearer tokens; at least one.
+	Tokens []Token
+	// Log gets each exchange at debug level and faults at error level; nil discards.
+	Log hclog.Logger
+	// MaxBody is the longest body of a request, in bytes; 0 means DefaultMaxBody.
+	MaxBody int64
+	// RequestTimeout bounds every request; 0 means DefaultRequestTimeout. A
+	// request's Licet-Timeout-Ms can only shorten it.
+	RequestTimeout time.Duration
+}
+
+// service is what handlers share; it does not change.
+type service struct {
+	Options
+}
+
+// New returns the handler of the whole interface. It is safe for concurrent use.
+func New(o Options) (http.Handler, error) {
+	if o.Node == nil {
+		return nil, errors.New("api: no node")
+	}
+	if len(o.Tokens) == 0 {
+		return nil, errors.New("api: no token, so that nobody could be authorised")
+	}
+	for _, t := range o.Tokens {
+		if err := signed.CheckName("actor", t.Actor); err != nil {
+			return nil, fmt.Errorf("api: token: %w", err)
+		}
+	}
+	if o.MaxBody < 0 || o.RequestTimeout < 0 {
+		return nil, fmt.Errorf("api: max body %d, request timeout %s: they must not be negative", o.MaxBody, o.RequestTimeout)
+	}
+	if o.MaxBody == 0 {
+		o.MaxBody = DefaultMaxBody
+	}
+	if o.RequestTimeout == 0 {
+		o.RequestTimeout = DefaultRequestTimeout
+	}
+	if o.Log == nil {
+		o.Log = hclog.NewNullLogger()
+	}
+	s := &service{Options: o}
+	return s.observed(s.routed(routes)), nil
+}

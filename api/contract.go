@@ -1,0 +1,109 @@
+package api
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/licet/licet/api/apiv1"
+	"github.com/licet/licet/fsm"
+	"github.com/licet/licet/fsm/fsmpb"
+	"github.com/licet/licet/fsm/signed"
+)
+
+// Bounds of lists.
+const (
+	defaultLimit = 100
+	maxLimit     = 1000
+)
+
+func (s *service) listContracts(c *call) (*answer, error) {
+	after := c.query.name("after", signed.CheckName)
+	limit := int(c.query.number("limit", 1, maxLimit, defaultLimit))
+	if err := c.query.done(); err != nil {
+		return nil, err
+	}
+	v, err := s.view(c)
+	if err != nil {
+		return nil, err
+	}
+	found := v.Contracts(after, limit+1)
+	page := apiv1.ContractList{Contracts: make([]apiv1.Contract, 0, min(limit, len(found)))}
+	for _, x := range found[:min(limit, len(found))] {
+		page.Contracts = append(page.Contracts, contractOf(x.Doc, x.Document, x.Allocated, x.Ended, false))
+	}
+	if len(found) > limit {
+		page.Next = page.Contracts[limit-1].ID
+	}
+	return ok(page), nil
+}
+
+func (s *service) getContract(c *call) (*answer, error) {
+	id := c.PathValue("id")
+	if err := signed.CheckName("id", id); err != nil {
+		return nil, malformed([]fault{{"id", err.Error()}})
+	}
+	v, err := s.view(c)
+	if err != nil {
+		return nil, err
+	}
+	x, found := v.Contract(id)
+	if !found {
+		return nil, refusal(&fsmpb.Refusal{Code: string(fsm.ContractNotFound), Facts: []*fsmpb.Fact{{Name: "contract", Value: &fsmpb.Fact_Text{Text: id}}}})
+	}
+	return ok(contractOf(x.Doc, x.Document, x.Allocated, x.Ended, true)), nil
+}
+
+func (s *service) putContract(c *call) (*answer, error) {
+	document := c.form.text("document", signed.MaxDocument)
+	if err := c.form.done(); err != nil {
+		return nil, err
+	}
+	v, err := s.identity(c)
+	if err != nil {
+		return nil, err
+	}
+	o, err := s.decide(c, &fsmpb.Body{Kind: &fsmpb.Body_PutContract{PutContract: &fsmpb.PutContract{Document: document}}})
+	if err != nil {
+		return nil, err
+	}
+	x := o.GetContract()
+	accepted := x.GetContract().GetDocument()
+	doc, _, err := signed.VerifyContract(accepted, v.VendorKeys())
+	if err != nil {
+		return nil, fmt.Errorf("the contract in the outcome at index %d: %w", o.Index, err)
+	}
+	return ok(contractOf(doc, accepted, fsm.QuantitiesFromProto(x.Allocated), x.Ended, true)), nil
+}
+
+// contractOf shows a contract, with or without the signed document.
+func contractOf(doc *signed.Contract, text string, allocated fsm.Quantities, ended, whole bool) apiv1.Contract {
+	x := apiv1.Contract{
+		ID: doc.ID, Revision: doc.Revision, Customer: doc.Customer, Email: doc.Email,
+		Start: doc.Start, Expiry: doc.Expiry, GraceDays: doc.GraceDays, Ends: doc.Ends(), Ended: ended,
+		Areas: make(map[string]apiv1.ContractArea, len(doc.Users)), Products: make(map[string]apiv1.Product, len(doc.Products)),
+		VendorKey: keyIDOf(text),
+	}
+	for area, most := range doc.Users {
+		x.Areas[area] = apiv1.ContractArea{Max: most, Free: most}
+	}
+	for _, used := range allocated {
+		most := doc.Users[used.Name]
+		area := apiv1.ContractArea{Max: most, Allocated: used.N, Free: most - min(most, used.N), Over: used.N - min(most, used.N)}
+		x.Areas[used.Name] = area
+		x.OverAllocated = x.OverAllocated || area.Over > 0
+	}
+	for name, p := range doc.Products {
+		x.Products[name] = apiv1.Product{Model: apiv1.Model(p.Model), Quantity: p.Quantity, Overdraft: p.Overdraft}
+	}
+	if whole {
+		x.Document = text
+	}
+	return x
+}
+
+// keyIDOf is the id of the key that signed a document.
+func keyIDOf(document string) string {
+	_, rest, _ := strings.Cut(document, ".")
+	id, _, _ := strings.Cut(rest, ".")
+	return id
+}

@@ -1,0 +1,159 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"github.com/licet/licet/api/apiv1"
+)
+
+// exchange is what the log says about a request and its answer.
+type exchange struct {
+	http.ResponseWriter
+	id     string
+	actor  string
+	status int
+	bytes  int64
+	code   apiv1.Code
+}
+
+type exchangeKey struct{}
+
+// exchangeOf finds the exchange that a context belongs to.
+func exchangeOf(ctx context.Context) *exchange {
+	x, _ := ctx.Value(exchangeKey{}).(*exchange)
+	return x
+}
+
+// Unwrap is for http.ResponseController.
+func (x *exchange) Unwrap() http.ResponseWriter { return x.ResponseWriter }
+
+func (x *exchange) WriteHeader(status int) {
+	if x.status == 0 {
+		x.status = status
+	}
+	x.ResponseWriter.WriteHeader(status)
+}
+
+func (x *exchange) Write(p []byte) (int, error) {
+	if x.status == 0 {
+		x.status = http.StatusOK
+	}
+	n, err := x.ResponseWriter.Write(p)
+	x.bytes += int64(n)
+	return n, err
+}
+
+// observed gives every exchange an id, the headers that all answers have, an
+// answer even if its handler panics, and a line in the log.
+func (s *service) observed(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		began := time.Now()
+		x := &exchange{ResponseWriter: w, id: ulid.Make().String()}
+		h := x.Header()
+		h.Set("Licet-Request-Id", x.id)
+		h.Set("Licet-Node", s.Node.ID())
+		// Answers hold license keys.
+		h.Set("Cache-Control", "no-store")
+		h.Set("X-Content-Type-Options", "nosniff")
+		r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
+		defer func() {
+			s.Log.Debug("request", "request_id", x.id, "method", r.Method, "path", r.URL.Path, "status", x.status,
+				"code", x.code, "bytes", x.bytes, "actor", x.actor, "remote", r.RemoteAddr, "took", time.Since(began))
+		}()
+		defer s.recovered(x, r)
+		next.ServeHTTP(x, r)
+	})
+}
+
+// recovered answers for a handler that panicked.
+func (s *service) recovered(x *exchange, r *http.Request) {
+	fault := recover()
+	if fault == nil {
+		return
+	}
+	if err, ok := fault.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+		panic(fault)
+	}
+	s.Log.Error("a handler panicked", "request_id", x.id, "method", r.Method, "path", r.URL.Path, "panic", fault, "stack", string(debug.Stack()))
+	if x.status != 0 {
+		// Half an answer must not look whole.
+		panic(http.ErrAbortHandler)
+	}
+	s.fail(x, r, problemf(apiv1.CodeInternal, "The node failed; its log says more under this request id."))
+}
+
+// reply answers with a success.
+func (s *service) reply(w http.ResponseWriter, r *http.Request, a *answer) {
+	if document, ok := a.body.(document); ok {
+		w.Header().Set("Content-Type", document.kind)
+		send(w, a.status, document.text)
+		return
+	}
+	if a.body == nil {
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	text, err := encode(a.body)
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	send(w, a.status, text)
+}
+
+// document is an answer that is not JSON.
+type document struct {
+	kind string
+	text []byte
+}
+
+// fail answers with a problem.
+func (s *service) fail(w http.ResponseWriter, r *http.Request, err error) {
+	p := problemOf(err)
+	x := exchangeOf(r.Context())
+	x.code = p.code
+	h := w.Header()
+	switch status := p.status(); {
+	case status == http.StatusInternalServerError && p.cause != nil:
+		s.Log.Error("request failed", "request_id", x.id, "method", r.Method, "path", r.URL.Path, "error", p.cause)
+	case p.code == apiv1.CodeOutcomeUnknown && p.cause != nil:
+		s.Log.Warn("the outcome of a request is not known", "request_id", x.id, "method", r.Method, "path", r.URL.Path, "error", p.cause)
+	case status == http.StatusUnauthorized:
+		h.Set("WWW-Authenticate", "Bearer")
+	case status == http.StatusServiceUnavailable:
+		seconds := max(1, int64((p.retryAfter+time.Second-1)/time.Second))
+		h.Set("Retry-After", strconv.FormatInt(seconds, 10))
+	}
+	text, err := encode(p.body(x.id))
+	if err != nil {
+		panic(err)
+	}
+	h.Set("Content-Type", "application/problem+json")
+	h.Del("Location")
+	send(w, p.status(), text)
+}
+
+func send(w http.ResponseWriter, status int, text []byte) {
+	w.Header().Set("Content-Length", strconv.Itoa(len(text)))
+	w.WriteHeader(status)
+	// A client that is gone is no fault.
+	_, _ = w.Write(text)
+}
+
+func encode(body any) ([]byte, error) {
+	var text bytes.Buffer
+	e := json.NewEncoder(&text)
+	e.SetEscapeHTML(false)
+	err := e.Encode(body)
+	return text.Bytes(), err
+}

@@ -1,0 +1,62 @@
+package api
+
+import (
+	"context"
+	"time"
+
+	"github.com/licet/licet/api/apiv1"
+	"github.com/licet/licet/fsm"
+	"github.com/licet/licet/fsm/fsmpb"
+	"github.com/licet/licet/fsm/signed"
+)
+
+// Node is what the interface needs of the node that serves it. All methods are
+// called concurrently and return soon after their context ends.
+//
+// Errors that a caller should tell apart implement NodeError. A context's own
+// error from Propose means that the outcome is unknown (rule E2), from any
+// other method that nothing was done.
+type Node interface {
+	// Propose has a command decided by the cluster, through whichever node leads (rule E3).
+	Propose(ctx context.Context, c *fsmpb.Command) (*fsmpb.Outcome, error)
+	// DryRun tells what a command would come to (rule K7), changing nothing.
+	DryRun(ctx context.Context, c *fsmpb.Command) (*fsmpb.Outcome, error)
+	// Read returns a view and, for a stale read, the age of its data.
+	Read(ctx context.Context, r Read) (*fsm.View, time.Duration, error)
+	// SignLicenseKey signs with the cluster's key.
+	SignLicenseKey(ctx context.Context, k *signed.LicenseKey) (string, error)
+	// Status is what the node knows of itself. It never fails and never waits.
+	Status(ctx context.Context) apiv1.NodeStatus
+	// Ready says why the node can't serve now; nil if it can.
+	Ready() error
+	// Members lists the members as the leader sees them, sorted by id.
+	Members(ctx context.Context) (apiv1.MemberList, error)
+	// RemoveMember removes a member for good.
+	RemoveMember(ctx context.Context, id string) error
+	// TransferLeadership moves leadership to a voter, any if to is empty.
+	TransferLeadership(ctx context.Context, to string) error
+	// Leave has this node leave the cluster.
+	Leave(ctx context.Context) error
+	// ID is the node's id.
+	ID() string
+}
+
+// Read says how new a view must be.
+type Read struct {
+	// Stale is satisfied with what the node has; otherwise the read is linearizable.
+	Stale bool
+	// MinIndex is the least index of the view; the node waits for it.
+	MinIndex uint64
+}
+
+// NodeError is an error of a Node that callers of the interface get to see. Its
+// text says what happened, with numbers, and holds no secrets.
+type NodeError interface {
+	error
+	// Code is one of the codes of the OpenAPI document.
+	Code() string
+	// Next says what to do about it.
+	Next() string
+	// RetryAfter says when trying again may help; 0 leaves it to the caller.
+	RetryAfter() time.Duration
+}

@@ -1,0 +1,203 @@
+package api
+
+import (
+	"context"
+	"maps"
+	"net/http"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/licet/licet/api/apiv1"
+)
+
+// kind is what a route works on; it decides the parameters that the route has.
+type kind int
+
+const (
+	// local routes ask the node and have no parameters of their own.
+	local kind = iota
+	// read routes read a view: they take consistency and min_index.
+	read
+	// write routes propose a command: they take dry_run and Idempotency-Key.
+	write
+)
+
+var kindParams = map[kind][]string{read: {"consistency", "min_index"}, write: {"dry_run"}}
+
+// content says whether a route takes a body.
+type content int
+
+const (
+	noBody content = iota
+	optionalBody
+	requiredBody
+)
+
+// route is one operation of the document.
+type route struct {
+	method, path string
+	kind         kind
+	body         content
+	// params are the query parameters besides those of the kind.
+	params []string
+	// open routes need no token.
+	open   bool
+	handle func(*service, *call) (*answer, error)
+}
+
+// routes are all operations, in the order of the document.
+var routes = []route{
+	{method: "GET", path: "/healthz", open: true, handle: (*service).getHealth},
+	{method: "GET", path: "/readyz", open: true, handle: (*service).getReadiness},
+	{method: "GET", path: "/v1/openapi.yaml", open: true, handle: (*service).getDocument},
+	{method: "GET", path: "/v1/status", handle: (*service).getStatus},
+	{method: "GET", path: "/v1/cluster/members", handle: (*service).listMembers},
+	{method: "DELETE", path: "/v1/cluster/members/{id}", handle: (*service).removeMember},
+	{method: "POST", path: "/v1/cluster/transfer", body: optionalBody, handle: (*service).transferLeadership},
+	{method: "POST", path: "/v1/cluster/leave", handle: (*service).leaveCluster},
+	{method: "GET", path: "/v1/settings", kind: read, handle: (*service).getSettings},
+	{method: "PATCH", path: "/v1/settings", kind: write, body: requiredBody, handle: (*service).updateSettings},
+	{method: "GET", path: "/v1/keys", kind: read, handle: (*service).getKeys},
+	{method: "GET", path: "/v1/contracts", kind: read, params: []string{"after", "limit"}, handle: (*service).listContracts},
+	{method: "POST", path: "/v1/contracts", kind: write, body: requiredBody, handle: (*service).putContract},
+	{method: "GET", path: "/v1/contracts/{id}", kind: read, handle: (*service).getContract},
+	{method: "GET", path: "/v1/instances", kind: read, params: []string{"contract", "after", "limit"}, handle: (*service).listInstances},
+	{method: "POST", path: "/v1/instances", kind: write, body: requiredBody, handle: (*service).createInstance},
+	{method: "GET", path: "/v1/instances/{serial}", kind: read, handle: (*service).getInstance},
+	{method: "PATCH", path: "/v1/instances/{serial}", kind: write, body: requiredBody, handle: (*service).resizeInstance},
+	{method: "DELETE", path: "/v1/instances/{serial}", kind: write, handle: (*service).removeInstance},
+	{method: "GET", path: "/v1/instances/{serial}/key", kind: read, handle: (*service).getInstanceKey},
+	{method: "POST", path: "/v1/activations", kind: write, body: requiredBody, handle: (*service).activate},
+}
+
+// routed serves a table of routes. Paths and methods that it does not have are
+// answered here, not by ServeMux, whose answers are no problems.
+func (s *service) routed(table []route) http.Handler {
+	methods := make(map[string]map[string]*route)
+	for i := range table {
+		rt := &table[i]
+		if methods[rt.path] == nil {
+			methods[rt.path] = make(map[string]*route)
+		}
+		methods[rt.path][rt.method] = rt
+	}
+	mux := http.NewServeMux()
+	for pattern, byMethod := range methods {
+		allow := strings.Join(slices.Sorted(maps.Keys(byMethod)), ", ")
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+			if rt := byMethod[r.Method]; rt != nil {
+				s.serve(w, r, rt)
+				return
+			}
+			w.Header().Set("Allow", allow)
+			s.fail(w, r, problemf(apiv1.CodeMethodNotAllowed, "%s has no method %.20q.", pattern, r.Method))
+		})
+	}
+	mux.HandleFunc("/", s.notFound)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// ServeMux would redirect to the clean path.
+		if !strings.HasPrefix(r.URL.Path, "/") || r.URL.Path != path.Clean(r.URL.Path) || r.Method == http.MethodConnect {
+			s.notFound(w, r)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
+}
+
+func (s *service) notFound(w http.ResponseWriter, r *http.Request) {
+	s.fail(w, r, problemf(apiv1.CodeRouteNotFound, "There is no path %.200q.", r.URL.Path))
+}
+
+// call is one request on its way through a handler, checked as far as its route says.
+type call struct {
+	*http.Request
+	ctx   context.Context
+	actor string
+	query *query
+	form  *form
+	// requestKey is the request id of a write.
+	requestKey string
+	dryRun     bool
+	read       Read
+	// header is the answer's.
+	header http.Header
+}
+
+// answer is a handler's success. No body means 204.
+type answer struct {
+	status int
+	body   any
+}
+
+func ok(body any) *answer { return &answer{http.StatusOK, body} }
+
+// serve checks a request, has it handled and answers.
+func (s *service) serve(w http.ResponseWriter, r *http.Request, rt *route) {
+	limit, err := timeout(r.Header, s.RequestTimeout)
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), limit)
+	defer cancel()
+	c := &call{Request: r, ctx: ctx, header: w.Header()}
+	if err := s.check(w, c, rt); err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	a, err := rt.handle(s, c)
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	s.reply(w, r, a)
+}
+
+// check fills a call with what its route has, cheapest first.
+func (s *service) check(w http.ResponseWriter, c *call, rt *route) (err error) {
+	if !rt.open {
+		if c.actor, err = s.authenticate(c.Header); err != nil {
+			return err
+		}
+		exchangeOf(c.Context()).actor = c.actor
+	}
+	if c.query, err = parseQuery(c.URL.RawQuery, append(slices.Clone(rt.params), kindParams[rt.kind]...)); err != nil {
+		return err
+	}
+	switch rt.kind {
+	case read:
+		c.read = c.query.read()
+	case write:
+		c.dryRun = c.query.dryRun()
+		if c.requestKey, err = requestKey(c.Header); err != nil {
+			return err
+		}
+	}
+	if err := c.query.done(); err != nil {
+		return err
+	}
+	return s.checkBody(w, c, rt.body)
+}
+
+func (s *service) checkBody(w http.ResponseWriter, c *call, want content) error {
+	// A length of -1 is one that is not announced.
+	present := c.ContentLength != 0
+	switch {
+	case want == noBody && present:
+		return problemf(apiv1.CodeBadRequest, "%s %s takes no body.", c.Method, c.Pattern)
+	case want == noBody, want == optionalBody && !present:
+		c.form = newForm(nil)
+		return nil
+	}
+	body, err := readBody(w, c.Request, s.MaxBody)
+	if err != nil {
+		return err
+	}
+	o, err := decodeBody(body)
+	if err != nil {
+		return malformed([]fault{{"body", err.Error()}})
+	}
+	c.form = newForm(o)
+	return nil
+}
