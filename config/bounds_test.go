@@ -1,0 +1,134 @@
+package config
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// checkValue loads valid with one key set, and reports how the key's own check ended.
+func checkValue(t *testing.T, key, value string, allowed bool) {
+	t.Helper()
+	_, err := load("licet.yaml", []byte(valid), nil, []string{key + "=" + value})
+	refused := err != nil && strings.Contains(err.Error(), "--set "+key+": found ")
+	if refused == allowed {
+		t.Errorf("%s=%q: allowed %v, got error: %v", key, value, !refused, err)
+	}
+}
+
+// Each bounded key: just below, at and just above its bounds, which also stand in the text of the error.
+func TestBounds(t *testing.T) {
+	type row struct {
+		key         string
+		least, most int64
+		unit        string
+		text        string
+	}
+	ms := int64(time.Millisecond)
+	rows := []row{
+		{"raft.heartbeat_timeout", 20 * ms, 60_000 * ms, "ns", "from 20ms to 1m"},
+		{"raft.election_timeout", 20 * ms, 60_000 * ms, "ns", "from 20ms to 1m"},
+		{"raft.snapshot_threshold", 1, 10_000_000, "", "from 1 to 10000000 (entries)"},
+		{"raft.snapshot_interval", 50 * ms, 86_400_000 * ms, "ns", "from 50ms to 24h"},
+		{"raft.trailing_logs", 1, 10_000_000, "", "from 1 to 10000000 (entries)"},
+		{"limits.queue", 1, 1_000_000, "", "from 1 to 1000000 (proposals)"},
+		{"limits.batch_commands", 1, 4096, "", "from 1 to 4096 (commands)"},
+		{"limits.batch_bytes", 4096, 4 << 20, "", "from 4 KiB to 4 MiB"},
+		{"limits.body_bytes", 1024, 4 << 20, "", "from 1 KiB to 4 MiB"},
+		{"limits.max_clock_skew", 10 * ms, 600_000 * ms, "ns", "from 10ms to 10m"},
+		{"limits.request_timeout", 100 * ms, 600_000 * ms, "ns", "from 100ms to 10m"},
+	}
+	tested := map[string]bool{}
+	for _, r := range rows {
+		tested[r.key] = true
+		for value, allowed := range map[int64]bool{r.least - 1: false, r.least: true, r.least + 1: true, r.most - 1: true, r.most: true, r.most + 1: false} {
+			checkValue(t, r.key, strconv.FormatInt(value, 10)+r.unit, allowed)
+		}
+		if k := keyNamed(r.key); !strings.HasSuffix(k.allowed, r.text) {
+			t.Errorf("%s says %q, not %q", r.key, k.allowed, r.text)
+		}
+	}
+	for i := range keys {
+		if k := &keys[i]; strings.Contains(k.allowed, " from ") && strings.Contains(k.allowed, " to ") &&
+			!strings.Contains(k.allowed, "port") && !tested[k.name] {
+			t.Errorf("%s has bounds and no row", k.name)
+		}
+	}
+}
+
+func TestListBounds(t *testing.T) {
+	hosts := func(n int) string {
+		var all []string
+		for i := range n {
+			all = append(all, fmt.Sprintf("h%d:1", i))
+		}
+		return strings.Join(all, ",")
+	}
+	for key, most := range map[string]int{"cluster.peers": 64, "cluster.gossip_seeds": 64, "cluster.vendor_keys": 16} {
+		checkValue(t, key, hosts(most), true)
+		checkValue(t, key, hosts(most+1), false)
+	}
+}
+
+// What the kinds take and refuse, beyond bounds.
+func TestGrammar(t *testing.T) {
+	long := strings.Repeat("a", 63)
+	tests := []struct {
+		keys string
+		good []string
+		bad  []string
+	}{
+		{keys: "node.id", good: []string{"a", "0", "a-", long, "true", "1"}, bad: []string{"", "-a", "A", "a_b", "a.b", "é", long + "a", " a"}},
+		{keys: "node.site", good: []string{"", "a", long}, bad: []string{"-a", "A", long + "a"}},
+		{keys: "cluster.expect", good: []string{"1", "3", "5", "7", "9"}, bad: []string{"", "0", "2", "4", "6", "8", "10", "11", "-1", "+3", "03", "1_3", "3.0", "three"}},
+		{keys: "limits.queue", good: []string{"7"}, bad: []string{"", "-7", "+7", "07", "0x7", "7.0", "1e2", "1_0", " 7", "7 ", "99999999999999999999"}},
+		{keys: "raft.snapshot_interval", good: []string{"1s", "1.5s", "1m30s", "1000ms"}, bad: []string{"", "1", "1 s", "-1s", "1d", "s", "9999999999h"}},
+		{keys: "limits.batch_bytes", good: []string{"65536", "65536B", "65536 B", "64KiB", "64 KiB", "1 MiB"},
+			bad: []string{"", "64KB", "64k", "0.5 MiB", "64  KiB", "064 KiB", "-1", "MiB", "KiB", " KiB", "8589934592 GiB", "1 GiB", "0 B", "0"}},
+		{keys: "log.level", good: []string{"trace", "debug", "info", "warn", "error"}, bad: []string{"", "INFO", "warning", "off"}},
+		{keys: "log.format", good: []string{"text", "json"}, bad: []string{"", "xml"}},
+		{keys: "node.listen http.listen", good: []string{":1", "0.0.0.0:80", "[::]:65535", "h:1", "a-b.c_d:1", "LYON:1", "[fe80::1%eth0]:1", "10.0.0.1:1"},
+			bad: []string{"", "h", "h:", "h:0", "h:65536", "h:01", "h:+1", "h:http", "::1:80", "[::1]", "[h:1", "a b:1", "a..b:1", ".a:1", "a.:1", "-a:1",
+				"10.0.0.256:1", "127.1:1", "0:1", "0x7f000001:1", "h/p:1", "u@h:1", long + "a:1", strings.Repeat("a.", 127) + "aa:1"}},
+		{keys: "node.advertise", good: []string{"", "h:1", "[::1]:1", "10.0.0.1:1"},
+			bad: []string{":1", "0.0.0.0:1", "[::]:1", "[::ffff:0.0.0.0]:1", "[fe80::1%eth0]:1", "224.0.0.1:1", "h"}},
+		{keys: "gossip.listen", good: []string{"0.0.0.0:1", "[::1]:1", "10.0.0.1:1"}, bad: []string{"", "h:1", ":1", "localhost:1"}},
+		{keys: "gossip.advertise", good: []string{"", "[::1]:1", "10.0.0.1:1"}, bad: []string{"h:1", "0.0.0.0:1", ":1"}},
+		{keys: "cluster.peers cluster.gossip_seeds", good: []string{"", " ", "h:1", "h:1, i:1"}, bad: []string{"h", "h:1,", ",", "0.0.0.0:1", ":1", "h:1,h:1", "10.0.0.1:1,[::ffff:10.0.0.1]:1"}},
+		{keys: "http.advertise", good: []string{"", "http://h", "http://h/", "https://h:1", "https://[::1]:1", "https://[::1]", "HTTP://h"},
+			bad: []string{"h:1", "//h", "ftp://h", "http://", "http:///", "http://:80", "http://h:0", "http://h:", "http://0.0.0.0:1", "http://[::]", "http://h/p", "http://h?", "http://h?q",
+				"http://h#f", "http://h#", "http://u@h", "http://h h", "http:h", "http://%zz"}},
+		{keys: "node.data_dir tls.ca tls.cert tls.key auth.operator_token_file cluster.vendor_keys",
+			good: []string{"a", "/a b", "../a", "ü", strings.Repeat("a", 4096)},
+			bad:  []string{"~/a", "~", "a\nb", "a\x00", "\xff", "-----BEGIN X-----", strings.Repeat("a", 4097)}},
+		{keys: "http.cert http.key gossip.key_file", good: []string{"", "a"}, bad: []string{" a", "~a", "a\n"}},
+	}
+	tested := map[string]bool{}
+	for _, tt := range tests {
+		for _, key := range strings.Fields(tt.keys) {
+			tested[key] = true
+			for _, value := range tt.good {
+				checkValue(t, key, value, true)
+			}
+			for _, value := range tt.bad {
+				checkValue(t, key, value, false)
+			}
+		}
+	}
+	for _, key := range fields() {
+		// Keys of one kind share its grammar, so the numeric ones have one row for each kind.
+		if !tested[key] && !strings.HasPrefix(key, "raft.") && !strings.HasPrefix(key, "limits.") {
+			t.Errorf("%s has no row", key)
+		}
+	}
+}
+
+func TestByteSizeString(t *testing.T) {
+	for size, want := range map[ByteSize]string{0: "0 B", 1: "1 B", 1023: "1023 B", 1024: "1 KiB", 1536: "1536 B", 3 << 20: "3 MiB", 1 << 30: "1 GiB"} {
+		if got := size.String(); got != want {
+			t.Errorf("%d: got %q, want %q", int64(size), got, want)
+		}
+	}
+}

@@ -1,0 +1,132 @@
+// Package config turns one YAML file, the environment and command-line overrides into one validated [Config].
+//
+// A key is written section.key. The environment (LICET_<SECTION>_<KEY>) overrides the file, and an override
+// (section.key=value) overrides both; lists are comma-separated in these two. Every source must be right on its
+// own: a bad value in the file stays an error when something else overrides it, because the override may be gone
+// at the next start.
+//
+// All that the package knows about a key stands in one table (keys.go). File, environment, overrides, defaults,
+// [Example], [Reference] and [Config.CheckFiles] are all made from it.
+package config
+
+import (
+	"time"
+)
+
+// Config is a node's whole configuration. A value that [Load] returned is complete: defaults are filled in,
+// derived values derived, and relative file names resolved. It is plain data: copy it freely, and share it between
+// goroutines as long as nobody writes.
+type Config struct {
+	Node    Node
+	HTTP    HTTP
+	Gossip  Gossip
+	TLS     TLS
+	Cluster Cluster
+	Auth    Auth
+	Raft    Raft
+	Limits  Limits
+	Log     Log
+}
+
+// Node is this node's identity, its data and the TLS port that Raft and node RPC share.
+type Node struct {
+	ID      string // also the Raft server id and the name in the certificate
+	Site    string // where the node stands; the id if not given
+	DataDir string
+	Listen  HostPort
+	// Advertise is what the other nodes dial; it never is an unspecified address.
+	Advertise HostPort
+}
+
+// HTTP is the port of the API.
+type HTTP struct {
+	Listen HostPort
+	// Advertise is the base URL that nodes tell clients, without a slash at its end.
+	Advertise string
+	// Cert and Key are PEM files, both given or both empty; empty means plain HTTP.
+	Cert string
+	Key  string
+}
+
+// Gossip is memberlist's port, UDP and TCP. Both hosts are IP addresses, as memberlist takes no names.
+type Gossip struct {
+	Listen    HostPort
+	Advertise HostPort
+	// KeyFile holds base64 of 16, 24 or 32 bytes; empty means unencrypted gossip.
+	KeyFile string
+}
+
+// TLS names the PEM files with which nodes prove themselves to each other.
+type TLS struct {
+	CA   string
+	Cert string
+	Key  string
+}
+
+// Cluster is how a node finds the others, and what they form the first time.
+type Cluster struct {
+	// Expect is the number of nodes of the first formation: 1, 3, 5, 7 or 9.
+	Expect int
+	// Peers are node addresses ([Node.Advertise] of others; the node's own may be among them).
+	Peers []HostPort
+	// GossipSeeds are gossip addresses, likewise.
+	GossipSeeds []HostPort
+	// VendorKeys are files of public keys, read only when the cluster is formed.
+	VendorKeys []string
+}
+
+// Auth is what admits to the API.
+type Auth struct {
+	OperatorTokenFile string
+}
+
+// Raft holds the timing and log retention of consensus.
+type Raft struct {
+	HeartbeatTimeout  time.Duration
+	ElectionTimeout   time.Duration // never below HeartbeatTimeout
+	SnapshotThreshold uint64        // log entries since the last snapshot
+	SnapshotInterval  time.Duration
+	TrailingLogs      uint64 // log entries
+}
+
+// LeaderLeaseTimeout is how long a leader that hears from no majority keeps its leadership. It is derived, not
+// configured: half of the heartbeat timeout, as in Raft's own defaults, so that a cut-off leader stops accepting writes
+// before the others usually elect a new one. (Raft refuses a lease longer than the heartbeat timeout.)
+func (r Raft) LeaderLeaseTimeout() time.Duration { return r.HeartbeatTimeout / 2 }
+
+// Limits bounds what one node takes on.
+type Limits struct {
+	Queue          int // proposals waiting
+	BatchCommands  int // commands in one Raft entry
+	BatchBytes     ByteSize
+	BodyBytes      ByteSize // never above BatchBytes
+	MaxClockSkew   time.Duration
+	RequestTimeout time.Duration // always above Raft.ElectionTimeout
+}
+
+// Log is the node's own log, on standard error.
+type Log struct {
+	Level  string // trace, debug, info, warn or error
+	Format string // text or json
+}
+
+// Defaults returns the configuration that an empty file would give if no key were mandatory: mandatory keys and
+// those derived from others (the three advertise keys and node.site) are empty.
+func Defaults() Config {
+	var c Config
+	for i := range keys {
+		if !keys[i].mandatory {
+			keys[i].set(&c, keys[i].split(keys[i].def))
+		}
+	}
+	return c
+}
+
+// clientEnvironment belongs to the command line's client side, not to a node's configuration.
+var clientEnvironment = []string{
+	"LICET_TOKEN", "LICET_TOKEN_FILE", "LICET_ENDPOINTS", "LICET_OUTPUT", "LICET_TIMEOUT", "LICET_CA",
+}
+
+// ClientEnvironment returns the variables that begin with LICET_ and yet are no keys: the client reads them, [Load]
+// passes them by. The slice is the caller's.
+func ClientEnvironment() []string { return append([]string(nil), clientEnvironment...) }

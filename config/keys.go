@@ -1,0 +1,209 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// key is one row of the table: all there is to know about one key.
+type key struct {
+	name      string // section.key
+	doc       string // meaning, and what follows from it
+	def       string // default as one would write it; a list's items comma-separated; empty also for mandatory keys
+	derived   string // what an empty value stands for, where it is derived from other keys
+	mandatory bool
+	example   string // value in Example where that cannot be the default
+	kind             // how to read, check, write and describe the value
+}
+
+// sections gives the order and meaning of the sections. Names hold no underscore, so that LICET_<SECTION>_<KEY>
+// can be read in one way only.
+var sections = []struct{ name, doc string }{
+	{"node", "This node: who it is, where its data is, and the TLS port that Raft and node RPC share."},
+	{"http", "The HTTP API."},
+	{"gossip", "Gossip (memberlist), UDP and TCP on one port. Only a hint for finding nodes: it admits nobody."},
+	{"tls", "The certificates with which nodes prove themselves to each other (mutual TLS 1.3)."},
+	{"cluster", "How nodes find each other, and what they form at the very first start."},
+	{"auth", "Who may use the API."},
+	{"raft", "Consensus. The defaults suit sites up to some 50 ms apart; further apart, raise both timeouts."},
+	{"limits", "Bounds on what one node takes on. Beyond them it refuses at once instead of slowing down."},
+	{"log", "The node's own log, on standard error."},
+}
+
+// keys is the table, in the order of Example.
+var keys = []key{
+	{name: "node.id", mandatory: true, example: "bordeaux",
+		doc:  "Name of the node, unique in the cluster and never used again after a node was wiped. The certificate carries it.",
+		kind: nodeName(func(c *Config) *string { return &c.Node.ID }, false)},
+	{name: "node.site", derived: "node.id",
+		doc:  "Name of the place where the node stands.",
+		kind: nodeName(func(c *Config) *string { return &c.Node.Site }, true)},
+	{name: "node.data_dir", mandatory: true, example: "/var/lib/licet",
+		doc:  "Directory of the log, the snapshots and the node's identity; made if absent. One process at a time.",
+		kind: fileName(func(c *Config) *string { return &c.Node.DataDir }, directory, false)},
+	{name: "node.listen", def: "127.0.0.1:7101",
+		doc:  "Address to listen on for other nodes.",
+		kind: address(func(c *Config) *HostPort { return &c.Node.Listen }, parseListen, listenAllowed)},
+	{name: "node.advertise", derived: "node.listen",
+		doc:  "Address at which other nodes reach this one.",
+		kind: address(func(c *Config) *HostPort { return &c.Node.Advertise }, optional(parseReachable), reachableAllowed)},
+
+	{name: "http.listen", def: "127.0.0.1:7001",
+		doc:  "Address to listen on for clients.",
+		kind: address(func(c *Config) *HostPort { return &c.HTTP.Listen }, parseListen, listenAllowed)},
+	{name: "http.advertise", derived: "http.listen, with https if http.cert is given and http if not",
+		doc:  "Base URL at which clients reach this node; other nodes tell it to clients.",
+		kind: baseURL(func(c *Config) *string { return &c.HTTP.Advertise })},
+	{name: "http.cert",
+		doc:  "PEM file of the API's certificate chain. Without it and http.key the API speaks plain HTTP, for use behind a proxy or on one machine.",
+		kind: fileName(func(c *Config) *string { return &c.HTTP.Cert }, publicFile, true)},
+	{name: "http.key",
+		doc:  "PEM file of its private key, readable by its owner alone.",
+		kind: fileName(func(c *Config) *string { return &c.HTTP.Key }, secretFile, true)},
+
+	{name: "gossip.listen", def: "127.0.0.1:7201",
+		doc:  "Address to listen on for gossip.",
+		kind: address(func(c *Config) *HostPort { return &c.Gossip.Listen }, onlyIP(parseListen), "ip:port with a port from 1 to 65535; memberlist takes no names here")},
+	{name: "gossip.advertise", derived: "gossip.listen",
+		doc:  "Address at which other nodes reach this one's gossip.",
+		kind: address(func(c *Config) *HostPort { return &c.Gossip.Advertise }, optional(onlyIP(parseReachable)), "ip:port with a port from 1 to 65535, one address and not 0.0.0.0 or ::; memberlist takes no names here")},
+	{name: "gossip.key_file",
+		doc:  "File with the base64 of 16, 24 or 32 random bytes, the same on all nodes, readable by its owner alone. Without it gossip is not encrypted.",
+		kind: fileName(func(c *Config) *string { return &c.Gossip.KeyFile }, secretFile, true)},
+
+	{name: "tls.ca", mandatory: true, example: "ca.pem",
+		doc:  "PEM file of the cluster's own authority. Whoever it certifies as a node is admitted.",
+		kind: fileName(func(c *Config) *string { return &c.TLS.CA }, publicFile, false)},
+	{name: "tls.cert", mandatory: true, example: "bordeaux.pem",
+		doc:  "PEM file of this node's certificate, with the URI licet:node:<node.id>.",
+		kind: fileName(func(c *Config) *string { return &c.TLS.Cert }, publicFile, false)},
+	{name: "tls.key", mandatory: true, example: "bordeaux-key.pem",
+		doc:  "PEM file of its private key, readable by its owner alone.",
+		kind: fileName(func(c *Config) *string { return &c.TLS.Key }, secretFile, false)},
+
+	{name: "cluster.expect", mandatory: true, example: "3",
+		doc:  "How many nodes form the cluster at the very first start; all of them state the same number. Without meaning once the cluster exists. No default: a wrong 1 would make two clusters.",
+		kind: formation(func(c *Config) *int { return &c.Cluster.Expect })},
+	{name: "cluster.peers", example: "127.0.0.1:7101, 127.0.0.1:7102, 127.0.0.1:7103",
+		doc:  "Node addresses (their node.advertise) to find the cluster by. This node's own may be among them, so that all nodes share one list.",
+		kind: addresses(func(c *Config) *[]HostPort { return &c.Cluster.Peers })},
+	{name: "cluster.gossip_seeds", example: "127.0.0.1:7201, 127.0.0.1:7202, 127.0.0.1:7203",
+		doc:  "Gossip addresses (their gossip.advertise) to find the cluster by, likewise.",
+		kind: addresses(func(c *Config) *[]HostPort { return &c.Cluster.GossipSeeds })},
+	{name: "cluster.vendor_keys", mandatory: true, example: "vendor.pub",
+		doc:  "Files of the vendor's public keys. Read only when the cluster is formed; from then on the keys are part of its state.",
+		kind: fileNames(func(c *Config) *[]string { return &c.Cluster.VendorKeys }, 16)},
+
+	{name: "auth.operator_token_file", mandatory: true, example: "token",
+		doc:  "File of the operator's bearer token, readable by its owner alone.",
+		kind: fileName(func(c *Config) *string { return &c.Auth.OperatorTokenFile }, secretFile, false)},
+
+	{name: "raft.heartbeat_timeout", def: "500ms",
+		doc:  "Silence of the leader after which a follower becomes a candidate. A leader that hears from no majority steps down after half of it.",
+		kind: duration(func(c *Config) *time.Duration { return &c.Raft.HeartbeatTimeout }, 20*time.Millisecond, time.Minute)},
+	{name: "raft.election_timeout", def: "500ms",
+		doc:  "How long a candidate waits for votes before it tries again. At least raft.heartbeat_timeout.",
+		kind: duration(func(c *Config) *time.Duration { return &c.Raft.ElectionTimeout }, 20*time.Millisecond, time.Minute)},
+	{name: "raft.snapshot_threshold", def: "8192",
+		doc:  "Log entries since the last snapshot that make another one due.",
+		kind: number(func(c *Config) *uint64 { return &c.Raft.SnapshotThreshold }, 1, 10_000_000, "entries")},
+	{name: "raft.snapshot_interval", def: "30s",
+		doc:  "How often to look whether a snapshot is due (at random between once and twice this).",
+		kind: duration(func(c *Config) *time.Duration { return &c.Raft.SnapshotInterval }, 50*time.Millisecond, 24*time.Hour)},
+	{name: "raft.trailing_logs", def: "10240",
+		doc:  "Log entries kept behind a snapshot. A follower that missed no more catches up from the log instead of taking a whole snapshot; keep 10240 or more in production. Independent of raft.snapshot_threshold: fewer only means that more followers take a snapshot.",
+		kind: number(func(c *Config) *uint64 { return &c.Raft.TrailingLogs }, 1, 10_000_000, "entries")},
+
+	{name: "limits.queue", def: "4096",
+		doc:  "Proposals waiting on this node. When it is full, writes are answered 503 with Retry-After.",
+		kind: number(func(c *Config) *int { return &c.Limits.Queue }, 1, 1_000_000, "proposals")},
+	{name: "limits.batch_commands", def: "512",
+		doc:  "Commands that share one Raft entry at most.",
+		kind: number(func(c *Config) *int { return &c.Limits.BatchCommands }, 1, 4096, "commands")},
+	{name: "limits.batch_bytes", def: "1 MiB",
+		doc:  "Size of one Raft entry at most. Raft sends up to 64 entries at once, and heartbeats must not wait behind them for long.",
+		kind: size(func(c *Config) *ByteSize { return &c.Limits.BatchBytes }, 4<<10, 4<<20)},
+	{name: "limits.body_bytes", def: "1 MiB",
+		doc:  "Size of a request's body at most. Not above limits.batch_bytes, as its command must fit into one entry.",
+		kind: size(func(c *Config) *ByteSize { return &c.Limits.BodyBytes }, 1<<10, 4<<20)},
+	{name: "limits.max_clock_skew", def: "5s",
+		doc:  "How far this node's clock may be from the others' before it no longer stamps commands.",
+		kind: duration(func(c *Config) *time.Duration { return &c.Limits.MaxClockSkew }, 10*time.Millisecond, 10*time.Minute)},
+	{name: "limits.request_timeout", def: "10s",
+		doc:  "How long a request may take where the client sets no deadline. Above raft.election_timeout, or no request could outlive an election.",
+		kind: duration(func(c *Config) *time.Duration { return &c.Limits.RequestTimeout }, 100*time.Millisecond, 10*time.Minute)},
+
+	{name: "log.level", def: "info",
+		doc:  "Least level that is logged.",
+		kind: choice(func(c *Config) *string { return &c.Log.Level }, "trace", "debug", "info", "warn", "error")},
+	{name: "log.format", def: "text",
+		doc:  "Lines for people or one JSON object a line.",
+		kind: choice(func(c *Config) *string { return &c.Log.Format }, "text", "json")},
+}
+
+// keyNamed finds a row; the table is short enough to walk.
+func keyNamed(name string) *key {
+	for i := range keys {
+		if keys[i].name == name {
+			return &keys[i]
+		}
+	}
+	return nil
+}
+
+// knownOrNone is name if that is a key.
+func knownOrNone(name string) string {
+	if keyNamed(name) == nil {
+		return ""
+	}
+	return name
+}
+
+func (k *key) section() string { s, _, _ := strings.Cut(k.name, "."); return s }
+func (k *key) short() string   { _, s, _ := strings.Cut(k.name, "."); return s }
+
+// env is the variable that overrides the key.
+func (k *key) env() string { return envPrefix + strings.ToUpper(strings.ReplaceAll(k.name, ".", "_")) }
+
+// split takes a value apart as it stands in the environment or an override. An empty list has no items.
+func (k *key) split(text string) []string {
+	if !k.list {
+		return []string{text}
+	}
+	if strings.TrimSpace(text) == "" {
+		return nil
+	}
+	items := strings.Split(text, ",")
+	for i := range items {
+		items[i] = strings.TrimSpace(items[i])
+	}
+	return items
+}
+
+// within lists a section's keys, for errors.
+func within(section string) string {
+	var names []string
+	for i := range keys {
+		if keys[i].section() == section {
+			names = append(names, keys[i].short())
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+func sectionNames() string {
+	names := make([]string, 0, len(sections))
+	for _, s := range sections {
+		names = append(names, s.name)
+	}
+	return strings.Join(names, ", ")
+}
+
+// unknown says what is allowed instead of section.key.
+func unknown(section string) string {
+	if names := within(section); names != "" {
+		return fmt.Sprintf("unknown key; allowed in %s: %s", section, names)
+	}
+	return "unknown section; allowed: " + sectionNames()
+}
