@@ -161,7 +161,7 @@ func leaderOf(t testing.TB, list []*site) *site {
 	var leader *site
 	eventually(t, "a leader", func() error {
 		for _, s := range list {
-			if s.node != nil && s.node.Status().Role == "leader" {
+			if s.node != nil && s.node.Status().Role == cluster.Leader {
 				leader = s
 				return nil
 			}
@@ -211,9 +211,9 @@ func sameDigests(t testing.TB, list []*site) {
 	eventually(t, "equal digests", func() error {
 		first := list[0].node.Status()
 		for _, s := range list[1:] {
-			if other := s.node.Status(); other.Index != first.Index || other.Digest != first.Digest {
+			if other := s.node.Status(); other.View.Index() != first.View.Index() || other.View.Digest() != first.View.Digest() {
 				return fmt.Errorf("%s: index %d digest %s; %s: index %d digest %s",
-					first.ID, first.Index, first.Digest, other.ID, other.Index, other.Digest)
+					first.ID, first.View.Index(), first.View.Digest(), other.ID, other.View.Index(), other.View.Digest())
 			}
 		}
 		return nil

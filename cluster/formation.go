@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -109,6 +110,8 @@ func (n *Node) found(ctx context.Context, others []*clusterpb.ProbeReply) error 
 	cluster, founder := n.identity.cluster()
 	signing := n.identity.signingKey()
 	switch {
+	case len(n.options.VendorKeys) == 0:
+		return errors.New("cluster.vendor_keys is empty, so that no contract could ever be accepted")
 	case founder != "" && founder != n.options.ID:
 		return fmt.Errorf("this node is promised to %s", founder)
 	case founder == "" || signing == nil:

@@ -24,7 +24,6 @@ import (
 	"google.golang.org/grpc/keepalive"
 
 	"github.com/licet/licet/cluster/clusterpb"
-	"github.com/licet/licet/fsm"
 	"github.com/licet/licet/fsm/fsmpb"
 	"github.com/licet/licet/fsm/signed"
 	"github.com/licet/licet/transport"
@@ -88,17 +87,18 @@ type Node struct {
 	options Options
 	log     hclog.Logger
 
-	identity *identity
-	contact  *contact
-	clock    *clock
-	store    store
-	replica  *replica
-	raft     *raft.Raft
-	carrier  *raft.NetworkTransport
-	rpc      *grpc.Server
-	peers    *peers
-	gossip   *gossip
-	leader   *leaderWatch
+	identity  *identity
+	contact   *contact
+	clock     *clock
+	store     store
+	replica   *replica
+	raft      *raft.Raft
+	snapshots *raft.FileSnapshotStore
+	carrier   *raft.NetworkTransport
+	rpc       *grpc.Server
+	peers     *peers
+	gossip    *gossip
+	leader    *leaderWatch
 
 	autopilot *autopilot.Autopilot
 	proposals *batcher[*proposal]
@@ -118,6 +118,9 @@ type Node struct {
 	stopped <-chan struct{}
 	failed  chan error
 	running sync.WaitGroup
+	started time.Time
+	// leads is where the leader's API is, learnt after each change of leader.
+	leads atomic.Pointer[leaderAPI]
 }
 
 // Start brings a node up. It returns when the node runs, which may be before it
@@ -126,7 +129,7 @@ func Start(o Options) (*Node, error) {
 	if o.Wall == nil {
 		o.Wall = time.Now
 	}
-	n := &Node{options: o, log: o.Log.Named("cluster"), failed: make(chan error, 1)}
+	n := &Node{options: o, log: o.Log.Named("cluster"), failed: make(chan error, 1), started: time.Now()}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.stopped = n.ctx.Done()
 	n.clock = newClock(o.Wall, o.MaxClockSkew)
@@ -165,7 +168,8 @@ func (n *Node) open() error {
 func (n *Node) openRaft() error {
 	o := n.options
 	log := o.Log.Named("raft")
-	snapshots, err := raft.NewFileSnapshotStoreWithLogger(o.DataDir, retainSnapshots, log)
+	var err error
+	n.snapshots, err = raft.NewFileSnapshotStoreWithLogger(o.DataDir, retainSnapshots, log)
 	if err != nil {
 		return fmt.Errorf("snapshots in %s: %w", filepath.Join(o.DataDir, "snapshots"), err)
 	}
@@ -182,12 +186,12 @@ func (n *Node) openRaft() error {
 	c := raft.DefaultConfig()
 	c.LocalID = raft.ServerID(o.ID)
 	c.HeartbeatTimeout, c.ElectionTimeout = o.HeartbeatTimeout, o.ElectionTimeout
-	c.LeaderLeaseTimeout = min(o.HeartbeatTimeout, c.LeaderLeaseTimeout)
+	c.LeaderLeaseTimeout = o.HeartbeatTimeout / 2
 	c.CommitTimeout = commitTimeout
 	c.SnapshotThreshold, c.SnapshotInterval, c.TrailingLogs = o.SnapshotThreshold, o.SnapshotInterval, o.TrailingLogs
 	c.Logger = log
 	c.NoLegacyTelemetry = true
-	if n.raft, err = raft.NewRaft(c, n.replica, logs, n.store, snapshots, n.carrier); err != nil {
+	if n.raft, err = raft.NewRaft(c, n.replica, logs, n.store, n.snapshots, n.carrier); err != nil {
 		return fmt.Errorf("raft in %s: %w", o.DataDir, err)
 	}
 	return nil
@@ -255,6 +259,7 @@ func (n *Node) watchMembership() {
 		if err := n.peers.keep(addresses); err != nil {
 			n.log.Debug("closing connections", "reason", err)
 		}
+		n.findLeaderAPI()
 		if n.leader.address() != "" || n.removed.Load() {
 			continue
 		}
@@ -309,45 +314,6 @@ func (n *Node) Ready() error {
 		return errorf(NoLeader, "Node %s knows no leader.", n.options.ID)
 	}
 	return nil
-}
-
-// Status is what a node knows of itself, at once and without asking anybody.
-type Status struct {
-	ID, Site, Version string
-	Cluster           string
-	// Role is leader, follower, candidate or stopped.
-	Role   string
-	Leader string
-	Term   uint64
-	Index  uint64
-	Digest fsm.Digest
-	// Age is how long ago the node last heard of a leader.
-	Age    time.Duration
-	Wall   time.Time
-	Clock  fsm.Clock
-	Voters int
-	// Fault says why the node can't serve, nil if it can.
-	Fault error
-}
-
-// Status never waits.
-func (n *Node) Status() Status {
-	view := n.replica.view.Load()
-	s := Status{
-		ID: n.options.ID, Site: n.options.Site, Version: n.options.Version, Cluster: view.ClusterID(),
-		Role:   map[raft.RaftState]string{raft.Leader: "leader", raft.Follower: "follower", raft.Candidate: "candidate", raft.Shutdown: "stopped"}[n.raft.State()],
-		Leader: n.leader.leaderID(), Term: n.raft.CurrentTerm(), Index: view.Index(), Digest: view.Digest(),
-		Age: n.age(view), Wall: n.options.Wall(), Clock: view.Clock(), Fault: n.Ready(),
-	}
-	for _, m := range n.members() {
-		if m.Suffrage == raft.Voter {
-			s.Voters++
-		}
-	}
-	if fault := n.clock.suspect(); s.Fault == nil && fault != nil {
-		s.Fault = fault
-	}
-	return s
 }
 
 // DryRun tells what a command would come to now, changing nothing (rule K7).
