@@ -1,0 +1,92 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+
+	"github.com/licet/licet/api/apiv1"
+)
+
+// Members lists the members of the cluster.
+func (c *Client) Members(ctx context.Context) (*Answer[apiv1.MemberList], error) {
+	return call[apiv1.MemberList](ctx, c, get("/v1/cluster/members", nil), nil)
+}
+
+// RemoveMember removes a member from the cluster, for good: its id is not used
+// again. If an attempt broke and a later one finds no such member, it is done.
+func (c *Client) RemoveMember(ctx context.Context, id string) (*Answer[struct{}], error) {
+	if err := checkNodeID(id); err != nil {
+		return nil, refused(err)
+	}
+	r, err := change(ctx, "DELETE", "/v1/cluster/members/"+url.PathEscape(id), nil)
+	return call[struct{}](ctx, c, r, err)
+}
+
+// TransferLeadership moves leadership to a voter; empty means the most
+// up-to-date one. An attempt whose outcome is unknown is not repeated.
+func (c *Client) TransferLeadership(ctx context.Context, to string) (*Answer[struct{}], error) {
+	var body apiv1.Transfer
+	if to != "" {
+		if err := checkNodeID(to); err != nil {
+			return nil, refused(err)
+		}
+		body.To = &to
+	}
+	r, err := change(ctx, "POST", "/v1/cluster/transfer", body)
+	if err == nil {
+		r.once = true
+	}
+	return call[struct{}](ctx, c, r, err)
+}
+
+// Leave has a node leave the cluster. The client must have that node's endpoint
+// only, see At, lest another one leaves. It is asked once.
+func (c *Client) Leave(ctx context.Context) (*Answer[struct{}], error) {
+	if len(c.endpoints) != 1 {
+		return nil, refused(fmt.Errorf("of %d endpoints it is not clear which node is to leave", len(c.endpoints)))
+	}
+	r, err := change(ctx, "POST", "/v1/cluster/leave", nil)
+	if err == nil {
+		r.once, r.here = true, true
+	}
+	return call[struct{}](ctx, c, r, err)
+}
+
+// Status returns what a node knows of itself: of the first endpoint that
+// answers, each being asked once. Use At for a certain node's.
+func (c *Client) Status(ctx context.Context) (*Answer[apiv1.NodeStatus], error) {
+	return call[apiv1.NodeStatus](ctx, c, local("/v1/status"), nil)
+}
+
+// Health says that a node's process answers; endpoints are asked as by Status.
+func (c *Client) Health(ctx context.Context) (*Answer[apiv1.Health], error) {
+	return call[apiv1.Health](ctx, c, local("/healthz"), nil)
+}
+
+// Ready says whether a node can serve now: an error tells why not. Endpoints
+// are asked as by Status.
+func (c *Client) Ready(ctx context.Context) (*Answer[apiv1.Health], error) {
+	return call[apiv1.Health](ctx, c, local("/readyz"), nil)
+}
+
+// OpenAPI returns the document that describes the interface, as YAML.
+func (c *Client) OpenAPI(ctx context.Context) (*Answer[[]byte], error) {
+	r := local("/v1/openapi.yaml")
+	r.accept = "application/yaml"
+	return call[[]byte](ctx, c, r, nil)
+}
+
+// checkNodeID keeps an id from becoming another path; the node checks the rest.
+func checkNodeID(id string) error {
+	if id == "" {
+		return errors.New("node id: it is missing")
+	}
+	bad := func(r rune) bool { return !('a' <= r && r <= 'z' || '0' <= r && r <= '9' || r == '-') }
+	if len(id) > 63 || id[0] == '-' || strings.ContainsFunc(id, bad) {
+		return fmt.Errorf("node id: %.80q is none (a-z, 0-9, then also -)", id)
+	}
+	return nil
+}
