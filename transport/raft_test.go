@@ -78,15 +78,23 @@ func impostor(t *testing.T, config *tls.Config) raft.ServerAddress {
 	return raft.ServerAddress(listener.Addr().String())
 }
 
+// dialOnce keeps no connection, for impostors end only when theirs do.
+func dialOnce(layer *RaftLayer[raft.ServerAddress], address raft.ServerAddress) error {
+	conn, err := layer.Dial(address, patience)
+	if err != nil {
+		return err
+	}
+	return conn.Close()
+}
+
 func TestDialTalksOnlyToNodes(t *testing.T) {
 	authority := newAuthority(t)
 	layer := openLayer(t, nodeCertificates(t, authority, "paris"), RaftOptions{})
 	for _, test := range certificateCases(t, authority) {
 		t.Run(test.name, func(t *testing.T) {
-			conn, err := layer.Dial(impostor(t, stranger(t, &test.pair, ProtocolRaft)), patience)
+			err := dialOnce(layer, impostor(t, stranger(t, &test.pair, ProtocolRaft)))
 			if test.want == nil {
 				must(t, err)
-				must(t, conn.Close())
 				return
 			}
 			wantRefusal(t, err, test.want, leaf(t, test.pair))
@@ -98,16 +106,16 @@ func TestDialRefusesOtherProtocols(t *testing.T) {
 	authority := newAuthority(t)
 	layer := openLayer(t, nodeCertificates(t, authority, "paris"), RaftOptions{})
 	pair := node(t, authority, "lyon")
-	_, err := layer.Dial(impostor(t, stranger(t, &pair)), patience)
+	err := dialOnce(layer, impostor(t, stranger(t, &pair)))
 	if !errors.Is(err, ErrProtocol) {
 		t.Errorf("server without ALPN: got %v", err)
 	}
-	if _, err = layer.Dial(impostor(t, stranger(t, &pair, "h2")), patience); err == nil {
+	if err = dialOnce(layer, impostor(t, stranger(t, &pair, "h2"))); err == nil {
 		t.Error("server with h2 alone: dialled")
 	}
 	old := stranger(t, &pair, ProtocolRaft)
 	old.MaxVersion = tls.VersionTLS12
-	if _, err = layer.Dial(impostor(t, old), patience); err == nil {
+	if err = dialOnce(layer, impostor(t, old)); err == nil {
 		t.Error("server with TLS 1.2: dialled")
 	}
 }
@@ -128,10 +136,9 @@ func TestDialRefusesAnotherNodeThanTheOneKnown(t *testing.T) {
 				return test.known
 			},
 		})
-		conn, err := layer.Dial(at, patience)
+		err := dialOnce(layer, at)
 		if test.want == nil {
 			must(t, err)
-			must(t, conn.Close())
 			continue
 		}
 		wantRefusal(t, err, test.want, leaf(t, pair))
