@@ -54,6 +54,9 @@ func firstError(unknown, err *Error) error {
 
 // attempt sends the command once, to the node that leads now.
 func (n *Node) attempt(ctx context.Context, c *fsmpb.Command) answer {
+	if n.stopping.Load() {
+		return answer{err: errorf(ShuttingDown, "Node %s is about to stop.", n.options.ID)}
+	}
 	deadline, _ := ctx.Deadline()
 	p := newProposal(c, deadline)
 	if n.raft.State() == raft.Leader {
@@ -62,10 +65,7 @@ func (n *Node) attempt(ctx context.Context, c *fsmpb.Command) answer {
 		}
 		return n.await(ctx, p)
 	}
-	switch address := n.leader.address(); {
-	case n.stopping.Load():
-		return answer{err: errorf(ShuttingDown, "Node %s is about to stop.", n.options.ID)}
-	case address == "" || address == n.options.Advertise:
+	if address := n.leader.address(); address == "" || address == n.options.Advertise {
 		return answer{err: errorf(notLeader, "No leader is known.")}
 	}
 	if !n.forwards.offer(p) {

@@ -22,9 +22,12 @@ type Member struct {
 	Voter  bool
 	Leader bool
 	// Reachable is false if the member did not answer; what follows is then unknown.
-	Reachable    bool
-	AppliedIndex uint64
-	Digest       string
+	Reachable bool
+	// LastIndex is the last entry of its log, AppliedIndex and Digest are of its state.
+	LastIndex, AppliedIndex uint64
+	Digest                  string
+	// Contact is how long ago it last heard of a leader; negative if it never did.
+	Contact time.Duration
 	// ClockDifference is how far its clock is ahead of the asked node's.
 	ClockDifference time.Duration
 }
@@ -32,8 +35,8 @@ type Member struct {
 // Members lists the members, asking each how it is. Errors are *Error. Safe for
 // concurrent use.
 func (n *Node) Members(ctx context.Context) ([]Member, error) {
-	if _, _, err := n.Read(ctx, Read{Stale: true}); err != nil {
-		return nil, err
+	if !n.formed() {
+		return nil, errorf(NotReady, "Node %s does not belong to a cluster yet.", n.options.ID)
 	}
 	servers := n.members()
 	addresses := make([]string, len(servers))
@@ -50,7 +53,8 @@ func (n *Node) Members(ctx context.Context) ([]Member, error) {
 		if a, ok := answers[string(m.Address)]; ok {
 			list[i].Reachable = true
 			list[i].HTTPAddress, list[i].Site, list[i].Version = a.reply.HttpAddress, a.reply.Site, a.reply.Version
-			list[i].AppliedIndex, list[i].Digest = a.reply.AppliedIndex, a.reply.Digest
+			list[i].LastIndex, list[i].AppliedIndex, list[i].Digest = a.reply.LastIndex, a.reply.AppliedIndex, a.reply.Digest
+			list[i].Contact = time.Duration(a.reply.ContactMs) * time.Millisecond
 			list[i].ClockDifference = a.difference(n.options.Wall)
 		}
 	}

@@ -115,10 +115,7 @@ func (n *Node) queue(p *proposal) *Error {
 	if fault := n.clock.suspect(); fault != nil && n.raft.State() == raft.Leader {
 		return fault
 	}
-	switch {
-	case n.stopping.Load():
-		return errorf(ShuttingDown, "Node %s is about to stop.", n.options.ID)
-	case n.leadsTerm.Load() == 0:
+	if n.leadsTerm.Load() == 0 || n.stopping.Load() {
 		return errorf(notLeader, "Node %s does not lead.", n.options.ID)
 	}
 	if !n.proposals.offer(p) {

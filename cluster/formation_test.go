@@ -1,0 +1,246 @@
+package cluster_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/licet/licet/cluster"
+	"github.com/licet/licet/fsm"
+	"github.com/licet/licet/transport"
+)
+
+// oneCluster fails unless all nodes belong to the same cluster.
+func oneCluster(t *testing.T, list []*site) {
+	t.Helper()
+	ids := map[string]bool{}
+	for _, s := range list {
+		s.ready()
+		ids[s.node.Status().View.ClusterID()] = true
+	}
+	if len(ids) != 1 {
+		t.Fatalf("the nodes belong to %d clusters: %v", len(ids), ids)
+	}
+}
+
+func TestNodesThatStartAtOddTimesFormOneCluster(t *testing.T) {
+	list := sites(t, 3)
+	list[2].start()
+	list[0].start()
+	// The founder waits: without its third peer it can't know that there is no cluster yet.
+	eventually(t, "bordeaux and paris see each other", func() error {
+		if list[0].node.Status().LastIndex != 0 {
+			t.Fatal("two of three expected nodes formed a cluster")
+		}
+		return nil
+	})
+	list[2].stop()
+	list[2].start()
+	list[1].start()
+	oneCluster(t, list)
+	for _, s := range list {
+		s.stop()
+	}
+	for _, s := range list {
+		s.start()
+	}
+	oneCluster(t, list)
+	sameDigests(t, list)
+}
+
+func TestNodesFormByGossipAlone(t *testing.T) {
+	list := sites(t, 3)
+	var seeds []string
+	for _, s := range list {
+		s.options.Peers = nil
+		address := freeAddress(t)
+		s.options.Gossip = &cluster.Gossip{Listen: address, Advertise: address, Key: make([]byte, 32)}
+		seeds = append(seeds, address)
+	}
+	for _, s := range list {
+		s.options.Gossip.Seeds = seeds[:1]
+		s.start()
+	}
+	oneCluster(t, list)
+}
+
+func TestFourthNodeJoinsAndIsPromotedOnceItHasCaughtUp(t *testing.T) {
+	all := sites(t, 4)
+	list, fourth := all[:3], all[3]
+	for _, s := range all {
+		s.options.Expect = 3
+		s.options.Peers = []string{all[0].listen, all[1].listen, all[2].listen}
+	}
+	for _, s := range list {
+		s.start()
+	}
+	oneCluster(t, list)
+	list[1].propose(putContract(t, 30))
+	fourth.start()
+	eventually(t, "the fourth node is a voter", func() error {
+		if s := fourth.node.Status(); !s.Voter {
+			return fmt.Errorf("it is %s, voter %v", s.Role, s.Voter)
+		}
+		return nil
+	})
+	if o := fourth.propose(createInstance("quimper", 3)); o.Refusal != nil {
+		t.Fatal(fsm.Detail(o.Refusal))
+	}
+	sameDigests(t, all)
+
+	t.Run("and leaves again, for good", func(t *testing.T) {
+		if err := fourth.node.Leave(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		fourth.stop()
+		members, err := list[0].node.Members(t.Context())
+		if err != nil || len(members) != 3 {
+			t.Fatalf("%d members, error %v", len(members), err)
+		}
+		if err := fourth.tryStart(); err == nil || !strings.Contains(err.Error(), "left its cluster") {
+			t.Fatalf("a node that left started again: %v", err)
+		}
+	})
+}
+
+// tryStart starts the node and returns why that failed.
+func (s *site) tryStart() error {
+	s.t.Helper()
+	certificates, err := transport.LoadCertificates(s.files)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	port, err := transport.Listen(s.t.Context(), s.listen, transport.Options{Certificates: certificates})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.options.Port, s.options.Certificates = port, certificates
+	node, err := cluster.Start(s.options)
+	if err == nil {
+		if err := node.Stop(context.Background()); err != nil {
+			s.t.Error(err)
+		}
+	}
+	return err
+}
+
+func TestLeaderLeavesAfterHandingOver(t *testing.T) {
+	list := startAll(t, 3)
+	leader := leaderOf(t, list)
+	if err := leader.node.Leave(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	leader.stop()
+	for _, s := range list {
+		if s != leader {
+			s.propose(putContract(t, 30))
+			members, err := s.node.Members(t.Context())
+			if err != nil || len(members) != 2 {
+				t.Fatalf("%d members, error %v", len(members), err)
+			}
+			return
+		}
+	}
+}
+
+func TestRemovedNodeStopsItself(t *testing.T) {
+	list := startAll(t, 3)
+	leader := leaderOf(t, list)
+	for _, s := range list {
+		if s == leader {
+			continue
+		}
+		if err := leader.node.Remove(t.Context(), s.options.ID); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case err := <-s.node.Failed():
+			if !strings.Contains(err.Error(), "was removed from the cluster") {
+				t.Fatal(err)
+			}
+		case <-t.Context().Done():
+		}
+		return
+	}
+}
+
+func TestLeaderRefusesImpossibleChanges(t *testing.T) {
+	list := startAll(t, 3)
+	leader := leaderOf(t, list)
+	for name, c := range map[string]struct {
+		do   func(*cluster.Node) error
+		code cluster.Code
+	}{
+		"remove a stranger":         {func(n *cluster.Node) error { return n.Remove(t.Context(), "nobody") }, cluster.MemberNotFound},
+		"remove the leader":         {func(n *cluster.Node) error { return n.Remove(t.Context(), leader.options.ID) }, cluster.MemberRefused},
+		"lead through a stranger":   {func(n *cluster.Node) error { return n.Transfer(t.Context(), "nobody") }, cluster.MemberNotFound},
+		"the present leader is one": {func(n *cluster.Node) error { return n.Transfer(t.Context(), leader.options.ID) }, ""},
+	} {
+		for _, s := range list {
+			if got := codeOf(c.do(s.node)); got != c.code {
+				t.Errorf("%s, asked of %s: code %q, want %q", name, s.options.ID, got, c.code)
+			}
+		}
+	}
+}
+
+func codeOf(err error) cluster.Code {
+	if e, ok := err.(*cluster.Error); ok {
+		return cluster.Code(e.Code())
+	}
+	if err != nil {
+		return cluster.Code("other: " + err.Error())
+	}
+	return ""
+}
+
+func TestDataDirectoryIsRefused(t *testing.T) {
+	list := startAll(t, 1)
+	s := list[0]
+	t.Run("while another process uses it", func(t *testing.T) {
+		second := *s
+		second.listen = freeAddress(t)
+		if err := second.tryStart(); err == nil || !strings.Contains(err.Error(), "in use by another process") {
+			t.Fatalf("got %v", err)
+		}
+	})
+	s.stop()
+	t.Run("when it is a copy", func(t *testing.T) {
+		second := *s
+		second.options.DataDir = t.TempDir() + "/copy"
+		if out, err := exec.Command("cp", "-a", s.options.DataDir, second.options.DataDir).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		if err := second.tryStart(); err == nil || !strings.Contains(err.Error(), "copy of another") {
+			t.Fatalf("got %v", err)
+		}
+	})
+	t.Run("when it is another node's", func(t *testing.T) {
+		second := *s
+		second.options.ID = "lyon"
+		if err := second.tryStart(); err == nil || !strings.Contains(err.Error(), `belongs to node "bordeaux"`) {
+			t.Fatalf("got %v", err)
+		}
+	})
+	t.Run("when its identity is damaged", func(t *testing.T) {
+		path := s.options.DataDir + "/identity.json"
+		whole, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, whole[:len(whole)/2], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.tryStart(); err == nil || !strings.Contains(err.Error(), "is damaged") {
+			t.Fatalf("got %v", err)
+		}
+		if err := os.WriteFile(path, whole, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	})
+	s.start()
+	s.ready()
+}
