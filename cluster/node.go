@@ -105,6 +105,8 @@ type Node struct {
 	forwards  *batcher[*proposal]
 	readers   *batcher[*reader]
 
+	// directory is raft, for goroutines that raft starts before it is here.
+	directory atomic.Pointer[raft.Raft]
 	// leadsTerm is the term that this node leads and has opened; 0 if it leads none.
 	leadsTerm atomic.Uint64
 	stopping  atomic.Bool
@@ -156,7 +158,7 @@ func (n *Node) open() error {
 	if err := n.openRaft(); err != nil {
 		return err
 	}
-	n.peers = newPeers(o.Certificates)
+	n.peers = newPeers(o.Certificates, n.nodeAt)
 	if o.Gossip != nil {
 		if n.gossip, err = startGossip(o, o.Log.Named("gossip")); err != nil {
 			return err
@@ -178,7 +180,7 @@ func (n *Node) openRaft() error {
 		return err
 	}
 	n.carrier = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
-		Stream: transport.NewRaftLayer[raft.ServerAddress](o.Port, transport.RaftOptions{Advertise: o.Advertise}), MaxPool: 3, Timeout: raftTimeout, Logger: log, MsgpackUseNewTimeFormat: true,
+		Stream: transport.NewRaftLayer[raft.ServerAddress](o.Port, transport.RaftOptions{Advertise: o.Advertise, NodeAt: n.nodeAt}), MaxPool: 3, Timeout: raftTimeout, Logger: log, MsgpackUseNewTimeFormat: true,
 		// Without pipelining: a rejected append can park a follower's replication for
 		// ever (hashicorp/raft #612), and batching makes up for it.
 		MaxRPCsInFlight: 1,
@@ -194,7 +196,25 @@ func (n *Node) openRaft() error {
 	if n.raft, err = raft.NewRaft(c, n.replica, logs, n.store, n.snapshots, n.carrier); err != nil {
 		return fmt.Errorf("raft in %s: %w", o.DataDir, err)
 	}
+	n.directory.Store(n.raft)
 	return nil
+}
+
+// nodeAt returns the id of the member at an address, so that nobody else is
+// taken for it; "" if none is known there.
+func (n *Node) nodeAt(address string) string {
+	r := n.directory.Load()
+	if r == nil {
+		return ""
+	}
+	if future := r.GetConfiguration(); future.Error() == nil {
+		for _, m := range future.Configuration().Servers {
+			if string(m.Address) == address {
+				return string(m.ID)
+			}
+		}
+	}
+	return ""
 }
 
 // run starts everything that goes on by itself.
@@ -255,8 +275,8 @@ func (n *Node) watchMembership() {
 		if n.gossip != nil {
 			n.gossip.join()
 		}
-		addresses := n.memberAddresses()
-		if err := n.peers.keep(addresses); err != nil {
+		members := n.memberPeers()
+		if err := n.peers.keep(members); err != nil {
 			n.log.Debug("closing connections", "reason", err)
 		}
 		n.findLeaderAPI()
@@ -270,7 +290,7 @@ func (n *Node) watchMembership() {
 				strangers++
 			}
 		}
-		if strangers > len(addresses)/2 {
+		if strangers > len(members)/2 {
 			if err := n.identity.leave(); err != nil {
 				n.log.Error("the data directory could not be marked", "reason", err)
 			}
@@ -280,12 +300,12 @@ func (n *Node) watchMembership() {
 	}
 }
 
-func (n *Node) memberAddresses() map[string]bool {
-	addresses := map[string]bool{}
+func (n *Node) memberPeers() map[peer]bool {
+	peers := map[peer]bool{}
 	for _, m := range n.members() {
-		addresses[string(m.Address)] = true
+		peers[peer{string(m.Address), string(m.ID)}] = true
 	}
-	return addresses
+	return peers
 }
 
 // fail reports that the node must not go on. The first reason counts.

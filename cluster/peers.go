@@ -21,23 +21,29 @@ const maxFrame = 16 << 20
 // Safe for concurrent use.
 type peers struct {
 	certificates *transport.Certificates
+	// nodeAt returns the id of the member at an address, "" if none is known there.
+	nodeAt func(address string) string
 
 	mu    sync.Mutex
-	conns map[string]*grpc.ClientConn
+	conns map[peer]*grpc.ClientConn
 }
 
-func newPeers(certificates *transport.Certificates) *peers {
-	return &peers{certificates: certificates, conns: map[string]*grpc.ClientConn{}}
+// peer is where a connection leads and who must answer there, if that is known.
+type peer struct{ address, id string }
+
+func newPeers(certificates *transport.Certificates, nodeAt func(string) string) *peers {
+	return &peers{certificates: certificates, nodeAt: nodeAt, conns: map[peer]*grpc.ClientConn{}}
 }
 
 func (p *peers) at(address string) (clusterpb.NodeClient, error) {
+	key := peer{address, p.nodeAt(address)}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	conn := p.conns[address]
+	conn := p.conns[key]
 	if conn == nil {
 		var err error
 		conn, err = grpc.NewClient("passthrough:///"+address,
-			grpc.WithTransportCredentials(p.certificates.ClientCredentials("")),
+			grpc.WithTransportCredentials(p.certificates.ClientCredentials(key.id)),
 			grpc.WithConnectParams(grpc.ConnectParams{
 				Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
 				MinConnectTimeout: 2 * time.Second,
@@ -47,20 +53,20 @@ func (p *peers) at(address string) (clusterpb.NodeClient, error) {
 		if err != nil {
 			return nil, err
 		}
-		p.conns[address] = conn
+		p.conns[key] = conn
 	}
 	return clusterpb.NewNodeClient(conn), nil
 }
 
-// keep closes the connections to all addresses but these.
-func (p *peers) keep(addresses map[string]bool) error {
+// keep closes the connections to all but these.
+func (p *peers) keep(members map[peer]bool) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var errs []error
-	for address, conn := range p.conns {
-		if !addresses[address] {
+	for key, conn := range p.conns {
+		if !members[key] {
 			errs = append(errs, conn.Close())
-			delete(p.conns, address)
+			delete(p.conns, key)
 		}
 	}
 	return errors.Join(errs...)

@@ -51,7 +51,7 @@ func (s *server) Promise(ctx context.Context, request *clusterpb.PromiseRequest)
 	n := s.node
 	n.forming.Lock()
 	defer n.forming.Unlock()
-	if caller, ok := transport.PeerNode(ctx); ok && caller != request.Founder {
+	if caller, ok := transport.PeerNode(ctx); !ok || caller != request.Founder {
 		return &clusterpb.PromiseReply{Reason: fmt.Sprintf("node %s asks in the name of %s", caller, request.Founder)}, nil
 	}
 	cluster, founder := n.identity.cluster()
@@ -76,7 +76,7 @@ func (s *server) Promise(ctx context.Context, request *clusterpb.PromiseRequest)
 
 // Join implements clusterpb.NodeServer. The certificate says who asks.
 func (s *server) Join(ctx context.Context, request *clusterpb.JoinRequest) (*clusterpb.JoinReply, error) {
-	if caller, ok := transport.PeerNode(ctx); ok && caller != request.Node {
+	if caller, ok := transport.PeerNode(ctx); !ok || caller != request.Node {
 		return &clusterpb.JoinReply{Fault: errorf(MemberRefused, "Node %s asks in the name of %s.", caller, request.Node).fault()}, nil
 	}
 	return s.node.admit(request)
