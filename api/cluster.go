@@ -75,13 +75,16 @@ func (s *service) getHealth(*call) (*answer, error) {
 func (s *service) getReadiness(*call) (*answer, error) {
 	err := s.Node.Ready()
 	var known NodeError
-	if err != nil && !errors.As(err, &known) {
-		err = problemf(apiv1.CodeNotReady, "%s", sentence(err.Error()))
-	}
-	if err != nil {
+	switch {
+	case err == nil:
+		return ok(apiv1.Health{Status: apiv1.HealthStatusOk}), nil
+	case errors.As(err, &known):
 		return nil, err
 	}
-	return ok(apiv1.Health{Status: apiv1.HealthStatusOk}), nil
+	// Nobody needs a token for this answer.
+	p := problemf(apiv1.CodeNotReady, "The node is not ready; its log says why under this request id.")
+	p.cause = err
+	return nil, p
 }
 
 func (s *service) getDocument(*call) (*answer, error) {

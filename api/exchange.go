@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/oklog/ulid/v2"
 
 	"github.com/licet/licet/api/apiv1"
@@ -123,16 +124,16 @@ func (s *service) fail(w http.ResponseWriter, r *http.Request, err error) {
 	x := exchangeOf(r.Context())
 	x.code = p.code
 	h := w.Header()
-	switch status := p.status(); {
-	case status == http.StatusInternalServerError && p.cause != nil:
-		s.Log.Error("request failed", "request_id", x.id, "method", r.Method, "path", r.URL.Path, "error", p.cause)
-	case p.code == apiv1.CodeOutcomeUnknown && p.cause != nil:
-		s.Log.Warn("the outcome of a request is not known", "request_id", x.id, "method", r.Method, "path", r.URL.Path, "error", p.cause)
-	case status == http.StatusUnauthorized:
+	status := p.status()
+	switch status {
+	case http.StatusUnauthorized:
 		h.Set("WWW-Authenticate", "Bearer")
-	case status == http.StatusServiceUnavailable:
+	case http.StatusServiceUnavailable:
 		seconds := max(1, int64((p.retryAfter+time.Second-1)/time.Second))
 		h.Set("Retry-After", strconv.FormatInt(seconds, 10))
+	}
+	if status >= http.StatusInternalServerError && p.cause != nil {
+		s.logFault(r, x, p)
 	}
 	text, err := encode(p.body(x.id))
 	if err != nil {
@@ -140,7 +141,21 @@ func (s *service) fail(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	h.Set("Content-Type", "application/problem+json")
 	h.Del("Location")
-	send(w, p.status(), text)
+	send(w, status, text)
+}
+
+// logFault says what the answer does not. What the node reports as its ordinary
+// answer, under load or without a leader, is no fault.
+func (s *service) logFault(r *http.Request, x *exchange, p *problem) {
+	level := hclog.Warn
+	var known NodeError
+	switch {
+	case p.code == apiv1.CodeInternal:
+		level = hclog.Error
+	case errors.As(p.cause, &known):
+		level = hclog.Debug
+	}
+	s.Log.Log(level, "request failed", "request_id", x.id, "method", r.Method, "path", r.URL.Path, "code", p.code, "error", p.cause)
 }
 
 func send(w http.ResponseWriter, status int, text []byte) {

@@ -91,7 +91,7 @@ func (s *service) routed(table []route) http.Handler {
 				return
 			}
 			w.Header().Set("Allow", allow)
-			s.fail(w, r, problemf(apiv1.CodeMethodNotAllowed, "%s has no method %.20q.", pattern, r.Method))
+			s.fail(w, r, problemf(apiv1.CodeMethodNotAllowed, "%.200q has no method %.20q; it has %s.", r.URL.Path, r.Method, allow))
 		})
 	}
 	mux.HandleFunc("/", s.notFound)
