@@ -84,7 +84,12 @@ func verify(kind, document string, keys []ed25519.PublicKey, into payload) (keyI
 	if len(document) > MaxDocument {
 		return "", fmt.Errorf("%w: longer than %d bytes", ErrMalformed, MaxDocument)
 	}
-	parts := strings.Split(strings.TrimSpace(document), ".")
+	document = strings.TrimSpace(document)
+	if strings.ContainsAny(document, "\r\n") {
+		// base64 skips line breaks, so the same document would have many spellings.
+		return "", fmt.Errorf("%w: more than one line", ErrMalformed)
+	}
+	parts := strings.Split(document, ".")
 	if len(parts) != 4 {
 		return "", fmt.Errorf("%w: %d parts instead of 4", ErrMalformed, len(parts))
 	}
