@@ -151,9 +151,12 @@ func (v *View) Contract(id string) (ContractStatus, bool) {
 	return v.contractStatus(c), true
 }
 
-// Contracts calls yield for up to limit contracts whose ids come after the given one, in order.
+// Contracts returns up to limit contracts whose ids come after the given one, in order.
 func (v *View) Contracts(after string, limit int) []ContractStatus {
 	var list []ContractStatus
+	if limit <= 0 {
+		return nil
+	}
 	v.contracts.rows.Ascend(after, func(id string, c *Contract) bool {
 		if id != after {
 			list = append(list, v.contractStatus(c))

@@ -75,6 +75,10 @@ func (s *State) createInstance(o *fsmpb.Outcome, cmd *fsmpb.CreateInstance) {
 	if err == nil {
 		err = signed.CheckName("name", cmd.Name)
 	}
+	if err == nil {
+		// Refusals are recorded with the name that was asked for.
+		err = signed.CheckName("contract", cmd.Contract)
+	}
 	if err == nil && len(allocation) == 0 {
 		err = fmt.Errorf("allocation: it is missing")
 	}
@@ -133,20 +137,25 @@ func (s *State) exhausted(c *Contract, from, to Quantities) *fsmpb.Refusal {
 
 func (t *tables) indexInstance(i *Instance) {
 	allocated, _ := t.allocated.Get(i.Contract)
-	t.allocated.Set(i.Contract, allocated.plus(i.Allocation))
+	t.setAllocated(i.Contract, allocated.plus(i.Allocation))
 	t.byContract.keys.Set(contractInstance{i.Contract, i.Serial})
 	t.byName.keys.Set(instanceName{i.Contract, i.Name, i.Serial})
 }
 
 func (t *tables) unindexInstance(i *Instance) {
 	allocated, _ := t.allocated.Get(i.Contract)
-	if left := allocated.minus(i.Allocation); len(left) > 0 {
-		t.allocated.Set(i.Contract, left)
-	} else {
-		t.allocated.Delete(i.Contract)
-	}
+	t.setAllocated(i.Contract, allocated.minus(i.Allocation))
 	t.byContract.keys.Delete(contractInstance{i.Contract, i.Serial})
 	t.byName.keys.Delete(instanceName{i.Contract, i.Name, i.Serial})
+}
+
+// setAllocated keeps no row for nothing, whichever way it came to that.
+func (t *tables) setAllocated(contract string, q Quantities) {
+	if len(q) == 0 {
+		t.allocated.Delete(contract)
+		return
+	}
+	t.allocated.Set(contract, q)
 }
 
 // resizeInstance changes the allocation of the areas named (rules I1, I2, I4).
@@ -166,6 +175,11 @@ func (s *State) resizeInstance(o *fsmpb.Outcome, cmd *fsmpb.ResizeInstance) {
 	}
 	next := edit(i)
 	next.Allocation = i.Allocation.with(changes)
+	if n := len(next.Allocation); n > signed.MaxAreas {
+		// Its license key could not be signed.
+		o.Refusal = invalid(fmt.Errorf("allocation: %d areas are more than %d", n, signed.MaxAreas))
+		return
+	}
 	c, _ := s.contracts.get(i.Contract)
 	if refusal := s.enlargement(c, i.Allocation, next.Allocation); refusal != nil {
 		o.Refusal = refusal
@@ -173,9 +187,9 @@ func (s *State) resizeInstance(o *fsmpb.Outcome, cmd *fsmpb.ResizeInstance) {
 	}
 	if !sameQuantities(i.Allocation, next.Allocation) {
 		next.KeyBase++
-		s.unindexInstance(i)
 		s.instances.set(&s.digest, next.Serial, next)
-		s.indexInstance(next)
+		allocated, _ := s.allocated.Get(i.Contract)
+		s.setAllocated(i.Contract, allocated.minus(i.Allocation).plus(next.Allocation))
 	}
 	o.Result = s.instanceResult(next)
 }
@@ -333,6 +347,9 @@ func (v *View) Instance(serial uint64) (InstanceStatus, *fsmpb.Refusal) {
 // that is empty, whose serial numbers come after the given one, in order.
 func (v *View) Instances(contract string, after uint64, limit int) []InstanceStatus {
 	var list []InstanceStatus
+	if limit <= 0 || after >= v.meta.LastSerial {
+		return nil
+	}
 	if contract == "" {
 		v.instances.rows.Ascend(after+1, func(_ uint64, i *Instance) bool {
 			list = append(list, v.instanceStatus(i))

@@ -47,14 +47,16 @@ func (q Quantities) Get(name string) uint64 {
 
 func byQuantityName(x Quantity, name string) int { return cmp.Compare(x.Name, name) }
 
-// with returns q with the names of changes set to their numbers.
+// with returns q with the names of changes set to their numbers. A zero adds no
+// name, so that names can't be piled up for nothing.
 func (q Quantities) with(changes Quantities) Quantities {
 	next := slices.Clone(q)
 	for _, c := range changes {
 		i, found := slices.BinarySearchFunc(next, c.Name, byQuantityName)
-		if found {
+		switch {
+		case found:
 			next[i].N = c.N
-		} else {
+		case c.N > 0:
 			next = slices.Insert(next, i, c)
 		}
 	}

@@ -2,6 +2,8 @@ package fsm
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -66,8 +68,8 @@ var sentences = map[Code]sentence{
 // Codes reports every refusal code with what it says, {name} standing for facts.
 func Codes() map[Code]string {
 	all := make(map[Code]string, len(sentences))
-	for code, s := range sentences {
-		all[code] = s.detail
+	for _, code := range slices.Sorted(maps.Keys(sentences)) {
+		all[code] = sentences[code].detail
 	}
 	return all
 }

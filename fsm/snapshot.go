@@ -164,6 +164,9 @@ func (s *State) loadContract(r *fsmpb.ContractRecord) error {
 	if err != nil {
 		return damaged(err)
 	}
+	if _, ok := s.contracts.get(c.Doc.ID); ok {
+		return damaged(fmt.Errorf("contract %s stands there twice", c.Doc.ID))
+	}
 	c.Terms, c.Ended = r.Terms, r.Ended
 	s.contracts.set(&s.digest, c.Doc.ID, c)
 	s.indexContract(c)
@@ -174,6 +177,9 @@ func (s *State) loadInstance(r *fsmpb.InstanceRecord) error {
 	i := instanceFromProto(r)
 	if _, ok := s.contracts.get(i.Contract); !ok {
 		return damaged(fmt.Errorf("instance %d of an unknown contract %q", i.Serial, i.Contract))
+	}
+	if _, ok := s.instances.get(i.Serial); ok {
+		return damaged(fmt.Errorf("instance %d stands there twice", i.Serial))
 	}
 	s.instances.set(&s.digest, i.Serial, i)
 	s.indexInstance(i)

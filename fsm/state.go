@@ -85,10 +85,10 @@ func (s *State) Step(c *fsmpb.Command, body *fsmpb.Body) *fsmpb.Outcome {
 	if s.meta.ClusterID == "" {
 		return s.refused(refuse(NotInitialised))
 	}
-	s.forgetRequests()
 	if known, ok := s.remembered(c); ok {
 		return known
 	}
+	s.forgetRequests()
 	outcome := s.step(body)
 	s.remember(c, outcome)
 	return outcome

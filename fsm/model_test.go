@@ -1,0 +1,339 @@
+package fsm
+
+import (
+	"crypto/ed25519"
+	"fmt"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/licet/licet/fsm/fsmpb"
+	"github.com/licet/licet/fsm/signed"
+)
+
+// TestModel holds the state machine against a naive second one, over random histories
+// with repeated and mismatched requests, clock jumps, outages, stale leaders, dry
+// runs and restores (rules C1–C5, I1–I6, D2, D4, E1, K7).
+func TestModel(t *testing.T) {
+	t.Parallel()
+	signatures := map[string]string{}
+	rapid.Check(t, func(t *rapid.T) {
+		m := newModelRun(t, signatures)
+		t.Repeat(map[string]func(*rapid.T){
+			"entry":   m.entry,
+			"entry 2": m.entry,
+			"entry 3": m.entry,
+			"stale":   m.staleEntry,
+			"dry run": m.dryRun,
+			"restore": m.restore,
+			"":        m.check,
+		})
+	})
+}
+
+type modelRun struct {
+	tb         tb
+	s          *State
+	n          *naive
+	signatures map[string]string
+	now        time.Time
+	term       uint64
+	sent       []op
+	before     bounds
+}
+
+// bounds are what a step may only move one way.
+type bounds struct {
+	wall, lease int64
+	lastSerial  uint64
+	revisions   map[uint64]uint64
+	// over is the excess by contract and area, contracts their revisions.
+	over      map[string]Quantities
+	contracts map[string]uint64
+}
+
+func newModelRun(t *rapid.T, signatures map[string]string) *modelRun {
+	m := &modelRun{tb: t, s: New(), n: &naive{}, signatures: signatures, now: testEpoch, term: 1}
+	m.apply(&fsmpb.Entry{Term: 1, WallMs: m.now.UnixMilli(), Commands: []*fsmpb.Command{mustCommand(m.tb, "", initialiseBody())}})
+	m.n.tick(m.now.UnixMilli(), 0)
+	// A limit that commands can't set, so that it is reached.
+	limit := rapid.Uint64Range(1, 12).Draw(t, "request limit")
+	meta := edit(m.s.meta)
+	meta.Settings = Settings{RequestTTL: 3600, RequestLimit: limit}
+	m.s.setMeta(meta)
+	m.n.ttl, m.n.limit = 3600, limit
+	m.before = m.bounds()
+	return m
+}
+
+func (m *modelRun) apply(e *fsmpb.Entry) []*fsmpb.Outcome {
+	data, err := EncodeEntry(e)
+	if err != nil {
+		m.tb.Fatal(err)
+	}
+	outcomes, err := m.s.Apply(m.s.index+1, m.term, data)
+	if err != nil {
+		m.tb.Fatal(err)
+	}
+	return outcomes
+}
+
+// entry applies a batch to both.
+func (m *modelRun) entry(t *rapid.T) {
+	m.advance(t)
+	pause := rapid.SampledFrom([]int64{0, 0, 0, 5_000, 1 << 40, -7}).Draw(t, "pause")
+	e := &fsmpb.Entry{Term: m.term, WallMs: m.now.UnixMilli(), PauseMs: pause}
+	ops := rapid.SliceOfN(rapid.Custom(m.op), 1, 5).Draw(t, "ops")
+	for _, o := range ops {
+		e.Commands = append(e.Commands, m.command(o))
+	}
+	outcomes := m.apply(e)
+	m.n.tick(e.WallMs, pause)
+	for i, o := range ops {
+		want, repeated := m.n.do(o)
+		m.compare(o, outcomes[i], want, repeated)
+		m.sent = append(m.sent, o)
+	}
+}
+
+func (m *modelRun) compare(o op, got *fsmpb.Outcome, want string, repeated bool) {
+	m.tb.Helper()
+	checkRefusalText(m.tb, got.Refusal)
+	if text := outcomeText(got, m.s.View()); text != want || got.Repeated != repeated {
+		m.tb.Fatalf("%+v came to\n%s (repeated: %t)\ninstead of\n%s (repeated: %t)", o, text, got.Repeated, want, repeated)
+	}
+}
+
+// advance moves the leader's clock: mostly on, at times back or far ahead.
+func (m *modelRun) advance(t *rapid.T) {
+	steps := []time.Duration{0, time.Second, time.Minute, 61 * time.Minute, 26 * time.Hour, -time.Hour, -30 * 24 * time.Hour, 12 * 24 * time.Hour}
+	m.now = m.now.Add(rapid.SampledFrom(steps).Draw(t, "clock step"))
+	if m.now.Year() < 2026 {
+		m.now = testEpoch
+	}
+}
+
+// staleEntry lands in a later term than it was stamped in: nothing of it counts.
+func (m *modelRun) staleEntry(t *rapid.T) {
+	m.term++
+	o := m.op(t)
+	before := m.s.digest.lanes
+	outcomes := m.apply(&fsmpb.Entry{Term: m.term - 1, WallMs: m.now.Add(1000 * time.Hour).UnixMilli(), Commands: []*fsmpb.Command{m.command(o)}})
+	if code := outcomes[0].Refusal.GetCode(); code != string(Superseded) || m.s.digest.lanes != before {
+		t.Fatalf("a stale leader's entry came to %v", outcomes)
+	}
+}
+
+// dryRun tells what the same command then really comes to, and changes nothing (K7).
+func (m *modelRun) dryRun(t *rapid.T) {
+	o := m.op(t)
+	v, before := m.s.View(), m.s.Digest()
+	told, err := v.DryRun(m.command(o), m.now.UnixMilli())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.s.Digest() != before || v.Digest() != before {
+		t.Fatal("a dry run changed the state")
+	}
+	done := m.apply(&fsmpb.Entry{Term: m.term, WallMs: m.now.UnixMilli(), Commands: []*fsmpb.Command{m.command(o)}})[0]
+	m.n.tick(m.now.UnixMilli(), 0)
+	want, repeated := m.n.do(o)
+	m.compare(o, told, want, repeated)
+	m.compare(o, done, want, repeated)
+	m.sent = append(m.sent, o)
+}
+
+// restore goes on with what a snapshot holds.
+func (m *modelRun) restore(*rapid.T) { m.s = checkRestored(m.tb, m.s) }
+
+// check is what must hold after every step.
+func (m *modelRun) check(t *rapid.T) {
+	checkState(m.tb, m.s)
+	m.checkAgainstNaive(t)
+	now, before := m.bounds(), m.before
+	m.before = now
+	if now.wall < before.wall || now.lease < before.lease || now.lease-before.lease > now.wall-before.wall {
+		t.Fatalf("D2: the clocks moved from %d, %d to %d, %d", before.wall, before.lease, now.wall, now.lease)
+	}
+	if now.lastSerial < before.lastSerial {
+		t.Fatalf("I3: the last serial number went from %d to %d", before.lastSerial, now.lastSerial)
+	}
+	for serial, revision := range now.revisions {
+		if was, known := before.revisions[serial]; known && revision < was || !known && serial <= before.lastSerial {
+			t.Fatalf("I3, I4: instance %d came with key revision %d after %d", serial, revision, was)
+		}
+	}
+	for id, revision := range now.contracts {
+		if grown := now.over[id].above(before.over[id]); revision == before.contracts[id] && len(grown) > 0 {
+			t.Fatalf("I1, C4: without a new revision contract %s is over by %v more", id, grown)
+		}
+	}
+	if got, most := m.s.View().Requests(), m.s.meta.Settings.RequestLimit; uint64(got) > most {
+		t.Fatalf("E1: %d requests are remembered, at most %d may be", got, most)
+	}
+}
+
+func (m *modelRun) checkAgainstNaive(t *rapid.T) {
+	v := m.s.View()
+	if v.Clock() != (Clock{m.n.wall, m.n.pause}) {
+		t.Fatalf("the clock is %v instead of %d, %d", v.Clock(), m.n.wall, m.n.pause)
+	}
+	var got, want []string
+	for _, x := range v.Instances("", 0, 1000) {
+		got = append(got, instanceText(x))
+	}
+	for _, i := range m.n.instances() {
+		want = append(want, m.n.show(i.serial))
+	}
+	equal(m.tb, "instances", got, want)
+	got, want = nil, nil
+	for _, c := range v.Contracts("", 1000) {
+		got = append(got, contractText(c.Doc, c.Allocated, c.Ended))
+		want = append(want, m.n.showContract(c.Doc.ID))
+	}
+	equal(m.tb, "contracts", got, want)
+	var due []string
+	for _, c := range v.Contracts("", 1000) {
+		if !c.Contract.Ended {
+			due = append(due, c.Doc.ID)
+		}
+	}
+	equal(m.tb, "contracts that will end", due, m.n.due())
+	if v.Requests() != len(m.n.requests) {
+		t.Fatalf("%d requests are remembered instead of %d", v.Requests(), len(m.n.requests))
+	}
+}
+
+func (m *modelRun) bounds() bounds {
+	v := m.s.View()
+	b := bounds{
+		wall: v.Clock().WallMs, lease: v.Clock().LeaseMs(), lastSerial: m.s.meta.LastSerial,
+		revisions: map[uint64]uint64{}, over: map[string]Quantities{}, contracts: map[string]uint64{},
+	}
+	for _, x := range v.Instances("", 0, 1000) {
+		b.revisions[x.Serial] = x.KeyRevision
+	}
+	for _, c := range v.Contracts("", 1000) {
+		b.over[c.Doc.ID], b.contracts[c.Doc.ID] = c.Over, c.Doc.Revision
+	}
+	return b
+}
+
+// op draws a command, at times one that was sent before.
+func (m *modelRun) op(t *rapid.T) op {
+	if len(m.sent) > 0 && rapid.IntRange(0, 9).Draw(t, "again") == 0 {
+		return rapid.SampledFrom(m.sent).Draw(t, "repeated op")
+	}
+	o := op{
+		kind:  rapid.SampledFrom([]string{"contract", "create", "create", "resize", "resize", "remove", "activate", "activate", "expire", "settings"}).Draw(t, "kind"),
+		actor: rapid.SampledFrom([]string{"ann", "bob"}).Draw(t, "actor"),
+		id:    fmt.Sprintf("q%d", rapid.IntRange(0, 60).Draw(t, "request id")),
+	}
+	if rapid.IntRange(0, 50).Draw(t, "no id") == 0 {
+		o.id = ""
+	}
+	m.fill(t, &o)
+	return o
+}
+
+func (m *modelRun) fill(t *rapid.T, o *op) {
+	contract := fmt.Sprintf("c%d", rapid.IntRange(0, 2).Draw(t, "contract"))
+	switch o.kind {
+	case "contract":
+		o.doc, o.badDoc = m.contract(t, contract), rapid.IntRange(0, 9).Draw(t, "bad signature") == 0
+	case "create":
+		o.contract, o.name = contract, fmt.Sprintf("n%d", rapid.IntRange(0, 4).Draw(t, "name"))
+	case "settings":
+		o.ttl = rapid.SampledFrom([]uint64{0, 60, 3600, 59}).Draw(t, "ttl")
+		o.limit = rapid.SampledFrom([]uint64{0, 0, 0, 1000, 999}).Draw(t, "limit")
+	case "resize", "remove", "activate":
+		last := m.n.serials()
+		o.serial = rapid.Uint64Range(0, last+1).Draw(t, "serial")
+	}
+	switch o.kind {
+	case "create", "resize", "activate":
+		o.areas = rapid.MapOfN(rapid.SampledFrom([]string{"primary", "extranet"}), rapid.Uint64Range(0, 20), 0, 2).Draw(t, "areas")
+		o.malformed = rapid.IntRange(0, 29).Draw(t, "malformed") == 0
+	}
+	if o.kind == "activate" {
+		o.reports = len(o.areas) > 0
+		o.badKey = rapid.IntRange(0, 19).Draw(t, "bad key") == 0
+		o.serial = max(o.serial, 1)
+		o.revision = 1
+		if i := m.n.instance(o.serial); i != nil && rapid.IntRange(0, 5).Draw(t, "any revision") > 0 {
+			o.revision = i.revision
+		}
+	}
+}
+
+func (m *modelRun) contract(t *rapid.T, id string) *signed.Contract {
+	c := testContract(id, rapid.Uint64Range(1, 8).Draw(t, "revision"), map[string]uint64{"primary": rapid.Uint64Range(0, 40).Draw(t, "users")})
+	if rapid.Bool().Draw(t, "second area") {
+		c.Users["extranet"] = 10
+	}
+	c.Start = testEpoch.AddDate(0, 0, rapid.SampledFrom([]int{0, 0, 0, 3}).Draw(t, "start"))
+	c.Expiry = testEpoch.AddDate(0, 0, rapid.SampledFrom([]int{400, 400, 60, 20, 5}).Draw(t, "expiry"))
+	c.GraceDays = rapid.SampledFrom([]uint32{0, 0, 2}).Draw(t, "grace")
+	return c
+}
+
+// command encodes and signs an op.
+func (m *modelRun) command(o op) *fsmpb.Command {
+	body := m.body(o)
+	c, err := NewCommand(o.actor, o.id, body)
+	if err != nil {
+		m.tb.Fatal(err)
+	}
+	return c
+}
+
+func (m *modelRun) body(o op) *fsmpb.Body {
+	q := areas(o.areas)
+	if o.malformed {
+		q = append(q, &fsmpb.Quantity{Name: "twice"}, &fsmpb.Quantity{Name: "twice"})
+	}
+	switch o.kind {
+	case "contract":
+		return contractBody(m.sign(fmt.Sprint(*o.doc), signer(o.badDoc, vendorKey), o.doc.Sign))
+	case "create":
+		return createBody(o.contract, o.name, q)
+	case "resize":
+		return resizeBody(o.serial, q)
+	case "remove":
+		return removeBody(o.serial)
+	case "activate":
+		return activateBody(m.key(o), o.reports, q)
+	case "settings":
+		return settingsBody(o.ttl, o.limit)
+	}
+	return expireBody()
+}
+
+func (m *modelRun) key(o op) string {
+	k := &signed.LicenseKey{
+		Cluster: testCluster, Serial: o.serial, Contract: "c", Revision: o.revision,
+		Expiry: testEpoch.AddDate(1, 0, 0), Allocation: map[string]uint64{"primary": 1},
+	}
+	return m.sign(fmt.Sprint(*k), signer(o.badKey, clusterKey), k.Sign)
+}
+
+func signer(stranger bool, key ed25519.PrivateKey) ed25519.PrivateKey {
+	if stranger {
+		return strangerKey
+	}
+	return key
+}
+
+// sign signs each document once in all checks: that is most of the work.
+func (m *modelRun) sign(content string, key ed25519.PrivateKey, sign func(ed25519.PrivateKey) (string, error)) string {
+	name := string(key) + content
+	if m.signatures[name] == "" {
+		document, err := sign(key)
+		if err != nil {
+			m.tb.Fatal(err)
+		}
+		m.signatures[name] = document
+	}
+	return m.signatures[name]
+}
