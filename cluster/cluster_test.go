@@ -121,6 +121,7 @@ func (s *site) stop() {
 
 // startAll starts a cluster and waits until all nodes serve.
 func startAll(t testing.TB, n int) []*site {
+	t.Helper()
 	list := sites(t, n)
 	for _, s := range list {
 		s.start()

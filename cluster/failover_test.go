@@ -115,7 +115,7 @@ func TestMinorityAnswersStaleReadsAndRefusesTheRestQuickly(t *testing.T) {
 		defer cancel()
 		_, _, err := last.node.Read(ctx, cluster.Read{})
 		if codeOf(err) != cluster.NoLeader || ctx.Err() != nil {
-			return fmt.Errorf("%v", err)
+			return fmt.Errorf("answered with code %q", codeOf(err))
 		}
 		return nil
 	})

@@ -2,6 +2,7 @@ package cluster_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -188,7 +189,8 @@ func TestLeaderRefusesImpossibleChanges(t *testing.T) {
 }
 
 func codeOf(err error) cluster.Code {
-	if e, ok := err.(*cluster.Error); ok {
+	var e *cluster.Error
+	if errors.As(err, &e) {
 		return cluster.Code(e.Code())
 	}
 	if err != nil {

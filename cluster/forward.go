@@ -75,7 +75,7 @@ func (n *Node) attempt(ctx context.Context, c *fsmpb.Command) answer {
 }
 
 // checkCommand keeps what replicas could not read out of the log.
-func checkCommand(c *fsmpb.Command) error {
+func checkCommand(c *fsmpb.Command) *Error {
 	if len(c.GetBody()) > fsm.MaxBody {
 		return errorf(Unsupported, "A command of %d bytes is longer than %d.", len(c.GetBody()), fsm.MaxBody)
 	}
@@ -158,7 +158,7 @@ func (n *Node) accept(p *proposal) *Error {
 		return errorf(Unsupported, "The frame has an empty command.")
 	}
 	if err := checkCommand(p.command); err != nil {
-		return err.(*Error)
+		return err
 	}
 	return n.queue(p)
 }

@@ -3,8 +3,7 @@ package cluster
 import (
 	"encoding/json"
 	"fmt"
-	"net"
-	"strconv"
+	"net/netip"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -14,7 +13,7 @@ import (
 // Gossip is how nodes learn each other's addresses. It is a hint and never an
 // authority: it adds, promotes and removes nobody.
 type Gossip struct {
-	// Listen and Advertise are host:port, used for UDP and TCP.
+	// Listen and Advertise are ip:port, used for UDP and TCP.
 	Listen, Advertise string
 	// Seeds are gossip addresses of other nodes.
 	Seeds []string
@@ -60,16 +59,8 @@ func startGossip(o Options, log hclog.Logger) (*gossip, error) {
 }
 
 func splitAddress(address string) (string, int, error) {
-	host, text, err := net.SplitHostPort(address)
-	if err != nil {
-		return "", 0, err
-	}
-	ips, err := net.LookupIP(host)
-	if err != nil {
-		return "", 0, err
-	}
-	port, err := strconv.Atoi(text)
-	return ips[0].String(), port, err
+	at, err := netip.ParseAddrPort(address)
+	return at.Addr().String(), int(at.Port()), err
 }
 
 // join contacts the seeds that are not known yet.

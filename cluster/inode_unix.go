@@ -10,7 +10,7 @@ import (
 
 func inode(info fs.FileInfo) (uint64, error) {
 	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
-		return uint64(stat.Ino), nil
+		return uint64(stat.Ino), nil //nolint:unconvert // on some systems it is narrower
 	}
 	return 0, fmt.Errorf("%s has no inode", info.Name())
 }

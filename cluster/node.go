@@ -391,7 +391,7 @@ func (n *Node) close() error {
 	}
 	for _, b := range []*batcher[*proposal]{n.proposals, n.forwards} {
 		if b != nil {
-			defer b.close()
+			defer b.close() //nolint:revive // both, at the end of close
 		}
 	}
 	if n.readers != nil {

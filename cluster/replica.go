@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -115,7 +116,7 @@ type snapshot struct{ view *fsm.View }
 // Persist implements raft.FSMSnapshot.
 func (s snapshot) Persist(sink raft.SnapshotSink) error {
 	if err := s.view.Snapshot(sink); err != nil {
-		return fmt.Errorf("%w (cancelled: %v)", err, sink.Cancel())
+		return errors.Join(err, sink.Cancel())
 	}
 	return sink.Close()
 }

@@ -85,24 +85,38 @@ func TestGrammar(t *testing.T) {
 		{keys: "cluster.expect", good: []string{"1", "3", "5", "7", "9"}, bad: []string{"", "0", "2", "4", "6", "8", "10", "11", "-1", "+3", "03", "1_3", "3.0", "three"}},
 		{keys: "limits.queue", good: []string{"7"}, bad: []string{"", "-7", "+7", "07", "0x7", "7.0", "1e2", "1_0", " 7", "7 ", "99999999999999999999"}},
 		{keys: "raft.snapshot_interval", good: []string{"1s", "1.5s", "1m30s", "1000ms"}, bad: []string{"", "1", "1 s", "-1s", "1d", "s", "9999999999h"}},
-		{keys: "limits.batch_bytes", good: []string{"65536", "65536B", "65536 B", "64KiB", "64 KiB", "1 MiB"},
-			bad: []string{"", "64KB", "64k", "0.5 MiB", "64  KiB", "064 KiB", "-1", "MiB", "KiB", " KiB", "8589934592 GiB", "1 GiB", "0 B", "0"}},
+		{
+			keys: "limits.batch_bytes", good: []string{"65536", "65536B", "65536 B", "64KiB", "64 KiB", "1 MiB"},
+			bad: []string{"", "64KB", "64k", "0.5 MiB", "64  KiB", "064 KiB", "-1", "MiB", "KiB", " KiB", "8589934592 GiB", "1 GiB", "0 B", "0"},
+		},
 		{keys: "log.level", good: []string{"trace", "debug", "info", "warn", "error"}, bad: []string{"", "INFO", "warning", "off"}},
 		{keys: "log.format", good: []string{"text", "json"}, bad: []string{"", "xml"}},
-		{keys: "node.listen http.listen", good: []string{":1", "0.0.0.0:80", "[::]:65535", "h:1", "a-b.c_d:1", "LYON:1", "[fe80::1%eth0]:1", "10.0.0.1:1"},
-			bad: []string{"", "h", "h:", "h:0", "h:65536", "h:01", "h:+1", "h:http", "::1:80", "[::1]", "[h:1", "a b:1", "a..b:1", ".a:1", "a.:1", "-a:1",
-				"10.0.0.256:1", "127.1:1", "0:1", "0x7f000001:1", "h/p:1", "u@h:1", long + "a:1", strings.Repeat("a.", 127) + "aa:1"}},
-		{keys: "node.advertise", good: []string{"", "h:1", "[::1]:1", "10.0.0.1:1"},
-			bad: []string{":1", "0.0.0.0:1", "[::]:1", "[::ffff:0.0.0.0]:1", "[fe80::1%eth0]:1", "224.0.0.1:1", "h"}},
+		{
+			keys: "node.listen http.listen", good: []string{":1", "0.0.0.0:80", "[::]:65535", "h:1", "a-b.c_d:1", "LYON:1", "[fe80::1%eth0]:1", "10.0.0.1:1"},
+			bad: []string{
+				"", "h", "h:", "h:0", "h:65536", "h:01", "h:+1", "h:http", "::1:80", "[::1]", "[h:1", "a b:1", "a..b:1", ".a:1", "a.:1", "-a:1",
+				"10.0.0.256:1", "127.1:1", "0:1", "0x7f000001:1", "h/p:1", "u@h:1", long + "a:1", strings.Repeat("a.", 127) + "aa:1",
+			},
+		},
+		{
+			keys: "node.advertise", good: []string{"", "h:1", "[::1]:1", "10.0.0.1:1"},
+			bad: []string{":1", "0.0.0.0:1", "[::]:1", "[::ffff:0.0.0.0]:1", "[fe80::1%eth0]:1", "224.0.0.1:1", "h"},
+		},
 		{keys: "gossip.listen", good: []string{"0.0.0.0:1", "[::1]:1", "10.0.0.1:1"}, bad: []string{"", "h:1", ":1", "localhost:1"}},
 		{keys: "gossip.advertise", good: []string{"", "[::1]:1", "10.0.0.1:1"}, bad: []string{"h:1", "0.0.0.0:1", ":1"}},
 		{keys: "cluster.peers cluster.gossip_seeds", good: []string{"", " ", "h:1", "h:1, i:1"}, bad: []string{"h", "h:1,", ",", "0.0.0.0:1", ":1", "h:1,h:1", "10.0.0.1:1,[::ffff:10.0.0.1]:1"}},
-		{keys: "http.advertise", good: []string{"", "http://h", "http://h/", "https://h:1", "https://[::1]:1", "https://[::1]", "HTTP://h"},
-			bad: []string{"h:1", "//h", "ftp://h", "http://", "http:///", "http://:80", "http://h:0", "http://h:", "http://0.0.0.0:1", "http://[::]", "http://h/p", "http://h?", "http://h?q",
-				"http://h#f", "http://h#", "http://u@h", "http://h h", "http:h", "http://%zz"}},
-		{keys: "node.data_dir tls.ca tls.cert tls.key auth.operator_token_file cluster.vendor_keys",
+		{
+			keys: "http.advertise", good: []string{"", "http://h", "http://h/", "https://h:1", "https://[::1]:1", "https://[::1]", "HTTP://h"},
+			bad: []string{
+				"h:1", "//h", "ftp://h", "http://", "http:///", "http://:80", "http://h:0", "http://h:", "http://0.0.0.0:1", "http://[::]", "http://h/p", "http://h?", "http://h?q",
+				"http://h#f", "http://h#", "http://u@h", "http://h h", "http:h", "http://%zz",
+			},
+		},
+		{
+			keys: "node.data_dir tls.ca tls.cert tls.key auth.operator_token_file cluster.vendor_keys",
 			good: []string{"a", "/a b", "../a", "ü", strings.Repeat("a", 4096)},
-			bad:  []string{"~/a", "~", "a\nb", "a\x00", "\xff", "-----BEGIN X-----", strings.Repeat("a", 4097)}},
+			bad:  []string{"~/a", "~", "a\nb", "a\x00", "\xff", "-----BEGIN X-----", strings.Repeat("a", 4097)},
+		},
 		{keys: "http.cert http.key gossip.key_file", good: []string{"", "a"}, bad: []string{" a", "~a", "a\n"}},
 	}
 	tested := map[string]bool{}

@@ -16,8 +16,10 @@ func withFiles(t *testing.T) (Config, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, mode := range map[string]fs.FileMode{"ca.pem": 0o644, "node.pem": 0o644, "node-key.pem": 0o600, "vendor.pub": 0o644,
-		"token": 0o400, "web.pem": 0o644, "web-key.pem": 0o600, "gossip.key": 0o600} {
+	for name, mode := range map[string]fs.FileMode{
+		"ca.pem": 0o644, "node.pem": 0o644, "node-key.pem": 0o600, "vendor.pub": 0o644,
+		"token": 0o400, "web.pem": 0o644, "web-key.pem": 0o600, "gossip.key": 0o600,
+	} {
 		write(t, filepath.Join(dir, name), mode)
 	}
 	return c, dir
@@ -50,20 +52,28 @@ func TestCheckFiles(t *testing.T) {
 		{name: "all right", spoil: func(*Config, string) {}},
 		{name: "optional files not given", spoil: func(c *Config, _ string) { c.HTTP.Cert, c.HTTP.Key, c.Gossip.KeyFile = "", "", "" }},
 		{name: "data directory there", spoil: func(c *Config, _ string) { must(os.Mkdir(c.Node.DataDir, 0o700)) }},
-		{name: "data directory a file", spoil: func(c *Config, _ string) { write(t, c.Node.DataDir, 0o600) },
-			want: []string{"node.data_dir: DIR/data: found something else than a directory"}},
-		{name: "absent", spoil: func(_ *Config, dir string) { must(os.Remove(filepath.Join(dir, "ca.pem"))) },
-			want: []string{"tls.ca: DIR/ca.pem: no such file or directory"}},
+		{
+			name: "data directory a file", spoil: func(c *Config, _ string) { write(t, c.Node.DataDir, 0o600) },
+			want: []string{"node.data_dir: DIR/data: found something else than a directory"},
+		},
+		{
+			name: "absent", spoil: func(_ *Config, dir string) { must(os.Remove(filepath.Join(dir, "ca.pem"))) },
+			want: []string{"tls.ca: DIR/ca.pem: no such file or directory"},
+		},
 		{name: "absent, among several", spoil: func(c *Config, dir string) {
 			c.Cluster.VendorKeys = append(c.Cluster.VendorKeys, filepath.Join(dir, "second.pub"))
 		}, want: []string{"cluster.vendor_keys: DIR/second.pub: no such file or directory"}},
-		{name: "the secret in the name's place", spoil: func(c *Config, dir string) { c.Auth.OperatorTokenFile = filepath.Join(dir, "s3cret") },
-			want: []string{"auth.operator_token_file: no such file or directory" + notShown}},
+		{
+			name: "the secret in the name's place", spoil: func(c *Config, dir string) { c.Auth.OperatorTokenFile = filepath.Join(dir, "s3cret") },
+			want: []string{"auth.operator_token_file: no such file or directory" + notShown},
+		},
 		{name: "the secret in the name's place, too long for a name", spoil: func(c *Config, dir string) {
 			c.TLS.Key = filepath.Join(dir, strings.Repeat("s3cret", 100))
 		}, want: []string{"tls.key: file name too long" + notShown}},
-		{name: "a directory", spoil: func(c *Config, dir string) { c.TLS.Cert = dir },
-			want: []string{"tls.cert: DIR: found something else than a regular file"}},
+		{
+			name: "a directory", spoil: func(c *Config, dir string) { c.TLS.Cert = dir },
+			want: []string{"tls.cert: DIR: found something else than a regular file"},
+		},
 		{name: "empty by hand", spoil: func(c *Config, _ string) { c.TLS.CA = "" }, want: []string{"tls.ca: : no such file or directory"}},
 		{name: "secrets open to others", spoil: func(_ *Config, dir string) {
 			must(os.Chmod(filepath.Join(dir, "node-key.pem"), 0o640))

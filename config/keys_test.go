@@ -163,10 +163,14 @@ func TestDefaults(t *testing.T) {
 		Node:   Node{Listen: "127.0.0.1:7101"},
 		HTTP:   HTTP{Listen: "127.0.0.1:7001"},
 		Gossip: Gossip{Listen: "127.0.0.1:7201"},
-		Raft: Raft{HeartbeatTimeout: 500e6, ElectionTimeout: 500e6, SnapshotThreshold: 8192, SnapshotInterval: 30e9,
-			TrailingLogs: 10240},
-		Limits: Limits{Queue: 4096, BatchCommands: 512, BatchBytes: 1 << 20, BodyBytes: 1 << 20, MaxClockSkew: 5e9,
-			RequestTimeout: 10e9},
+		Raft: Raft{
+			HeartbeatTimeout: 500e6, ElectionTimeout: 500e6, SnapshotThreshold: 8192, SnapshotInterval: 30e9,
+			TrailingLogs: 10240,
+		},
+		Limits: Limits{
+			Queue: 4096, BatchCommands: 512, BatchBytes: 1 << 20, BodyBytes: 1 << 20, MaxClockSkew: 5e9,
+			RequestTimeout: 10e9,
+		},
 		Log: Log{Level: "info", Format: "text"},
 	}
 	if diff := cmp.Diff(want, Defaults()); diff != "" {

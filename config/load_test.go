@@ -48,17 +48,26 @@ func TestLoadValues(t *testing.T) {
 		{name: "shortest", file: valid},
 		{name: "empty section", file: valid + "http:\n"},
 		{name: "byte order mark and CRLF", file: "\ufeff" + strings.ReplaceAll(valid, "\n", "\r\n")},
-		{name: "quoted number", file: valid + "limits: {queue: \"7\"}\n",
-			change: func(c *Config) { c.Limits.Queue = 7 }},
-		{name: "file", file: valid + "raft:\n  trailing_logs: 20\n  election_timeout: 1500ms\n",
-			change: func(c *Config) { c.Raft.TrailingLogs, c.Raft.ElectionTimeout = 20, 1500*time.Millisecond }},
-		{name: "environment over file", file: valid + "raft:\n  trailing_logs: 20\n",
+		{
+			name: "quoted number", file: valid + "limits: {queue: \"7\"}\n",
+			change: func(c *Config) { c.Limits.Queue = 7 },
+		},
+		{
+			name: "file", file: valid + "raft:\n  trailing_logs: 20\n  election_timeout: 1500ms\n",
+			change: func(c *Config) { c.Raft.TrailingLogs, c.Raft.ElectionTimeout = 20, 1500*time.Millisecond },
+		},
+		{
+			name: "environment over file", file: valid + "raft:\n  trailing_logs: 20\n",
 			environ: []string{"HOME=/root", "LICET_RAFT_TRAILING_LOGS=30"},
-			change:  func(c *Config) { c.Raft.TrailingLogs = 30 }},
-		{name: "override over environment", file: valid + "raft:\n  trailing_logs: 20\n",
+			change:  func(c *Config) { c.Raft.TrailingLogs = 30 },
+		},
+		{
+			name: "override over environment", file: valid + "raft:\n  trailing_logs: 20\n",
 			environ: []string{"LICET_RAFT_TRAILING_LOGS=30"}, overrides: []string{"raft.trailing_logs=40"},
-			change: func(c *Config) { c.Raft.TrailingLogs = 40 }},
-		{name: "lists", file: valid,
+			change: func(c *Config) { c.Raft.TrailingLogs = 40 },
+		},
+		{
+			name: "lists", file: valid,
 			environ:   []string{"LICET_CLUSTER_PEERS=lyon:7101, Paris:7101", "LICET_CLUSTER_EXPECT=3"},
 			overrides: []string{"cluster.gossip_seeds=[2001:DB8::1]:7201,10.0.0.1:7201", "gossip.advertise=10.0.0.1:7201"},
 			change: func(c *Config) {
@@ -66,28 +75,45 @@ func TestLoadValues(t *testing.T) {
 				c.Cluster.Peers = []HostPort{"lyon:7101", "paris:7101"}
 				c.Cluster.GossipSeeds = []HostPort{"[2001:db8::1]:7201", "10.0.0.1:7201"}
 				c.Gossip.Advertise = "10.0.0.1:7201"
-			}},
-		{name: "empty list overrides", file: strings.Replace(valid, "  expect: 1\n", "  expect: 1\n  peers: [lyon:7101]\n", 1),
-			overrides: []string{"cluster.peers="}},
-		{name: "own address among the peers", file: valid, overrides: []string{"cluster.peers=127.0.0.1:7101"},
-			change: func(c *Config) { c.Cluster.Peers = []HostPort{"127.0.0.1:7101"} }},
-		{name: "names resolve against the file's directory from every source", file: valid,
+			},
+		},
+		{
+			name: "empty list overrides", file: strings.Replace(valid, "  expect: 1\n", "  expect: 1\n  peers: [lyon:7101]\n", 1),
+			overrides: []string{"cluster.peers="},
+		},
+		{
+			name: "own address among the peers", file: valid, overrides: []string{"cluster.peers=127.0.0.1:7101"},
+			change: func(c *Config) { c.Cluster.Peers = []HostPort{"127.0.0.1:7101"} },
+		},
+		{
+			name: "names resolve against the file's directory from every source", file: valid,
 			environ:   []string{"LICET_TLS_CA=../ca.pem", "LICET_TLS_CERT=/abs/node.pem"},
 			overrides: []string{"node.data_dir=x//y"},
 			change: func(c *Config) {
 				c.TLS.CA, c.TLS.Cert, c.Node.DataDir = "/etc/ca.pem", "/abs/node.pem", "/etc/licet/x/y"
-			}},
-		{name: "https derived", file: valid + "http: {cert: web.pem, key: web-key.pem, listen: 'Lyon:8443'}\n",
+			},
+		},
+		{
+			name: "https derived", file: valid + "http: {cert: web.pem, key: web-key.pem, listen: 'Lyon:8443'}\n",
 			change: func(c *Config) {
-				c.HTTP = HTTP{Listen: "lyon:8443", Advertise: "https://lyon:8443",
-					Cert: "/etc/licet/web.pem", Key: "/etc/licet/web-key.pem"}
-			}},
-		{name: "https by a proxy", file: valid + "http: {listen: ':8080', advertise: 'https://Licet.example/'}\n",
-			change: func(c *Config) { c.HTTP.Listen, c.HTTP.Advertise = ":8080", "https://licet.example" }},
-		{name: "sizes", file: valid + "limits: {batch_bytes: 2MiB, body_bytes: 524288}\n",
-			change: func(c *Config) { c.Limits.BatchBytes, c.Limits.BodyBytes = 2<<20, 512<<10 }},
-		{name: "not contradictory", file: valid + "limits: {queue: 1}\nraft: {trailing_logs: 1}\n",
-			change: func(c *Config) { c.Limits.Queue, c.Raft.TrailingLogs = 1, 1 }},
+				c.HTTP = HTTP{
+					Listen: "lyon:8443", Advertise: "https://lyon:8443",
+					Cert: "/etc/licet/web.pem", Key: "/etc/licet/web-key.pem",
+				}
+			},
+		},
+		{
+			name: "https by a proxy", file: valid + "http: {listen: ':8080', advertise: 'https://Licet.example/'}\n",
+			change: func(c *Config) { c.HTTP.Listen, c.HTTP.Advertise = ":8080", "https://licet.example" },
+		},
+		{
+			name: "sizes", file: valid + "limits: {batch_bytes: 2MiB, body_bytes: 524288}\n",
+			change: func(c *Config) { c.Limits.BatchBytes, c.Limits.BodyBytes = 2<<20, 512<<10 },
+		},
+		{
+			name: "not contradictory", file: valid + "limits: {queue: 1}\nraft: {trailing_logs: 1}\n",
+			change: func(c *Config) { c.Limits.Queue, c.Raft.TrailingLogs = 1, 1 },
+		},
 		{name: "client's variables", file: valid, environ: append(ClientEnvironment(), "LICET_TOKEN=s3cret")},
 	}
 	for _, tt := range tests {

@@ -22,9 +22,15 @@ func TestLoadNamesTheFileThatIsWrong(t *testing.T) {
 	client, err := authority.IssueClient("desk", hour)
 	must(t, err)
 	write := func(content []byte) func(*testing.T, string) {
-		return func(t *testing.T, file string) { must(t, os.WriteFile(file, content, 0o600)) }
+		return func(t *testing.T, file string) {
+			t.Helper()
+			must(t, os.WriteFile(file, content, 0o600))
+		}
 	}
-	remove := func(t *testing.T, file string) { must(t, os.Remove(file)) }
+	remove := func(t *testing.T, file string) {
+		t.Helper()
+		must(t, os.Remove(file))
+	}
 	const ca, certificate, key = "ca.pem", "node.pem", "node-key.pem"
 	tests := []struct {
 		name  string
@@ -61,7 +67,7 @@ func TestLoadNamesTheFileThatIsWrong(t *testing.T) {
 			// A certificate that does not fit its authority is reported as the
 			// certificate's: which of the two is wrong cannot be known.
 			named := test.file
-			if test.want == ErrForeignAuthority {
+			if errors.Is(test.want, ErrForeignAuthority) {
 				named = certificate
 			}
 			if !strings.Contains(err.Error(), filepath.Join(directory, named)) {
@@ -141,7 +147,7 @@ func TestExpiryIsTheFirstOfTheChain(t *testing.T) {
 		{{NotAfter: soon}, {NotAfter: late}},
 		{{NotAfter: late}, {NotAfter: soon}},
 	} {
-		if got := firstExpiry(chain); got != soon {
+		if got := firstExpiry(chain); !got.Equal(soon) {
 			t.Errorf("got %s", got)
 		}
 	}

@@ -49,7 +49,7 @@ func NewRaftLayer[Address ~string](port *Port, options RaftOptions) *RaftLayer[A
 	if layer.nodeAt == nil {
 		layer.nodeAt = func(string) string { return "" }
 	}
-	layer.ctx, layer.cancel = context.WithCancel(context.Background())
+	layer.ctx, layer.cancel = context.WithCancel(context.Background()) //nolint:gosec // Close calls it
 	return layer
 }
 
