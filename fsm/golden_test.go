@@ -1,0 +1,219 @@
+package fsm
+
+import (
+	"bytes"
+	"encoding/hex"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/licet/licet/fsm/fsmpb"
+	"github.com/licet/licet/fsm/signed"
+)
+
+var update = flag.Bool("update", false, "write golden files that are missing; existing ones are never changed")
+
+// golden returns the content of a golden file. What older builds wrote stays as it is:
+// with -update a missing file is written, and an existing one that differs is a failure.
+func golden(t *testing.T, name string, content []byte) []byte {
+	t.Helper()
+	path := filepath.Join("testdata", "golden", name)
+	have, err := os.ReadFile(path)
+	if os.IsNotExist(err) && *update {
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		have, err = content, os.WriteFile(path, content, 0o644)
+	}
+	if err != nil {
+		t.Fatalf("%v (go test ./fsm -run Golden -update writes files that are missing)", err)
+	}
+	if !bytes.Equal(have, content) {
+		t.Errorf("%s differs from what this build writes. Logs and snapshots in the field hold the old bytes: do not change the file.\nfile  %q\nbuild %q", path, have, content)
+	}
+	return have
+}
+
+// goldenLog is the log that the golden entries are: one of each kind, and more. Only ever append to it.
+func goldenLog(t tb) []goldenEntry {
+	contract := testContract("themis", 1, map[string]uint64{"primary": 30, "extranet": 5})
+	contract.Products = map[string]signed.Product{"reven": {Model: signed.Mono, Quantity: 3}, "viewer": {Model: signed.Floating, Quantity: 10, Overdraft: 2}}
+	contract.GraceDays = 10
+	key := &signed.LicenseKey{
+		Cluster: testCluster, Serial: 1, Contract: "themis", Revision: 2, Expiry: contract.Expiry, GraceDays: 10,
+		Allocation: map[string]uint64{"primary": 10, "extranet": 5},
+	}
+	license, err := key.Sign(clusterKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return []goldenEntry{
+		{"initialise", 0, initialiseBody()},
+		{"put_settings", 0, settingsBody(7200, 100_000)},
+		{"put_contract", 0, contractBody(mustSign(t, contract, vendorKey))},
+		{"create_instance", time.Hour, createBody("themis", "bordeaux", areas(map[string]uint64{"primary": 15, "extranet": 5}))},
+		{"resize_instance", 0, resizeBody(1, primary(10))},
+		{"activate_instance", time.Hour, activateBody(license, true, primary(12))},
+		{"create_instance", 0, createBody("themis", "lyon", primary(10))},
+		{"remove_instance", 0, removeBody(2)},
+		{"create_instance", 0, createBody("themis", "refused", primary(100))},
+		{"expire", 376 * 24 * time.Hour, expireBody()},
+	}
+}
+
+type goldenEntry struct {
+	kind  string
+	after time.Duration
+	body  *fsmpb.Body
+}
+
+func (g goldenEntry) name(n int) string { return fmt.Sprintf("entries/%03d-%s.txt", n+1, g.kind) }
+
+// This build reads the entries that older builds wrote, to the same outcomes and states.
+func TestGoldenEntries(t *testing.T) {
+	s, now := New(), testEpoch
+	covered := map[string]bool{}
+	for n, g := range goldenLog(t) {
+		now = now.Add(g.after)
+		want := golden(t, g.name(n), goldenText(t, s.View(), n, g, now))
+		entry, outcome, digest := parseGolden(t, want)
+		outcomes, err := s.Apply(uint64(n+1), 1, entry)
+		if err != nil {
+			t.Fatalf("%s: %v", g.name(n), err)
+		}
+		sameBytes(t, g.name(n)+": outcome", encoded(t, outcomes[0]), outcome)
+		sameBytes(t, g.name(n)+": digest", []byte(s.Digest().String()), []byte(digest))
+		e, err := DecodeEntry(entry)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := EncodeEntry(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sameBytes(t, g.name(n)+": the entry, encoded again", again, entry)
+		covered[g.kind] = true
+	}
+	fields := (&fsmpb.Body{}).ProtoReflect().Descriptor().Fields()
+	for _, kind := range Known() {
+		if name := string(fields.ByNumber(protoreflect.FieldNumber(kind)).Name()); !covered[name] {
+			t.Errorf("kind %d, %s, has no golden entry: append one to goldenLog", kind, name)
+		}
+	}
+}
+
+func sameBytes(t *testing.T, what string, got, want []byte) {
+	t.Helper()
+	if !bytes.Equal(got, want) {
+		t.Errorf("%s:\n%x instead of\n%x", what, got, want)
+	}
+}
+
+func encoded(t *testing.T, m proto.Message) []byte {
+	t.Helper()
+	b, err := marshal.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// goldenText is the golden file of an entry as this build would write it.
+func goldenText(t *testing.T, v *View, n int, g goldenEntry, now time.Time) []byte {
+	t.Helper()
+	entry := mustEntry(t, 1, now, mustCommand(t, fmt.Sprint("golden-", n+1), g.body))
+	s := v.Fork()
+	outcomes, err := s.Apply(uint64(n+1), 1, entry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Appendf(nil, "entry %x\noutcome %x\ndigest %s\n", entry, encoded(t, outcomes[0]), s.Digest())
+}
+
+func parseGolden(t *testing.T, text []byte) (entry, outcome []byte, digest string) {
+	t.Helper()
+	fields := map[string]string{}
+	for line := range strings.Lines(string(text)) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+		fields[name] = value
+	}
+	entry, err := hex.DecodeString(fields["entry"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	outcome, err = hex.DecodeString(fields["outcome"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return entry, outcome, fields["digest"]
+}
+
+// Golden entries that are no longer in goldenLog would be read by nobody.
+func TestGoldenFilesAreAllRead(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join("testdata", "golden", "entries", "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []string
+	for n, g := range goldenLog(t) {
+		want = append(want, filepath.Join("testdata", "golden", filepath.FromSlash(g.name(n))))
+	}
+	equal(t, "golden entries", slices.Sorted(slices.Values(files)), want)
+}
+
+// This build restores the snapshots that older builds wrote, and writes the same bytes.
+func TestGoldenSnapshot(t *testing.T) {
+	s, now := New(), testEpoch
+	for n, g := range goldenLog(t)[:10] {
+		now = now.Add(g.after)
+		if _, err := s.Apply(uint64(n+1), 1, mustEntry(t, 1, now, mustCommand(t, fmt.Sprint("golden-", n+1), g.body))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	file := golden(t, "snapshot-v1.bin", snapshotBytes(t, s.View()))
+	digest := golden(t, "snapshot-v1.digest", []byte(s.Digest().String()+"\n"))
+	restored := mustRestore(t, file)
+	if got := restored.Digest().String(); got != strings.TrimSpace(string(digest)) {
+		t.Errorf("the restored state has digest %s", got)
+	}
+	sameBytes(t, "the snapshot, written again", snapshotBytes(t, restored.View()), file)
+	checkState(t, restored)
+}
+
+// Documents that vendors and clusters signed with older builds still verify, and say the same.
+func TestGoldenDocuments(t *testing.T) {
+	log := goldenLog(t)
+	contract := golden(t, "contract-v1.txt", []byte(log[2].body.GetPutContract().Document+"\n"))
+	c, keyID, err := signed.VerifyContract(string(contract), publicKeysOf(vendorKey))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sameBytes(t, "the contract, signed again", []byte(mustSign(t, c, vendorKey)+"\n"), contract)
+	if got, want := fmt.Sprintf("%s %+v", keyID, *c), "34750f98bd59fcfc {ID:themis Revision:1 Customer:ProMyze customer Email:it@example.com "+
+		"Start:2026-01-01 00:00:00 +0000 UTC Expiry:2027-01-01 00:00:00 +0000 UTC GraceDays:10 Users:map[extranet:5 primary:30] "+
+		"Products:map[reven:{Model:mono Quantity:3 Overdraft:0} viewer:{Model:floating Quantity:10 Overdraft:2}]}"; got != want {
+		t.Errorf("the contract says\n%s instead of\n%s", got, want)
+	}
+	license := golden(t, "license-key-v1.txt", []byte(log[5].body.GetActivateInstance().Key+"\n"))
+	k, err := signed.VerifyLicenseKey(string(license), publicKeysOf(clusterKey))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := fmt.Sprintf("%+v", *k), "{Cluster:test-cluster Serial:1 Contract:themis Revision:2 "+
+		"Expiry:2027-01-01 00:00:00 +0000 UTC GraceDays:10 Allocation:map[extranet:5 primary:10]}"; got != want {
+		t.Errorf("the license key says\n%s instead of\n%s", got, want)
+	}
+	again, err := k.Sign(clusterKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sameBytes(t, "the license key, signed again", []byte(again+"\n"), license)
+}
