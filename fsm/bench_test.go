@@ -1,0 +1,272 @@
+package fsm
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/licet/licet/fsm/fsmpb"
+)
+
+// instancesPerContract is how the instances of a benchmark's state are spread.
+const instancesPerContract = 1000
+
+// sizes are the instances in a benchmark's state.
+var sizes = []struct {
+	name string
+	n    int
+}{{"1k", 1_000}, {"100k", 100_000}, {"1M", 1_000_000}}
+
+var benchViews = map[int]*View{}
+
+// benchView is a state with n instances, made once. Rows go straight into the
+// tables: what is measured is commands on top of it.
+func benchView(b *testing.B, n int) *View {
+	b.Helper()
+	if v := benchViews[n]; v != nil {
+		return v
+	}
+	r := &replica{t: b, s: New(), now: testEpoch}
+	r.must(initialiseBody())
+	s := r.s
+	for c := range (n + instancesPerContract - 1) / instancesPerContract {
+		document := mustSign(b, testContract(benchContract(c), 1, map[string]uint64{"primary": 1_000_000_000}), vendorKey)
+		contract, err := s.newContract(document)
+		if err != nil {
+			b.Fatal(err)
+		}
+		s.contracts.set(&s.digest, contract.Doc.ID, contract)
+		s.indexContract(contract)
+	}
+	for i := range n {
+		x := &Instance{
+			Serial: uint64(i + 1), Contract: benchContract(i / instancesPerContract), Name: fmt.Sprint("n", i),
+			Allocation: Quantities{{"primary", 15}}, KeyBase: 1, CreatedMs: testEpoch.UnixMilli(), Reports: true, Active: Quantities{{"primary", 12}},
+		}
+		s.instances.set(&s.digest, x.Serial, x)
+		s.indexInstance(x)
+	}
+	m := edit(s.meta)
+	m.LastSerial = uint64(n)
+	s.setMeta(m)
+	benchViews[n] = s.View()
+	return benchViews[n]
+}
+
+func benchContract(n int) string { return fmt.Sprintf("contract-%05d", n) }
+
+// benchSteps are a command of each kind; i counts, n is how many instances there are.
+var benchSteps = []struct {
+	kind string
+	body func(b *testing.B, i, n int) *fsmpb.Body
+}{
+	{"initialise", func(*testing.B, int, int) *fsmpb.Body { return initialiseBody() }},
+	{"expire", func(*testing.B, int, int) *fsmpb.Body { return expireBody() }},
+	{"settings", func(*testing.B, int, int) *fsmpb.Body { return settingsBody(3600, 250_000) }},
+	{"contract", func(b *testing.B, i, _ int) *fsmpb.Body { return contractBody(benchDocument(b, i)) }},
+	{"create", func(_ *testing.B, i, n int) *fsmpb.Body {
+		return createBody(benchContract(i%(n/instancesPerContract)), fmt.Sprint("new", i), primary(1))
+	}},
+	{"resize", func(_ *testing.B, i, n int) *fsmpb.Body {
+		return resizeBody(uint64(i*7919%n+1), primary(uint64(20+i/n)))
+	}},
+	{"remove", func(_ *testing.B, i, n int) *fsmpb.Body { return removeBody(uint64(i%n + 1)) }},
+	{"activate", func(b *testing.B, i, _ int) *fsmpb.Body {
+		return activateBody(benchKey(b), true, primary(uint64(i%12)))
+	}},
+}
+
+var benchDocuments = sync.OnceValue(func() []string {
+	list := make([]string, 500)
+	for i := range list {
+		list[i], _ = testContract("bench", uint64(i+1), map[string]uint64{"primary": 30}).Sign(vendorKey)
+	}
+	return list
+})
+
+func benchDocument(b *testing.B, i int) string {
+	b.Helper()
+	return benchDocuments()[i%500]
+}
+
+var benchKeys string
+
+// benchKey is the key in force of the first instance: activations all come from it.
+func benchKey(b *testing.B) string {
+	if benchKeys == "" {
+		benchKeys = keyInForce(b, benchView(b, sizes[0].n), 1)
+	}
+	return benchKeys
+}
+
+// BenchmarkStep steps one command of each kind on states of several sizes. It includes
+// remembering the request, not decoding the entry.
+func BenchmarkStep(b *testing.B) {
+	for _, size := range sizes {
+		for _, step := range benchSteps {
+			b.Run(step.kind+"/"+size.name, func(b *testing.B) {
+				s := benchView(b, size.n).Fork()
+				s.clock.WallMs++
+				commands := make([]*fsmpb.Command, b.N)
+				bodies := make([]*fsmpb.Body, b.N)
+				for i := range b.N {
+					bodies[i] = step.body(b, i, size.n)
+					commands[i] = mustCommand(b, fmt.Sprint("b", i), bodies[i])
+				}
+				b.ReportAllocs()
+				b.ResetTimer()
+				for i := range b.N {
+					if step.kind == "remove" && i > 0 && i%size.n == 0 {
+						// All are removed: begin again.
+						b.StopTimer()
+						s = benchView(b, size.n).Fork()
+						b.StartTimer()
+					}
+					s.index++
+					s.Step(commands[i], bodies[i])
+				}
+			})
+		}
+	}
+}
+
+// BenchmarkApply is what a replica does for an entry of 64 commands, the view for readers included.
+func BenchmarkApply(b *testing.B) {
+	for _, size := range sizes {
+		b.Run(size.name, func(b *testing.B) {
+			s := benchView(b, size.n).Fork()
+			entries := resizeEntries(b, b.N, 64, size.n)
+			b.ReportAllocs()
+			b.ResetTimer()
+			for _, data := range entries {
+				applyBench(b, s, data)
+				_ = s.View()
+			}
+			b.ReportMetric(float64(b.N)*64/b.Elapsed().Seconds(), "commands/s")
+		})
+	}
+}
+
+func resizeEntries(b *testing.B, entries, commands, n int) [][]byte {
+	list := make([][]byte, entries)
+	for e := range list {
+		batch := make([]*fsmpb.Command, commands)
+		for c := range batch {
+			i := e*commands + c
+			batch[c] = mustCommand(b, fmt.Sprint("b", i), resizeBody(uint64(i*7919%n+1), primary(uint64(20+i%100))))
+		}
+		list[e] = mustEntry(b, 1, testEpoch.Add(time.Second), batch...)
+	}
+	return list
+}
+
+func applyBench(b *testing.B, s *State, data []byte) {
+	if _, err := s.Apply(s.index+1, 1, data); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// BenchmarkView publishes a view after each change, as a replica does; the copying that
+// the next change then pays for is in it.
+func BenchmarkView(b *testing.B) {
+	for _, size := range sizes {
+		b.Run(size.name, func(b *testing.B) {
+			s := benchView(b, size.n).Fork()
+			b.ReportAllocs()
+			for b.Loop() {
+				_ = s.View()
+			}
+		})
+	}
+}
+
+func BenchmarkSnapshot(b *testing.B) {
+	v := benchView(b, 1_000_000)
+	var size countingWriter
+	b.ReportAllocs()
+	for b.Loop() {
+		size = 0
+		if err := v.Snapshot(&size); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.SetBytes(int64(size))
+	b.ReportMetric(float64(size)/(1<<20), "MiB")
+}
+
+type countingWriter int64
+
+func (w *countingWriter) Write(p []byte) (int, error) {
+	*w += countingWriter(len(p))
+	return len(p), nil
+}
+
+func BenchmarkRestore(b *testing.B) {
+	snapshot := snapshotBytes(b, benchView(b, 1_000_000))
+	b.SetBytes(int64(len(snapshot)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := Restore(bytes.NewReader(snapshot)); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkSnapshotStall is the longest time that a writer of entries with 8 commands
+// waits for one, with a snapshot of 1 M instances being written meanwhile and without.
+func BenchmarkSnapshotStall(b *testing.B) {
+	const n = 1_000_000
+	for _, c := range []struct {
+		name     string
+		snapshot bool
+	}{{"without", false}, {"with", true}} {
+		b.Run(c.name, func(b *testing.B) {
+			v := benchView(b, n)
+			entries := resizeEntries(b, 20_000, 8, n)
+			var pauses []time.Duration
+			for range b.N {
+				pauses = append(pauses, writeDuring(b, v.Fork(), entries, c.snapshot)...)
+			}
+			slices.Sort(pauses)
+			ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+			b.ReportMetric(ms(pauses[len(pauses)-1]), "longest-ms")
+			b.ReportMetric(ms(pauses[len(pauses)*99/100]), "p99-ms")
+			b.ReportMetric(float64(len(pauses))/float64(b.N), "entries")
+		})
+	}
+}
+
+// writeDuring applies entries until the snapshot is written, or half of them
+// without one, and returns how long each took.
+func writeDuring(b *testing.B, s *State, entries [][]byte, snapshot bool) (pauses []time.Duration) {
+	written := make(chan error, 1)
+	if snapshot {
+		v := s.View()
+		go func() { written <- v.Snapshot(io.Discard) }()
+	}
+	for _, data := range entries {
+		start := time.Now()
+		applyBench(b, s, data)
+		_ = s.View()
+		pauses = append(pauses, time.Since(start))
+		select {
+		case err := <-written:
+			if err != nil {
+				b.Fatal(err)
+			}
+			return pauses
+		default:
+			if !snapshot && len(pauses) == len(entries)/2 {
+				return pauses
+			}
+		}
+	}
+	if snapshot {
+		b.Fatalf("the snapshot was not written within %d entries", len(pauses))
+	}
+	return pauses
+}
