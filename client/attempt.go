@@ -8,8 +8,11 @@ import (
 	"fmt"
 	"io"
 	"mime"
+	"net"
 	"net/http"
 	"net/http/httptrace"
+	"net/url"
+	"os"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -109,21 +112,33 @@ func (s *reach) trace(ctx context.Context) context.Context {
 // nothingSent is true only if it is certain: a transport that traces nothing may have sent anything.
 func (s *reach) nothingSent() bool { return s.wanted.Load() && !s.got.Load() }
 
-// broken is an attempt without an answer.
+// broken is an attempt without an answer. Its detail is the bare reason.
 func broken(endpoint string, r *request, err error, nothingSent bool) *fault {
-	var text interface{ Unwrap() error }
-	reason := err
-	if errors.As(err, &text) && text.Unwrap() != nil {
-		// url.Error repeats the method and the address.
-		reason = text.Unwrap()
-	}
-	if errors.Is(err, context.DeadlineExceeded) {
-		reason = errors.New("no answer in time")
-	}
-	f := &fault{Error: &Error{Code: CodeUnreachable, Detail: fmt.Sprintf("%s: %v", endpoint, reason), Meta: Meta{Endpoint: endpoint}, cause: err}}
+	f := &fault{Error: &Error{Code: CodeUnreachable, Detail: reason(err), Meta: Meta{Endpoint: endpoint}, cause: err}}
 	f.unknown = r.changes && !nothingSent
 	f.again = !f.unknown || !r.once
 	return f
+}
+
+// reason leaves out what others say better: method, address, system call.
+func reason(err error) string {
+	var timeout net.Error
+	if errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout() {
+		return "no answer in time"
+	}
+	var request *url.Error
+	if errors.As(err, &request) {
+		err = request.Err
+	}
+	var op *net.OpError
+	if errors.As(err, &op) && op.Err != nil {
+		err = op.Err
+	}
+	var call *os.SyscallError
+	if errors.As(err, &call) {
+		err = call.Err
+	}
+	return err.Error()
 }
 
 // read reads an answer of any status.

@@ -147,23 +147,27 @@ func (h *history) verdict(ctx context.Context, r *request, c *Client) *Error {
 
 // silence says per endpoint why there is no answer.
 func (h *history) silence(c *Client) string {
-	if len(h.silent) == 0 {
-		return "The time was up before a node could be asked."
-	}
 	var reasons []string
 	for _, endpoint := range c.endpoints {
 		if reason, ok := h.silent[endpoint]; ok {
-			reasons = append(reasons, reason)
+			reasons = append(reasons, endpoint+": "+reason)
 		}
+	}
+	if len(reasons) == 0 {
+		return "The time was up before a node could be asked."
 	}
 	return "No node answered (" + strings.Join(reasons, "; ") + ")."
 }
 
 // outcomeUnknown tells of the attempt that is in doubt; what came later changed nothing.
 func (h *history) outcomeUnknown(r *request) *Error {
+	why := strings.TrimSuffix(h.doubt.Detail, ".")
+	if h.doubt.Code == CodeUnreachable {
+		why = h.doubt.Meta.Endpoint + ": " + why
+	}
 	e := &Error{
 		Code: apiv1.CodeOutcomeUnknown, Status: h.doubt.Status, RequestID: r.key, Meta: h.doubt.Meta, cause: h.doubt.Error,
-		Detail: "It is not known whether the request was carried out: " + strings.TrimSuffix(h.doubt.Detail, ".") + ".",
+		Detail: "It is not known whether the request was carried out (" + why + ").",
 		Next:   "Send the same request again with request id " + r.key + ": it is done once at most.",
 	}
 	if r.key == "" {

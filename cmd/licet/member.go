@@ -1,0 +1,131 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/licet/licet/api/apiv1"
+	"github.com/licet/licet/client"
+)
+
+func clusterCommand(streams Streams) *cli.Command {
+	return group("cluster", "the nodes together",
+		verb{name: "members", usage: "list the members of the cluster", run: clusterMembers}.command(streams),
+		verb{
+			name: "transfer", usage: "move leadership to another voter", run: clusterTransfer,
+			flags: []cli.Flag{&cli.StringFlag{Name: "to", Usage: "`ID` of the node that is to lead; the most up-to-date one if it is absent"}},
+		}.command(streams),
+		verb{
+			name: "remove", usage: "remove a member that is gone for good", args: []string{"ID"}, run: clusterRemove,
+			about: "A node that still runs leaves with `licet cluster leave`. The id can't be used again.",
+		}.command(streams),
+		verb{
+			name: "leave", usage: "have one node leave the cluster and stop", run: clusterLeave,
+			about: "--endpoints must name exactly the node that is to leave.",
+		}.command(streams),
+	)
+}
+
+func clusterMembers(s *session) error {
+	a, err := read(s, func(c *client.Client, _ []client.ReadOption) (*client.Answer[apiv1.MemberList], error) {
+		return c.Members(s.context())
+	})
+	if err != nil {
+		return err
+	}
+	return printAnswer(s, a, func(p *page, list apiv1.MemberList) {
+		var rows [][]string
+		for _, m := range list.Members {
+			rows = append(rows, []string{m.ID, m.Site, memberRole(m), yesNo(m.Healthy), optional(m.Index), contact(m.LastContactMs), m.Address, m.HTTP, m.Version})
+		}
+		p.table([]string{"ID", "SITE", "ROLE", "HEALTHY", "INDEX", "LAST CONTACT", "ADDRESS", "HTTP", "VERSION"}, rows)
+	})
+}
+
+func memberRole(m apiv1.Member) string {
+	switch {
+	case m.Leader:
+		return "leader"
+	case m.Voter:
+		return "voter"
+	default:
+		return "non-voter"
+	}
+}
+
+func yesNo(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
+
+func optional(n *uint64) string {
+	if n == nil {
+		return ""
+	}
+	return number(*n)
+}
+
+func contact(ms *int64) string {
+	if ms == nil {
+		return ""
+	}
+	return fmt.Sprintf("%d ms", *ms)
+}
+
+// changeMembers sends a change of the cluster and says what was done.
+func (s *session) changeMembers(done string, send func(*client.Client) (*client.Answer[struct{}], error)) error {
+	a, err := read(s, func(c *client.Client, _ []client.ReadOption) (*client.Answer[struct{}], error) { return send(c) })
+	if err != nil {
+		return err
+	}
+	return printAnswer(s, a, func(p *page, _ struct{}) { p.line("%s", done) })
+}
+
+func clusterTransfer(s *session) error {
+	to := s.String("to")
+	if s.IsSet("to") && !isNodeID(to) {
+		return s.usagef("--to: %.80q is no node id (a-z, 0-9, then also -)", to)
+	}
+	done := "Leadership was moved."
+	if to != "" {
+		done = "Leadership was moved to " + to + "."
+	}
+	return s.changeMembers(done, func(c *client.Client) (*client.Answer[struct{}], error) {
+		return c.TransferLeadership(s.context(), to)
+	})
+}
+
+func clusterRemove(s *session) error {
+	id := s.args[0]
+	if !isNodeID(id) {
+		return s.usagef("ID: %.80q is no node id (a-z, 0-9, then also -)", id)
+	}
+	return s.changeMembers("Member "+id+" was removed.", func(c *client.Client) (*client.Answer[struct{}], error) {
+		return c.RemoveMember(s.context(), id)
+	})
+}
+
+func clusterLeave(s *session) error {
+	o, err := s.clientOptions()
+	if err != nil {
+		return err
+	}
+	if n := len(o.Endpoints); n != 1 {
+		return usagef("Name the node's address alone: `licet cluster leave --endpoints http://HOST:PORT`.",
+			"%s: there are %d endpoints, so it is not clear which node is to leave", s.Command.HelpName, n)
+	}
+	return s.changeMembers("The node at "+o.Endpoints[0]+" left the cluster and stops.", func(c *client.Client) (*client.Answer[struct{}], error) {
+		return c.Leave(s.context())
+	})
+}
+
+func isNodeID(id string) bool {
+	if id == "" || len(id) > 63 || id[0] == '-' {
+		return false
+	}
+	return !strings.ContainsFunc(id, func(r rune) bool { return !('a' <= r && r <= 'z' || '0' <= r && r <= '9' || r == '-') })
+}
