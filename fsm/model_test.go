@@ -63,6 +63,12 @@ func newModelRun(t *rapid.T, signatures map[string]string) *modelRun {
 	meta.Settings = Settings{RequestTTL: 3600, RequestLimit: limit}
 	m.s.setMeta(meta)
 	m.n.ttl, m.n.limit = 3600, limit
+	// Something to begin with: most histories would not get so far by chance.
+	m.both([]op{
+		{kind: "contract", actor: "ann", id: "first", doc: testContract("c0", 1, map[string]uint64{"primary": 30, "extranet": 10})},
+		{kind: "create", actor: "ann", id: "second", contract: "c0", name: "n0", areas: map[string]uint64{"primary": 15, "extranet": 5}},
+		{kind: "create", actor: "ann", id: "third", contract: "c0", name: "n1", areas: map[string]uint64{"primary": 10}},
+	}, 0)
 	m.before = m.bounds()
 	return m
 }
@@ -83,8 +89,12 @@ func (m *modelRun) apply(e *fsmpb.Entry) []*fsmpb.Outcome {
 func (m *modelRun) entry(t *rapid.T) {
 	m.advance(t)
 	pause := rapid.SampledFrom([]int64{0, 0, 0, 5_000, 1 << 40, -7}).Draw(t, "pause")
+	ops := rapid.SliceOfN(rapid.Custom(m.op), 1, 8).Draw(t, "ops")
+	m.both(ops, pause)
+}
+
+func (m *modelRun) both(ops []op, pause int64) {
 	e := &fsmpb.Entry{Term: m.term, WallMs: m.now.UnixMilli(), PauseMs: pause}
-	ops := rapid.SliceOfN(rapid.Custom(m.op), 1, 5).Draw(t, "ops")
 	for _, o := range ops {
 		e.Commands = append(e.Commands, m.command(o))
 	}
@@ -222,15 +232,15 @@ func (m *modelRun) bounds() bounds {
 
 // op draws a command, at times one that was sent before.
 func (m *modelRun) op(t *rapid.T) op {
-	if len(m.sent) > 0 && rapid.IntRange(0, 9).Draw(t, "again") == 0 {
+	if len(m.sent) > 0 && oneIn(t, 10, "again") {
 		return rapid.SampledFrom(m.sent).Draw(t, "repeated op")
 	}
 	o := op{
 		kind:  rapid.SampledFrom([]string{"contract", "create", "create", "resize", "resize", "remove", "activate", "activate", "expire", "settings"}).Draw(t, "kind"),
 		actor: rapid.SampledFrom([]string{"ann", "bob"}).Draw(t, "actor"),
-		id:    fmt.Sprintf("q%d", rapid.IntRange(0, 60).Draw(t, "request id")),
+		id:    fmt.Sprintf("q%d", rapid.IntRange(0, 1000).Draw(t, "request id")),
 	}
-	if rapid.IntRange(0, 50).Draw(t, "no id") == 0 {
+	if oneIn(t, 50, "no id") {
 		o.id = ""
 	}
 	m.fill(t, &o)
@@ -241,34 +251,59 @@ func (m *modelRun) fill(t *rapid.T, o *op) {
 	contract := fmt.Sprintf("c%d", rapid.IntRange(0, 2).Draw(t, "contract"))
 	switch o.kind {
 	case "contract":
-		o.doc, o.badDoc = m.contract(t, contract), rapid.IntRange(0, 9).Draw(t, "bad signature") == 0
+		o.doc, o.badDoc = m.contract(t, contract), oneIn(t, 10, "bad signature")
 	case "create":
 		o.contract, o.name = contract, fmt.Sprintf("n%d", rapid.IntRange(0, 4).Draw(t, "name"))
 	case "settings":
 		o.ttl = rapid.SampledFrom([]uint64{0, 60, 3600, 59}).Draw(t, "ttl")
 		o.limit = rapid.SampledFrom([]uint64{0, 0, 0, 1000, 999}).Draw(t, "limit")
 	case "resize", "remove", "activate":
-		last := m.n.serials()
-		o.serial = rapid.Uint64Range(0, last+1).Draw(t, "serial")
+		o.serial = m.serial(t)
 	}
 	switch o.kind {
 	case "create", "resize", "activate":
-		o.areas = rapid.MapOfN(rapid.SampledFrom([]string{"primary", "extranet"}), rapid.Uint64Range(0, 20), 0, 2).Draw(t, "areas")
-		o.malformed = rapid.IntRange(0, 29).Draw(t, "malformed") == 0
+		o.areas = m.areas(t)
+		o.malformed = oneIn(t, 30, "malformed")
 	}
 	if o.kind == "activate" {
 		o.reports = len(o.areas) > 0
-		o.badKey = rapid.IntRange(0, 19).Draw(t, "bad key") == 0
+		o.badKey = oneIn(t, 20, "bad key")
 		o.serial = max(o.serial, 1)
 		o.revision = 1
-		if i := m.n.instance(o.serial); i != nil && rapid.IntRange(0, 5).Draw(t, "any revision") > 0 {
+		if i := m.n.instance(o.serial); i != nil && !oneIn(t, 6, "first revision") {
 			o.revision = i.revision
 		}
 	}
 }
 
+// oneIn is true about once in n times; rapid prefers small numbers and early samples.
+func oneIn(t *rapid.T, n int, what string) bool {
+	chances := make([]bool, n)
+	chances[n/2] = true
+	return rapid.SampledFrom(chances).Draw(t, what)
+}
+
+// serial is mostly that of an instance, at times of a removed one or of none.
+func (m *modelRun) serial(t *rapid.T) uint64 {
+	var serials []uint64
+	for _, i := range m.n.instances() {
+		serials = append(serials, i.serial, i.serial)
+	}
+	last := m.n.serials()
+	return rapid.SampledFrom(append(serials, 0, 1+last/2, last, last+1)).Draw(t, "serial")
+}
+
+func (m *modelRun) areas(t *rapid.T) map[string]uint64 {
+	counts := rapid.SampledFrom([]uint64{1, 2, 4, 5, 8, 10, 12, 16, 20, 0})
+	areas := map[string]uint64{}
+	for _, area := range rapid.SampledFrom([][]string{{"primary"}, {"extranet"}, {"primary", "extranet"}, {}}).Draw(t, "areas") {
+		areas[area] = counts.Draw(t, area)
+	}
+	return areas
+}
+
 func (m *modelRun) contract(t *rapid.T, id string) *signed.Contract {
-	c := testContract(id, rapid.Uint64Range(1, 8).Draw(t, "revision"), map[string]uint64{"primary": rapid.Uint64Range(0, 40).Draw(t, "users")})
+	c := testContract(id, rapid.Uint64Range(1, 12).Draw(t, "revision"), map[string]uint64{"primary": rapid.SampledFrom([]uint64{30, 40, 20, 12, 60, 5, 0}).Draw(t, "users")})
 	if rapid.Bool().Draw(t, "second area") {
 		c.Users["extranet"] = 10
 	}
