@@ -9,6 +9,7 @@ import (
 
 // D4: however much is due, one command ends a bounded part of it and says that there is more.
 func TestExpireInParts(t *testing.T) {
+	t.Parallel()
 	r := newReplica(t)
 	var batch []*fsmpb.Command
 	for n := range expireLimit + 1 {
