@@ -79,7 +79,7 @@ func testLog(name string) hclog.Logger {
 	if testing.Verbose() {
 		level = hclog.Info
 	}
-	return hclog.New(&hclog.LoggerOptions{Name: name, Level: level, Output: os.Stderr})
+	return hclog.New(&hclog.LoggerOptions{Name: name, Level: level, Output: os.Stderr, IndependentLevels: true})
 }
 
 func freeAddress(t testing.TB) string {

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -50,17 +51,12 @@ func (n *Node) formOnce(ctx context.Context) string {
 	probing, cancel := context.WithTimeout(ctx, probeTimeout)
 	answers := n.peers.probe(probing, addresses, &clusterpb.ProbeRequest{Node: n.options.ID})
 	cancel()
-	var fresh []*clusterpb.ProbeReply
-	for _, a := range answers {
-		switch {
-		case a.reply.Node == n.options.ID:
-			return fmt.Sprintf("node id %s is also used by the node at %s; ids must differ", n.options.ID, a.address)
-		case a.reply.Formed:
-			return n.join(ctx, a)
-		case int(a.reply.Expect) != n.options.Expect:
-			return fmt.Sprintf("%s expects %d nodes, this one %d; they must agree", a.reply.Node, a.reply.Expect, n.options.Expect)
-		}
-		fresh = append(fresh, a.reply)
+	fresh, formed, conflict := n.sort(answers)
+	switch {
+	case conflict != "":
+		return conflict
+	case formed != nil:
+		return n.join(ctx, *formed)
 	}
 	if len(answers) < len(addresses) {
 		// A peer that is silent may belong to a cluster.
@@ -70,6 +66,33 @@ func (n *Node) formOnce(ctx context.Context) string {
 		return fmt.Sprintf("%d of %d expected nodes are there", len(fresh)+1, n.options.Expect)
 	}
 	return n.foundIfLowest(ctx, fresh)
+}
+
+// sort tells nodes without data from one that belongs to a cluster, and says
+// what keeps this node from going with either.
+func (n *Node) sort(answers map[string]probed) (fresh []*clusterpb.ProbeReply, formed *probed, conflict string) {
+	for _, address := range slices.Sorted(maps.Keys(answers)) {
+		a := answers[address]
+		switch r := a.reply; {
+		case r.Node == n.options.ID && r.Address == n.options.Advertise:
+			// This node itself, by another name of its address.
+		case r.Node == n.options.ID:
+			return nil, nil, fmt.Sprintf("node id %s is also used by the node at %s; ids must differ", r.Node, address)
+		case r.Formed && formed != nil && formed.reply.Cluster != r.Cluster:
+			return nil, nil, fmt.Sprintf("%s belongs to cluster %s and %s to %s; name peers of one cluster only",
+				formed.reply.Node, formed.reply.Cluster, r.Node, r.Cluster)
+		case r.Formed:
+			formed = &a
+		case int(r.Expect) != n.options.Expect:
+			conflict = fmt.Sprintf("%s expects %d nodes, this one %d; they must agree", r.Node, r.Expect, n.options.Expect)
+		default:
+			fresh = append(fresh, r)
+		}
+	}
+	if formed != nil {
+		conflict = ""
+	}
+	return fresh, formed, conflict
 }
 
 // known are the node addresses of all peers, from the configuration and from gossip.

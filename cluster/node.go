@@ -79,13 +79,16 @@ type Options struct {
 	MaxClockSkew time.Duration
 	// Wall reads the wall clock; time.Now if nil.
 	Wall func() time.Time
-	Log  hclog.Logger
+	// Log should have independent levels: a stopping node silences raft's and gossip's.
+	Log hclog.Logger
 }
 
 // Node is a running node. Its methods are safe for concurrent use.
 type Node struct {
 	options Options
 	log     hclog.Logger
+	// libraries are the loggers of raft and gossip.
+	libraries []hclog.Logger
 
 	identity  *identity
 	contact   *contact
@@ -131,7 +134,7 @@ func Start(o Options) (*Node, error) {
 	if o.Wall == nil {
 		o.Wall = time.Now
 	}
-	n := &Node{options: o, log: o.Log.Named("cluster"), failed: make(chan error, 1), started: time.Now()}
+	n := &Node{options: o, log: o.Log.Named("cluster"), libraries: []hclog.Logger{o.Log.Named("raft"), o.Log.Named("gossip")}, failed: make(chan error, 1), started: time.Now()}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.stopped = n.ctx.Done()
 	n.clock = newClock(o.Wall, o.MaxClockSkew)
@@ -160,7 +163,7 @@ func (n *Node) open() error {
 	}
 	n.peers = newPeers(o.Certificates, n.nodeAt)
 	if o.Gossip != nil {
-		if n.gossip, err = startGossip(o, o.Log.Named("gossip")); err != nil {
+		if n.gossip, err = startGossip(o, n.libraries[1]); err != nil {
 			return err
 		}
 	}
@@ -169,7 +172,7 @@ func (n *Node) open() error {
 
 func (n *Node) openRaft() error {
 	o := n.options
-	log := o.Log.Named("raft")
+	log := n.libraries[0]
 	var err error
 	n.snapshots, err = raft.NewFileSnapshotStoreWithLogger(o.DataDir, retainSnapshots, log)
 	if err != nil {
@@ -371,6 +374,10 @@ func (n *Node) Stop(ctx context.Context) error {
 		if err := n.transferHere(""); err != nil {
 			n.log.Warn("stopping without having handed leadership over", "reason", err)
 		}
+	}
+	for _, log := range n.libraries {
+		// Both report each connection that a stop closes as an error.
+		log.SetLevel(hclog.Off)
 	}
 	done := make(chan error, 1)
 	go func() { done <- n.close() }()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"strings"
@@ -89,7 +90,7 @@ func onUsageError(c *cli.Context, err error, _ bool) error {
 
 func whichOf(name string, commands []*cli.Command) error {
 	return usagef("`licet help"+strings.TrimRight(" "+name, " ")+"` shows what they do.",
-		"%s: a command is missing: %s", strings.TrimRight("licet "+name, " "), strings.Join(namesOf(commands), ", "))
+		"%s: a command is missing: %s", cmp.Or(name, "licet"), strings.Join(namesOf(commands), ", "))
 }
 
 func namesOf(commands []*cli.Command) []string {

@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/licet/licet/api"
+	"github.com/licet/licet/api/apiv1"
+	"github.com/licet/licet/cluster"
+	"github.com/licet/licet/fsm"
+	"github.com/licet/licet/fsm/signed"
+)
+
+// unhealthyAfter is how long a member may not have heard of the leader.
+const unhealthyAfter = 2 * time.Second
+
+// apiNode is a cluster's node as the API knows it.
+type apiNode struct {
+	*cluster.Node
+	// left is called once the node has left its cluster.
+	left func()
+}
+
+var _ api.Node = apiNode{}
+
+// Read implements api.Node.
+func (n apiNode) Read(ctx context.Context, r api.Read) (*fsm.View, time.Duration, error) {
+	return n.Node.Read(ctx, cluster.Read(r))
+}
+
+// SignLicenseKey implements api.Node.
+func (n apiNode) SignLicenseKey(_ context.Context, k *signed.LicenseKey) (string, error) {
+	return n.Node.SignLicenseKey(k)
+}
+
+// ID implements api.Node.
+func (n apiNode) ID() string { return n.Node.Status().ID }
+
+// RemoveMember implements api.Node.
+func (n apiNode) RemoveMember(ctx context.Context, id string) error { return n.Node.Remove(ctx, id) }
+
+// TransferLeadership implements api.Node.
+func (n apiNode) TransferLeadership(ctx context.Context, to string) error {
+	return n.Node.Transfer(ctx, to)
+}
+
+// Leave implements api.Node.
+func (n apiNode) Leave(ctx context.Context) error {
+	err := n.Node.Leave(ctx)
+	if err == nil {
+		n.left()
+	}
+	return err
+}
+
+// Status implements api.Node.
+func (n apiNode) Status(context.Context) apiv1.NodeStatus {
+	s := n.Node.Status()
+	clock := s.View.Clock()
+	status := apiv1.NodeStatus{
+		ID: s.ID, Site: s.Site, Version: s.Version, Address: s.Address, HTTP: s.HTTPAddress, Started: s.Started.UTC(),
+		Cluster: s.View.ClusterID(), Role: roleOf(s), Leader: s.Leader, LeaderHTTP: s.LeaderHTTP,
+		Ready: s.Fault == nil,
+		Consensus: apiv1.Consensus{
+			Term: s.Term, LastIndex: s.LastIndex, CommitIndex: s.CommitIndex, AppliedIndex: s.View.Index(), SnapshotIndex: s.SnapshotIndex,
+		},
+		Queue: apiv1.Queue{Waiting: s.Waiting, Limit: s.QueueLimit},
+		State: apiv1.StateSummary{
+			Index: s.View.Index(), Term: s.View.Term(), Digest: s.View.Digest().String(),
+			Clock: clock.Wall(), LeaseClockMs: clock.LeaseMs(), Requests: uint64(s.View.Requests()),
+		},
+	}
+	if s.Fault != nil {
+		status.NotReady = s.Fault.Error()
+	}
+	if s.Role != cluster.Leader {
+		ms := s.Age.Milliseconds()
+		status.Consensus.LastContactMs = &ms
+	}
+	return status
+}
+
+func roleOf(s cluster.Status) apiv1.Role {
+	switch {
+	case s.Role == cluster.Stopped:
+		return apiv1.RoleStopping
+	case s.LastIndex == 0:
+		return apiv1.RoleStarting
+	case s.Role == cluster.Leader:
+		return apiv1.RoleLeader
+	case s.Role == cluster.Candidate:
+		return apiv1.RoleCandidate
+	case !s.Voter:
+		return apiv1.RoleNonvoter
+	default:
+		return apiv1.RoleFollower
+	}
+}
+
+// Members implements api.Node.
+func (n apiNode) Members(ctx context.Context) (apiv1.MemberList, error) {
+	members, err := n.Node.Members(ctx)
+	if err != nil {
+		return apiv1.MemberList{}, err
+	}
+	list := apiv1.MemberList{Members: []apiv1.Member{}}
+	for _, m := range members {
+		member := apiv1.Member{
+			ID: m.ID, Address: m.Address, HTTP: m.HTTPAddress, Site: m.Site, Version: m.Version, Voter: m.Voter, Leader: m.Leader,
+			Healthy: m.Reachable && (m.Leader || m.Contact >= 0 && m.Contact < unhealthyAfter),
+		}
+		if m.Leader {
+			list.Leader = m.ID
+		}
+		if m.Reachable {
+			contact := max(0, m.Contact.Milliseconds())
+			member.Index, member.LastContactMs = &m.LastIndex, &contact
+		}
+		list.Members = append(list.Members, member)
+	}
+	slices.SortFunc(list.Members, func(a, b apiv1.Member) int { return strings.Compare(a.ID, b.ID) })
+	return list, nil
+}

@@ -1,0 +1,8 @@
+package main
+
+import "syscall"
+
+// withParent has a node stop when the program that started it is gone, however that ended.
+func withParent() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+}

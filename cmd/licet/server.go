@@ -1,0 +1,253 @@
+package main
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/tls"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/urfave/cli/v2"
+
+	"github.com/licet/licet/api"
+	"github.com/licet/licet/cluster"
+	"github.com/licet/licet/config"
+	"github.com/licet/licet/fsm/signed"
+	"github.com/licet/licet/transport"
+)
+
+const (
+	// operator is whom the configured token stands for.
+	operator = "operator"
+	// minToken is the shortest token that is accepted, in bytes.
+	minToken = 16
+	// drainTimeout bounds how long requests under way are waited for at a stop.
+	drainTimeout = 5 * time.Second
+)
+
+func serverCommand(streams Streams) *cli.Command {
+	return verb{
+		name: "server", usage: "run a node",
+		about: "Runs until it is interrupted (SIGINT, SIGTERM: a graceful stop). SIGHUP reloads the certificates.\nThe log goes to standard error.",
+		flags: []cli.Flag{
+			&cli.StringFlag{Name: "config", Usage: "configuration `FILE` (`licet config example` prints one)", Required: true},
+			&cli.StringSliceFlag{Name: "set", Usage: "override `KEY=VALUE` of the configuration, such as log.level=debug; repeatable"},
+		},
+		run: func(s *session) error {
+			c, err := config.Load(s.String("config"), s.Environ, s.StringSlice("set"))
+			if err == nil {
+				err = c.CheckFiles()
+			}
+			if err != nil {
+				return usageError{err}
+			}
+			return runServer(s.context(), c, s.Err)
+		},
+	}.command(streams)
+}
+
+// runServer runs a node until ctx ends, the node leaves its cluster, or it can't go on.
+func runServer(ctx context.Context, c config.Config, logs io.Writer) error {
+	log := hclog.New(&hclog.LoggerOptions{
+		Level: hclog.LevelFromString(c.Log.Level), JSONFormat: c.Log.Format == "json", Output: logs, IndependentLevels: true,
+		TimeFn: func() time.Time { return time.Now().UTC() },
+	}).With("node", c.Node.ID)
+	ctx, left := context.WithCancel(ctx)
+	defer left()
+	token, err := readSecret("auth.operator_token_file", c.Auth.OperatorTokenFile, minToken)
+	if err != nil {
+		return err
+	}
+	listener, err := listenHTTP(ctx, c.HTTP)
+	if err != nil {
+		return err
+	}
+	node, certificates, err := startNode(ctx, c, log)
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	handler, err := api.New(api.Options{
+		Node: apiNode{Node: node, left: left}, Tokens: []api.Token{api.NewToken(operator, token)},
+		Log: log.Named("api"), MaxBody: int64(c.Limits.BodyBytes), RequestTimeout: c.Limits.RequestTimeout,
+	})
+	if err != nil {
+		return errors.Join(err, listener.Close(), node.Stop(ctx))
+	}
+	stopReloads := reloadOnHangup(certificates, log)
+	defer stopReloads()
+	log.Info("started", "version", version(), "http", c.HTTP.Advertise, "address", c.Node.Advertise)
+	return serve(ctx, node, listener, api.Server(handler, api.DefaultTimeouts(c.Limits.RequestTimeout), log.Named("http")), log)
+}
+
+// serve answers until ctx ends or the node fails; then it finishes what is under way.
+func serve(ctx context.Context, node *cluster.Node, listener net.Listener, server *http.Server, log hclog.Logger) error {
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(listener) }()
+	var err error
+	select {
+	case err = <-failed:
+		err = fmt.Errorf("the API failed: %w", err)
+	case err = <-node.Failed():
+	case <-ctx.Done():
+		log.Info("stopping")
+	}
+	// Not ctx: it has ended, and what is under way shall not end with it.
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+	defer cancel()
+	if drainErr := server.Shutdown(drain); drainErr != nil {
+		log.Warn("requests under way were cut off", "reason", drainErr)
+		err = errors.Join(err, server.Close())
+	}
+	err = errors.Join(err, node.Stop(context.WithoutCancel(ctx)))
+	log.Info("stopped")
+	return err
+}
+
+func listenHTTP(ctx context.Context, c config.HTTP) (net.Listener, error) {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", c.Listen.String())
+	if err != nil {
+		return nil, fmt.Errorf("http.listen: %w", err)
+	}
+	if c.Cert == "" {
+		return listener, nil
+	}
+	certificate, err := tls.LoadX509KeyPair(c.Cert, c.Key)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("http.cert, http.key: %w", err), listener.Close())
+	}
+	return tls.NewListener(listener, &tls.Config{
+		Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"},
+	}), nil
+}
+
+func startNode(ctx context.Context, c config.Config, log hclog.Logger) (*cluster.Node, *transport.Certificates, error) {
+	options, err := nodeOptions(c, log)
+	if err != nil {
+		return nil, nil, err
+	}
+	certificates, err := transport.LoadCertificates(transport.Files{CA: c.TLS.CA, Certificate: c.TLS.Cert, Key: c.TLS.Key})
+	if err != nil {
+		return nil, nil, err
+	}
+	if name := certificates.Identity().Name; name != c.Node.ID {
+		return nil, nil, fmt.Errorf("tls.cert: the certificate is that of node %s, not of %s", name, c.Node.ID)
+	}
+	port, err := transport.Listen(ctx, c.Node.Listen.String(), transport.Options{
+		Certificates: certificates,
+		Rejected: func(remote net.Addr, err error) {
+			log.Named("port").Warn("connection refused", "remote", remote, "reason", err)
+		},
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("node.listen: %w", err)
+	}
+	options.Port, options.Certificates = port, certificates
+	node, err := cluster.Start(options)
+	return node, certificates, err
+}
+
+// nodeOptions reads what the configuration only names.
+func nodeOptions(c config.Config, log hclog.Logger) (cluster.Options, error) {
+	o := cluster.Options{
+		ID: c.Node.ID, Site: c.Node.Site, Version: version(), DataDir: c.Node.DataDir,
+		Advertise: c.Node.Advertise.String(), HTTPAdvertise: c.HTTP.Advertise,
+		Expect: c.Cluster.Expect, Peers: addresses(c.Cluster.Peers),
+		HeartbeatTimeout: c.Raft.HeartbeatTimeout, ElectionTimeout: c.Raft.ElectionTimeout,
+		SnapshotThreshold: c.Raft.SnapshotThreshold, SnapshotInterval: c.Raft.SnapshotInterval, TrailingLogs: c.Raft.TrailingLogs,
+		Queue: c.Limits.Queue, BatchCommands: c.Limits.BatchCommands, BatchBytes: int(c.Limits.BatchBytes),
+		RequestTimeout: c.Limits.RequestTimeout, MaxClockSkew: c.Limits.MaxClockSkew,
+		Gossip: &cluster.Gossip{
+			Listen: c.Gossip.Listen.String(), Advertise: c.Gossip.Advertise.String(), Seeds: addresses(c.Cluster.GossipSeeds),
+		},
+		Log: log,
+	}
+	for _, file := range c.Cluster.VendorKeys {
+		key, err := readPublicKey(file)
+		if err != nil {
+			return o, fmt.Errorf("cluster.vendor_keys: %w", err)
+		}
+		o.VendorKeys = append(o.VendorKeys, key)
+	}
+	if c.Gossip.KeyFile != "" {
+		text, err := readSecret("gossip.key_file", c.Gossip.KeyFile, 1)
+		if err != nil {
+			return o, err
+		}
+		if o.Gossip.Key, err = base64.StdEncoding.DecodeString(text); err != nil {
+			return o, fmt.Errorf("gossip.key_file: it holds no base64")
+		}
+		if n := len(o.Gossip.Key); n != 16 && n != 24 && n != 32 {
+			return o, fmt.Errorf("gossip.key_file: it holds %d bytes instead of 16, 24 or 32", n)
+		}
+	}
+	return o, nil
+}
+
+func addresses(list []config.HostPort) []string {
+	texts := make([]string, len(list))
+	for i, a := range list {
+		texts[i] = a.String()
+	}
+	return texts
+}
+
+func readPublicKey(file string) (ed25519.PublicKey, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	key, err := signed.ParsePublicKey(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return key, nil
+}
+
+// readSecret reads a file of one line. Its errors hold nothing of it.
+func readSecret(key, file string, least int) (string, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", key, err)
+	}
+	secret := strings.TrimSpace(string(text))
+	if len(secret) < least {
+		return "", fmt.Errorf("%s: what it holds has %d bytes, at least %d are needed", key, len(secret), least)
+	}
+	return secret, nil
+}
+
+// reloadOnHangup reads the certificates anew at SIGHUP, until the returned
+// function is called.
+func reloadOnHangup(certificates *transport.Certificates, log hclog.Logger) (stop func()) {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	done := make(chan struct{})
+	go func() {
+		for {
+			select {
+			case <-hangups:
+				if err := certificates.Reload(); err != nil {
+					log.Error("certificates not reloaded, the old ones stay in use", "reason", err)
+				} else {
+					log.Info("certificates reloaded", "valid_until", certificates.NotAfter())
+				}
+			case <-done:
+				return
+			}
+		}
+	}()
+	return func() {
+		signal.Stop(hangups)
+		close(done)
+	}
+}
