@@ -138,6 +138,7 @@ func (m *modelRun) staleEntry(t *rapid.T) {
 
 // dryRun tells what the same command then really comes to, and changes nothing (K7).
 func (m *modelRun) dryRun(t *rapid.T) {
+	m.advance(t)
 	o := m.op(t)
 	v, before := m.s.View(), m.s.Digest()
 	rows := snapshotBytes(m.tb, v)

@@ -200,7 +200,7 @@ func (w *world) contract(ts *testscript.TestScript, id string) ContractStatus {
 func ruleCommands() map[string]func(*testscript.TestScript, bool, []string) {
 	words := map[string]func(w *world, ts *testscript.TestScript, args []string){
 		// What happens.
-		"at": (*world).cmdAt, "outage": (*world).cmdOutage, "leader": (*world).cmdLeader, "stamped-in": (*world).cmdStampedIn,
+		"at": (*world).cmdAt, "node-clock": (*world).cmdNodeClock, "outage": (*world).cmdOutage, "leader": (*world).cmdLeader, "stamped-in": (*world).cmdStampedIn,
 		"actor": (*world).cmdActor, "request": (*world).cmdRequest, "dry-run": (*world).cmdDryRun, "requests": (*world).cmdRequests,
 		// What must be so.
 		"refused": (*world).cmdRefused, "repeated": (*world).cmdRepeated, "must-remove": (*world).cmdMustRemove, "key": (*world).cmdKey,

@@ -161,6 +161,12 @@ func (w *world) cmdAt(ts *testscript.TestScript, args []string) {
 	w.propose()
 }
 
+// cmdNodeClock moves the clock of the nodes, while nothing is written.
+func (w *world) cmdNodeClock(ts *testscript.TestScript, args []string) {
+	need(ts, args, 1, "node-clock TIME")
+	w.now = moment(ts, args[0])
+}
+
 func (w *world) cmdOutage(ts *testscript.TestScript, args []string) {
 	need(ts, args, 1, "outage DURATION")
 	d, err := time.ParseDuration(args[0])
