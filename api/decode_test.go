@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"testing"
 	"unicode/utf8"
 )
@@ -43,6 +44,30 @@ func FuzzDecodeBody(f *testing.F) {
 		}
 		_ = form.done()
 	})
+}
+
+// What the decoder refuses whatever the fields are.
+func TestDecodeBodyRefuses(t *testing.T) {
+	nested := func(levels int) string {
+		return strings.Repeat(`{"a":`, levels) + "1" + strings.Repeat("}", levels)
+	}
+	if _, err := decodeBody([]byte(nested(maxDepth))); err != nil {
+		t.Errorf("depth %d: %v", maxDepth, err)
+	}
+	for body, want := range map[string]string{
+		nested(maxDepth + 1):               "nests deeper",
+		`{"a":[` + nested(maxDepth) + `]}`: "nests deeper",
+		"{\"a\":\"\xff\"}":                 "not UTF-8",
+		`{"a":1,"a":1}`:                    "\"a\" stands there twice",
+		`{"b":{"a":1,"\u0061":1}}`:         "\"a\" stands there twice",
+		`{} {}`:                            "at byte 4",
+		`[]`:                               "an array instead of an object",
+		" \n":                              "empty",
+	} {
+		if _, err := decodeBody([]byte(body)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%.40s: %v, not %q", body, err, want)
+		}
+	}
 }
 
 // plain turns the decoder's values into those of encoding/json.
