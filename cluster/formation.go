@@ -223,9 +223,12 @@ func (n *Node) join(ctx context.Context, a probed) string {
 	if cluster != "" {
 		return fmt.Sprintf("this node is promised to cluster %s, but %s belongs to %s; wipe its data directory to join that one", cluster, a.reply.Node, a.reply.Cluster)
 	}
+	if a.reply.LeaderAddress == "" {
+		return fmt.Sprintf("cluster %s has no leader now", a.reply.Cluster)
+	}
 	ctx, cancel := context.WithTimeout(ctx, memberTimeout)
 	defer cancel()
-	client, err := n.peers.at(a.address)
+	client, err := n.peers.at(a.reply.LeaderAddress)
 	if err != nil {
 		return err.Error()
 	}

@@ -30,7 +30,7 @@ func (s *server) Probe(_ context.Context, request *clusterpb.ProbeRequest) (*clu
 		Cluster: cluster, Formed: n.formed(), Expect: uint32(n.options.Expect),
 		WallMs: n.options.Wall().UnixMilli(), ContactMs: -1,
 		LastTerm: n.raft.CurrentTerm(), LastIndex: n.raft.LastIndex(), AppliedIndex: view.Index(), Digest: view.Digest().String(),
-		Kinds: fsm.Known(), SnapshotVersion: fsm.SnapshotVersion,
+		Kinds: fsm.Known(), SnapshotVersion: fsm.SnapshotVersion, LeaderAddress: n.leader.address(),
 	}
 	before := request.BeforeTerm
 	if before == 0 {

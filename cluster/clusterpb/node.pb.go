@@ -105,8 +105,10 @@ type ProbeReply struct {
 	Member          bool    `protobuf:"varint,15,opt,name=member,proto3" json:"member,omitempty"`
 	Kinds           []int32 `protobuf:"varint,16,rep,packed,name=kinds,proto3" json:"kinds,omitempty"`
 	SnapshotVersion uint32  `protobuf:"varint,17,opt,name=snapshot_version,json=snapshotVersion,proto3" json:"snapshot_version,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// Node address of the leader that the node knows; empty if none.
+	LeaderAddress string `protobuf:"bytes,18,opt,name=leader_address,json=leaderAddress,proto3" json:"leader_address,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ProbeReply) Reset() {
@@ -256,6 +258,13 @@ func (x *ProbeReply) GetSnapshotVersion() uint32 {
 		return x.SnapshotVersion
 	}
 	return 0
+}
+
+func (x *ProbeReply) GetLeaderAddress() string {
+	if x != nil {
+		return x.LeaderAddress
+	}
+	return ""
 }
 
 type PromiseRequest struct {
@@ -1013,7 +1022,7 @@ const file_cluster_clusterpb_node_proto_rawDesc = "" +
 	"\fProbeRequest\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x1f\n" +
 	"\vbefore_term\x18\x02 \x01(\x04R\n" +
-	"beforeTerm\"\xdf\x03\n" +
+	"beforeTerm\"\x86\x04\n" +
 	"\n" +
 	"ProbeReply\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x12\n" +
@@ -1035,7 +1044,8 @@ const file_cluster_clusterpb_node_proto_rawDesc = "" +
 	"\x06digest\x18\x0e \x01(\tR\x06digest\x12\x16\n" +
 	"\x06member\x18\x0f \x01(\bR\x06member\x12\x14\n" +
 	"\x05kinds\x18\x10 \x03(\x05R\x05kinds\x12)\n" +
-	"\x10snapshot_version\x18\x11 \x01(\rR\x0fsnapshotVersion\"\x7f\n" +
+	"\x10snapshot_version\x18\x11 \x01(\rR\x0fsnapshotVersion\x12%\n" +
+	"\x0eleader_address\x18\x12 \x01(\tR\rleaderAddress\"\x7f\n" +
 	"\x0ePromiseRequest\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\tR\acluster\x12\x18\n" +
 	"\afounder\x18\x02 \x01(\tR\afounder\x12\x1f\n" +
