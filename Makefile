@@ -1,0 +1,104 @@
+# `make help` lists the targets. Go and make are all that run, build and test need;
+# the race detector needs a C compiler too, and so do race and ci.
+
+# Raft and memberlist send their metrics to github.com/hashicorp/go-metrics only with this tag.
+TAGS := hashicorpmetrics
+export GOFLAGS := $(strip $(GOFLAGS) -tags=$(TAGS))
+
+# The last release and the commits since; before the first release the program names its commit itself.
+VERSION ?= $(patsubst v%,%,$(shell git describe --tags --match 'v[0-9]*' --dirty 2>/dev/null))
+BUILDFLAGS = -trimpath -buildvcs=$(if $(VERSION),false,auto) -ldflags '-s -w $(if $(VERSION),-X main.release=$(VERSION))'
+
+# Slow or busy machines take their time; a test that hangs is stopped all the same.
+TESTFLAGS ?=
+TIMEOUT   ?= 20m
+FUZZTIME  ?= 5s
+BENCHTIME ?= 3s
+BENCH     ?= .
+
+# The black-box tests run last and alone: they take longest, say least about where a
+# fault is, and their clusters elect no new leader because other tests are busy.
+PACKAGES = $(or $(shell go list ./...),$(error go list found no package))
+E2E      = $(filter %/e2e,$(PACKAGES))
+UNIT     = $(filter-out %/e2e,$(PACKAGES))
+
+BIN := $(CURDIR)/.bin
+
+.DEFAULT_GOAL := build
+.PHONY: help run build test unit e2e race lint fmt generate fuzz bench cover vuln formats ci clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9_-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: build ## build licet and start three nodes on this machine; Ctrl-C stops them
+	@./licet dev
+
+build: ## build ./licet, one static file
+	@CGO_ENABLED=0 go build $(BUILDFLAGS) -o licet ./cmd/licet
+
+test: ## vet and test everything; needs nothing but Go
+	go vet ./...
+	go test -timeout $(TIMEOUT) $(TESTFLAGS) $(UNIT)
+	go test -timeout $(TIMEOUT) $(TESTFLAGS) $(E2E)
+
+unit: ## test everything but e2e
+	go test -timeout $(TIMEOUT) $(TESTFLAGS) $(UNIT)
+
+e2e: ## test the built program from outside
+	go test -timeout $(TIMEOUT) $(TESTFLAGS) $(E2E)
+
+race: ## test everything with the race detector; needs a C compiler
+	CGO_ENABLED=1 go test -race -timeout $(TIMEOUT) $(TESTFLAGS) $(UNIT)
+	CGO_ENABLED=1 go test -race -timeout $(TIMEOUT) $(TESTFLAGS) $(E2E)
+
+lint: $(BIN)/lint.stamp ## check the code against .golangci.yml
+	$(BIN)/golangci-lint run ./...
+
+fmt: $(BIN)/lint.stamp ## format the code as lint wants it
+	$(BIN)/golangci-lint fmt ./...
+
+generate: $(BIN)/tools.stamp ## write generated code anew: protobuf, gRPC, API types
+	PATH="$(BIN):$$PATH" $(BIN)/buf generate
+	$(BIN)/buf lint
+	$(BIN)/oapi-codegen -config api/apiv1/oapi-codegen.yaml api/openapi.yaml
+
+fuzz: ## run every fuzz target for FUZZTIME (5s)
+	@set -e; for package in $$(go list ./...); do \
+		for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
+			echo "fuzz $$package $$target $(FUZZTIME)"; \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package; \
+		done; \
+	done
+
+bench: ## measure: bare Raft beside licet in one process and over HTTP; the state machine; snapshots
+	go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -timeout 60m $(UNIT)
+
+cover: ## test with coverage, across packages, into cover.out
+	go test -timeout $(TIMEOUT) -coverpkg=./... -coverprofile=cover.out $(UNIT)
+	go tool cover -func=cover.out | tail -1
+
+vuln: $(BIN)/vuln.stamp ## look dependencies up in the Go vulnerability database
+	$(BIN)/govulncheck ./...
+
+formats: $(BIN)/tools.stamp ## check that no stored or spoken format of the past was changed
+	BUF=$(BIN)/buf .ci/formats
+
+ci: ## what a change must pass
+	bash .ci/run
+
+clean: ## remove what was built
+	rm -rf .bin licet cover.out
+
+# Tools are built from the modules in tools/, which pin them, and again when those change.
+# Their builds take neither the project's tags nor its work tree's state.
+$(BIN)/tools.stamp: tools/go.mod tools/go.sum
+	cd tools && GOFLAGS=-buildvcs=false CGO_ENABLED=0 go build -o $(BIN)/ tool
+	@touch $@
+
+$(BIN)/lint.stamp: tools/lint/go.mod tools/lint/go.sum
+	cd tools/lint && GOFLAGS=-buildvcs=false CGO_ENABLED=0 go build -o $(BIN)/ tool
+	@touch $@
+
+$(BIN)/vuln.stamp: tools/vuln/go.mod tools/vuln/go.sum
+	cd tools/vuln && GOFLAGS=-buildvcs=false CGO_ENABLED=0 go build -o $(BIN)/ tool
+	@touch $@
