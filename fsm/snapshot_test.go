@@ -200,6 +200,7 @@ func TestSnapshotHugeLengths(t *testing.T) {
 	records := slices.Concat(head, messageFrame(t, &fsmpb.SnapshotHeader{Records: math.MaxUint64}))
 	for _, b := range [][]byte{
 		slices.Concat(head, []byte{0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0}),
+		slices.Concat(head, binary.BigEndian.AppendUint32(nil, 64<<20), make([]byte, 4)),
 		slices.Concat(head, binary.BigEndian.AppendUint32(nil, maxFrame+1), make([]byte, 4)),
 		slices.Concat(head, binary.BigEndian.AppendUint32(nil, maxFrame), make([]byte, 4)),
 		records,
