@@ -153,8 +153,11 @@ func (h *history) silence(c *Client) string {
 			reasons = append(reasons, endpoint+": "+reason)
 		}
 	}
-	if len(reasons) == 0 {
+	switch {
+	case len(reasons) == 0:
 		return "The time was up before a node could be asked."
+	case len(c.endpoints) == 1:
+		return c.endpoints[0] + " does not answer (" + h.silent[c.endpoints[0]] + ")."
 	}
 	return "No node answered (" + strings.Join(reasons, "; ") + ")."
 }

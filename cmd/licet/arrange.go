@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -57,8 +58,8 @@ type arranger struct {
 	seen                 map[string]bool
 }
 
-// name is what the user has typed so far, for errors.
-func (a *arranger) name() string { return strings.Join(append([]string{"licet"}, a.path...), " ") }
+// name is the command so far, for errors.
+func (a *arranger) name() string { return cmp.Or(strings.Join(a.path, " "), "licet") }
 
 func (a *arranger) hint() string {
 	return "`" + strings.Join(append([]string{"licet", "help"}, a.path...), " ") + "` shows how it is used."

@@ -33,7 +33,7 @@ func contractApply(s *session) error {
 	}
 	if !strings.HasPrefix(document, signed.ContractKind+".") {
 		return usagef("Sign the contract first: `licet vendor sign CONTRACT.yaml --key vendor.key --out contract.signed`.",
-			"%s: %s holds no signed contract; one starts with %q", s.Command.HelpName, s.args[0], signed.ContractKind+".")
+			"%s: %s holds no signed contract; one starts with %q", s.name(), s.args[0], signed.ContractKind+".")
 	}
 	a, err := change(s, func(ctx context.Context, c *client.Client) (*client.Answer[apiv1.Contract], error) {
 		return c.PutContract(ctx, document)

@@ -116,7 +116,7 @@ func clusterLeave(s *session) error {
 	}
 	if n := len(o.Endpoints); n != 1 {
 		return usagef("Name the node's address alone: `licet cluster leave --endpoints http://HOST:PORT`.",
-			"%s: there are %d endpoints, so it is not clear which node is to leave", s.Command.HelpName, n)
+			"%s: there are %d endpoints, so it is not clear which node is to leave", s.name(), n)
 	}
 	return s.changeMembers("The node at "+o.Endpoints[0]+" left the cluster and stops.", func(c *client.Client) (*client.Answer[struct{}], error) {
 		return c.Leave(s.context())

@@ -118,7 +118,7 @@ func tlsNode(s *session) error {
 	dir := s.String("dir")
 	authority, err := transport.LoadAuthority(filepath.Join(dir, caFile), filepath.Join(dir, caKeyFile))
 	if err != nil {
-		return usagef("Make an authority with `licet tls init`, or name its directory with --dir.", "%s: %v", s.Command.HelpName, err)
+		return usagef("Make an authority with `licet tls init`, or name its directory with --dir.", "%s: %v", s.name(), err)
 	}
 	return s.certify(authority, []certificate{{id: s.args[0]}}, func() error { return nil })
 }

@@ -79,7 +79,7 @@ func (s *session) absent(names ...string) error {
 		_, err := os.Lstat(name)
 		switch {
 		case err == nil:
-			return usagef("Choose another directory, or move the file away.", "%s: %s exists already and is not overwritten", s.Command.HelpName, name)
+			return usagef("Choose another directory, or move the file away.", "%s: %s exists already and is not overwritten", s.name(), name)
 		case !errors.Is(err, fs.ErrNotExist):
 			return s.usagef("%v", pathError(err))
 		}

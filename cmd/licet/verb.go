@@ -38,26 +38,28 @@ func (v verb) command(streams Streams) *cli.Command {
 }
 
 func (v verb) check(s *session) error {
-	hint := "`licet help " + strings.TrimPrefix(s.Command.HelpName, "licet ") + "` shows how it is used."
 	open := len(v.args) > 0 && strings.Contains(v.args[len(v.args)-1], "...")
 	for i, name := range v.args {
 		if name[0] == '[' {
 			break
 		}
 		if i >= len(s.args) || s.args[i] == "" {
-			return usagef(hint, "%s: %s is missing", s.Command.HelpName, strings.TrimSuffix(name, "..."))
+			return s.usagef("%s is missing", strings.TrimSuffix(name, "..."))
 		}
 	}
 	if !open && len(s.args) > len(v.args) {
-		return usagef(hint, "%s: %.60q is one argument too many", s.Command.HelpName, s.args[len(v.args)])
+		return s.usagef("%.60q is one argument too many", s.args[len(v.args)])
 	}
 	return s.checkGlobals()
 }
 
 // usagef is an error in how this verb was called.
 func (s *session) usagef(format string, args ...any) error {
-	return usagef("`licet help "+strings.TrimPrefix(s.Command.HelpName, "licet ")+"` shows how it is used.", s.Command.HelpName+": "+format, args...)
+	return usagef("`licet help "+s.name()+"` shows how it is used.", s.name()+": "+format, args...)
 }
+
+// name is the verb's with the groups that it is in.
+func (s *session) name() string { return strings.TrimPrefix(s.Command.HelpName, "licet ") }
 
 // context is the run's.
 func (s *session) context() context.Context { return s.Context.Context }
