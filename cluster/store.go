@@ -1,8 +1,11 @@
 package cluster
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -36,6 +39,9 @@ func openStore(dir string, fail func(error)) (s store, err error) {
 			err = fmt.Errorf("%s is damaged (%v); wipe the data directory and join again under a new node id", path, p)
 		}
 	}()
+	if err := checkLength(path); err != nil {
+		return store{}, fmt.Errorf("%s is damaged: %w; wipe the data directory and join again under a new node id", path, err)
+	}
 	bolt, err := raftboltdb.New(raftboltdb.Options{
 		Path: path,
 		BoltOptions: &bbolt.Options{
@@ -49,6 +55,47 @@ func openStore(dir string, fail func(error)) (s store, err error) {
 		return store{}, fmt.Errorf("open %s: %w", path, err)
 	}
 	return store{bolt: bolt, fail: fail}, nil
+}
+
+// checkLength refuses a truncated database. bbolt maps the file into memory, and
+// reading beyond its end then kills the process without a word.
+//
+// The two meta pages, of which the newer one counts, have in bbolt's file format a
+// page header of 16 bytes, then magic, version and page size as uint32, and from
+// bytes 40 and 48 on the number of pages in use and the transaction as uint64.
+func checkLength(path string) error {
+	const magic, header, length = 0xED0CDAED, 16, 64
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	var newest, need uint64
+	pageSize := uint64(os.Getpagesize())
+	for page := range uint64(2) {
+		meta := make([]byte, header+length)
+		if _, err := f.ReadAt(meta, int64(page*pageSize)); err != nil {
+			continue
+		}
+		if meta = meta[header:]; binary.NativeEndian.Uint32(meta) != magic {
+			continue
+		}
+		pageSize = uint64(binary.NativeEndian.Uint32(meta[8:]))
+		if tx := binary.NativeEndian.Uint64(meta[48:]); tx >= newest {
+			newest, need = tx, binary.NativeEndian.Uint64(meta[40:])*pageSize
+		}
+	}
+	if size := uint64(info.Size()); size < need {
+		return fmt.Errorf("it has %d bytes of %d", size, need)
+	}
+	return nil
 }
 
 func (s store) watch(what string, err error) error {

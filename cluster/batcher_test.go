@@ -1,0 +1,89 @@
+package cluster
+
+import (
+	"slices"
+	"sync"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+// collector is a batcher's flush that tests hold up.
+type collector struct {
+	mu      sync.Mutex
+	batches [][]int
+	begun   chan struct{}
+	goOn    chan struct{}
+}
+
+func newCollector() *collector {
+	return &collector{begun: make(chan struct{}, 100), goOn: make(chan struct{}, 100)}
+}
+
+func (c *collector) flush(batch []int) {
+	c.mu.Lock()
+	c.batches = append(c.batches, slices.Clone(batch))
+	c.mu.Unlock()
+	c.begun <- struct{}{}
+	<-c.goOn
+}
+
+func TestBatcher(t *testing.T) {
+	one := func(int) int { return 1 }
+	for name, c := range map[string]struct {
+		most, bytes int
+		size        func(int) int
+		want        [][]int
+	}{
+		"what arrives meanwhile goes together": {10, 100, one, [][]int{{0}, {1, 2, 3, 4, 5}}},
+		"bounded by count":                     {2, 100, one, [][]int{{0}, {1, 2}, {3, 4}, {5}}},
+		"bounded by bytes":                     {10, 6, func(i int) int { return i }, [][]int{{0}, {1, 2, 3}, {4}, {5}}},
+		"a large one goes alone":               {10, 3, func(i int) int { return i * i }, [][]int{{0}, {1}, {2}, {3}, {4}, {5}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			defer goleak.VerifyNone(t)
+			got := newCollector()
+			b := newBatcher(10, 1, c.most, c.bytes, c.size, got.flush)
+			b.offer(0)
+			<-got.begun // The first is under way alone: nothing waits at an idle batcher.
+			for i := 1; i <= 5; i++ {
+				if !b.offer(i) {
+					t.Fatalf("item %d was refused", i)
+				}
+			}
+			got.goOn <- struct{}{}
+			for range len(c.want) - 1 {
+				<-got.begun
+				got.goOn <- struct{}{}
+			}
+			b.close()
+			if !slices.EqualFunc(got.batches, c.want, slices.Equal) {
+				t.Errorf("batches %v, want %v", got.batches, c.want)
+			}
+		})
+	}
+}
+
+func TestBatcherRefusesAtOnceWhatIsBeyondItsQueue(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	got := newCollector()
+	b := newBatcher(3, 1, 10, 100, func(int) int { return 1 }, got.flush)
+	b.offer(0)
+	<-got.begun
+	for i := range 3 {
+		if !b.offer(i) {
+			t.Fatalf("item %d was refused", i)
+		}
+	}
+	if b.offer(9) {
+		t.Error("the fourth of three was taken")
+	}
+	got.goOn <- struct{}{}
+	<-got.begun
+	if !b.offer(9) {
+		t.Error("nothing is taken although there is room again")
+	}
+	got.goOn <- struct{}{}
+	got.goOn <- struct{}{}
+	b.close()
+}
