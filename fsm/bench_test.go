@@ -50,9 +50,7 @@ func benchView(b *testing.B, n int) *View {
 		s.instances.set(&s.digest, x.Serial, x)
 		s.indexInstance(x)
 	}
-	m := edit(s.meta)
-	m.LastSerial = uint64(n)
-	s.setMeta(m)
+	s.setCounters(&counters{LastSerial: uint64(n)})
 	benchViews[n] = s.View()
 	return benchViews[n]
 }

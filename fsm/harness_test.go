@@ -252,6 +252,7 @@ func equal[T any](t tb, what string, got, want T) {
 func recomputedDigest(s *State) *digest {
 	d := new(digest)
 	d.add(s.meta)
+	d.add(s.counters)
 	s.contracts.rows.Scan(func(_ string, c *Contract) bool { d.add(c); return true })
 	s.instances.rows.Scan(func(_ uint64, i *Instance) bool { d.add(i); return true })
 	s.requests.rows.Scan(func(_ string, r *request) bool { d.add(r); return true })

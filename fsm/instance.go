@@ -97,11 +97,11 @@ func (s *State) createInstance(o *fsmpb.Outcome, cmd *fsmpb.CreateInstance) {
 		o.Refusal = refusal
 		return
 	}
-	m := edit(s.meta)
-	m.LastSerial++
-	s.setMeta(m)
+	n := edit(s.counters)
+	n.LastSerial++
+	s.setCounters(n)
 	i := &Instance{
-		Serial: m.LastSerial, Contract: cmd.Contract, Name: cmd.Name, Allocation: allocation,
+		Serial: n.LastSerial, Contract: cmd.Contract, Name: cmd.Name, Allocation: allocation,
 		KeyBase: 1 - int64(c.Terms), CreatedMs: s.clock.WallMs,
 	}
 	s.instances.set(&s.digest, i.Serial, i)
@@ -228,7 +228,7 @@ func (t *tables) instance(serial uint64) (*Instance, *fsmpb.Refusal) {
 	if i, ok := t.instances.get(serial); ok {
 		return i, nil
 	}
-	if serial != 0 && serial <= t.meta.LastSerial {
+	if serial != 0 && serial <= t.counters.LastSerial {
 		return nil, refuse(InstanceRemoved, "serial", serial)
 	}
 	return nil, refuse(InstanceNotFound, "serial", serial)
@@ -347,7 +347,7 @@ func (v *View) Instance(serial uint64) (InstanceStatus, *fsmpb.Refusal) {
 // that is empty, whose serial numbers come after the given one, in order.
 func (v *View) Instances(contract string, after uint64, limit int) []InstanceStatus {
 	var list []InstanceStatus
-	if limit <= 0 || after >= v.meta.LastSerial {
+	if limit <= 0 || after >= v.counters.LastSerial {
 		return nil
 	}
 	if contract == "" {

@@ -221,7 +221,7 @@ func (m *modelRun) checkAgainstNaive(t *rapid.T) {
 func (m *modelRun) bounds() bounds {
 	v := m.s.View()
 	b := bounds{
-		wall: v.Clock().WallMs, lease: v.Clock().LeaseMs(), lastSerial: m.s.meta.LastSerial,
+		wall: v.Clock().WallMs, lease: v.Clock().LeaseMs(), lastSerial: m.s.counters.LastSerial,
 		revisions: map[uint64]uint64{}, over: map[string]Quantities{}, contracts: map[string]uint64{},
 	}
 	for _, x := range v.Instances("", 0, 1000) {

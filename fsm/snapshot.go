@@ -50,12 +50,13 @@ func (v *View) Snapshot(w io.Writer) error {
 	digest := v.Digest()
 	out.frame(&fsmpb.SnapshotHeader{
 		Index: v.index, Term: v.term, WallMs: v.clock.WallMs, PauseMs: v.clock.PauseMs, Digest: digest[:],
-		Records: uint64(1 + v.contracts.rows.Len() + v.instances.rows.Len() + v.requests.rows.Len()),
+		Records: uint64(2 + v.contracts.rows.Len() + v.instances.rows.Len() + v.requests.rows.Len()),
 	})
 	out.frame(v.meta.record())
 	writeTable(&out, v.contracts)
 	writeTable(&out, v.instances)
 	writeTable(&out, v.requests)
+	out.frame(v.counters.record())
 	if out.err != nil {
 		return fmt.Errorf("write snapshot: %w", out.err)
 	}
@@ -142,6 +143,8 @@ func (s *State) load(r *fsmpb.Record) error {
 			return damaged(err)
 		}
 		s.setMeta(m)
+	case *fsmpb.Record_Counters:
+		s.setCounters(&counters{LastSerial: k.Counters.GetLastSerial()})
 	case *fsmpb.Record_Contract:
 		return s.loadContract(k.Contract)
 	case *fsmpb.Record_Instance:

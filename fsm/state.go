@@ -31,6 +31,7 @@ type State struct {
 func New() *State {
 	s := &State{tables: newTables()}
 	s.digest.add(s.meta)
+	s.digest.add(s.counters)
 	return s
 }
 
@@ -144,11 +145,10 @@ type meta struct {
 	VendorKeys  []ed25519.PublicKey
 	SigningKeys []ed25519.PublicKey
 	Settings    Settings
-	LastSerial  uint64
 }
 
 func (m *meta) record() *fsmpb.Record {
-	r := &fsmpb.MetaRecord{ClusterId: m.ClusterID, Settings: m.Settings.proto(), LastSerial: m.LastSerial}
+	r := &fsmpb.MetaRecord{ClusterId: m.ClusterID, Settings: m.Settings.proto()}
 	for _, key := range m.VendorKeys {
 		r.VendorKeys = append(r.VendorKeys, key)
 	}
@@ -159,7 +159,7 @@ func (m *meta) record() *fsmpb.Record {
 }
 
 func metaFromRecord(r *fsmpb.MetaRecord) (*meta, error) {
-	m := &meta{ClusterID: r.ClusterId, Settings: settingsFromProto(r.Settings), LastSerial: r.LastSerial}
+	m := &meta{ClusterID: r.ClusterId, Settings: settingsFromProto(r.Settings)}
 	var err error
 	if m.VendorKeys, err = publicKeys(r.VendorKeys); err != nil {
 		return nil, fmt.Errorf("vendor keys: %w", err)
@@ -168,6 +168,15 @@ func metaFromRecord(r *fsmpb.MetaRecord) (*meta, error) {
 		return nil, fmt.Errorf("signing keys: %w", err)
 	}
 	return m, nil
+}
+
+// counters is the one row of numbers that only grow; it is apart from meta because it changes often.
+type counters struct {
+	LastSerial uint64
+}
+
+func (c *counters) record() *fsmpb.Record {
+	return &fsmpb.Record{Kind: &fsmpb.Record_Counters{Counters: &fsmpb.CountersRecord{LastSerial: c.LastSerial}}}
 }
 
 func publicKeys(raw [][]byte) ([]ed25519.PublicKey, error) {
@@ -190,6 +199,11 @@ func edit[T any](row *T) *T {
 func (s *State) setMeta(m *meta) {
 	s.digest.replace(s.meta, m)
 	s.meta = m
+}
+
+func (s *State) setCounters(c *counters) {
+	s.digest.replace(s.counters, c)
+	s.counters = c
 }
 
 // clone guards recorded messages against later changes.

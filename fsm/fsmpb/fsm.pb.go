@@ -1358,6 +1358,7 @@ type Record struct {
 	//	*Record_Contract
 	//	*Record_Instance
 	//	*Record_Request
+	//	*Record_Counters
 	Kind          isRecord_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1436,6 +1437,15 @@ func (x *Record) GetRequest() *RequestRecord {
 	return nil
 }
 
+func (x *Record) GetCounters() *CountersRecord {
+	if x != nil {
+		if x, ok := x.Kind.(*Record_Counters); ok {
+			return x.Counters
+		}
+	}
+	return nil
+}
+
 type isRecord_Kind interface {
 	isRecord_Kind()
 }
@@ -1456,6 +1466,10 @@ type Record_Request struct {
 	Request *RequestRecord `protobuf:"bytes,4,opt,name=request,proto3,oneof"`
 }
 
+type Record_Counters struct {
+	Counters *CountersRecord `protobuf:"bytes,5,opt,name=counters,proto3,oneof"`
+}
+
 func (*Record_Meta) isRecord_Kind() {}
 
 func (*Record_Contract) isRecord_Kind() {}
@@ -1464,13 +1478,14 @@ func (*Record_Instance) isRecord_Kind() {}
 
 func (*Record_Request) isRecord_Kind() {}
 
+func (*Record_Counters) isRecord_Kind() {}
+
 type MetaRecord struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	ClusterId     string                 `protobuf:"bytes,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
 	VendorKeys    [][]byte               `protobuf:"bytes,2,rep,name=vendor_keys,json=vendorKeys,proto3" json:"vendor_keys,omitempty"`
 	SigningKeys   [][]byte               `protobuf:"bytes,3,rep,name=signing_keys,json=signingKeys,proto3" json:"signing_keys,omitempty"`
 	Settings      *Settings              `protobuf:"bytes,4,opt,name=settings,proto3" json:"settings,omitempty"`
-	LastSerial    uint64                 `protobuf:"varint,5,opt,name=last_serial,json=lastSerial,proto3" json:"last_serial,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1533,7 +1548,45 @@ func (x *MetaRecord) GetSettings() *Settings {
 	return nil
 }
 
-func (x *MetaRecord) GetLastSerial() uint64 {
+// CountersRecord is apart from MetaRecord because it changes often.
+type CountersRecord struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	LastSerial    uint64                 `protobuf:"varint,1,opt,name=last_serial,json=lastSerial,proto3" json:"last_serial,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CountersRecord) Reset() {
+	*x = CountersRecord{}
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CountersRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CountersRecord) ProtoMessage() {}
+
+func (x *CountersRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CountersRecord.ProtoReflect.Descriptor instead.
+func (*CountersRecord) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *CountersRecord) GetLastSerial() uint64 {
 	if x != nil {
 		return x.LastSerial
 	}
@@ -1553,7 +1606,7 @@ type ContractRecord struct {
 
 func (x *ContractRecord) Reset() {
 	*x = ContractRecord{}
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[21]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1565,7 +1618,7 @@ func (x *ContractRecord) String() string {
 func (*ContractRecord) ProtoMessage() {}
 
 func (x *ContractRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[21]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1578,7 +1631,7 @@ func (x *ContractRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContractRecord.ProtoReflect.Descriptor instead.
 func (*ContractRecord) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{21}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ContractRecord) GetDocument() string {
@@ -1622,7 +1675,7 @@ type InstanceRecord struct {
 
 func (x *InstanceRecord) Reset() {
 	*x = InstanceRecord{}
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[22]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1634,7 +1687,7 @@ func (x *InstanceRecord) String() string {
 func (*InstanceRecord) ProtoMessage() {}
 
 func (x *InstanceRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[22]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1647,7 +1700,7 @@ func (x *InstanceRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InstanceRecord.ProtoReflect.Descriptor instead.
 func (*InstanceRecord) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{22}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *InstanceRecord) GetSerial() uint64 {
@@ -1738,7 +1791,7 @@ type RequestRecord struct {
 
 func (x *RequestRecord) Reset() {
 	*x = RequestRecord{}
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[23]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1750,7 +1803,7 @@ func (x *RequestRecord) String() string {
 func (*RequestRecord) ProtoMessage() {}
 
 func (x *RequestRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[23]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1763,7 +1816,7 @@ func (x *RequestRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestRecord.ProtoReflect.Descriptor instead.
 func (*RequestRecord) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{23}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *RequestRecord) GetActor() string {
@@ -1830,7 +1883,7 @@ type SnapshotHeader struct {
 
 func (x *SnapshotHeader) Reset() {
 	*x = SnapshotHeader{}
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[24]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1842,7 +1895,7 @@ func (x *SnapshotHeader) String() string {
 func (*SnapshotHeader) ProtoMessage() {}
 
 func (x *SnapshotHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[24]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1855,7 +1908,7 @@ func (x *SnapshotHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotHeader.ProtoReflect.Descriptor instead.
 func (*SnapshotHeader) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{24}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *SnapshotHeader) GetIndex() uint64 {
@@ -1996,13 +2049,14 @@ const file_fsm_fsmpb_fsm_proto_rawDesc = "" +
 	"\x05ended\x18\x05 \x01(\bR\x05ended\";\n" +
 	"\aExpired\x12\x1c\n" +
 	"\tcontracts\x18\x01 \x01(\x04R\tcontracts\x12\x12\n" +
-	"\x04more\x18\x02 \x01(\bR\x04more\"\xf1\x01\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more\"\xad\x02\n" +
 	"\x06Record\x12.\n" +
 	"\x04meta\x18\x01 \x01(\v2\x18.licet.fsm.v1.MetaRecordH\x00R\x04meta\x12:\n" +
 	"\bcontract\x18\x02 \x01(\v2\x1c.licet.fsm.v1.ContractRecordH\x00R\bcontract\x12:\n" +
 	"\binstance\x18\x03 \x01(\v2\x1c.licet.fsm.v1.InstanceRecordH\x00R\binstance\x127\n" +
-	"\arequest\x18\x04 \x01(\v2\x1b.licet.fsm.v1.RequestRecordH\x00R\arequestB\x06\n" +
-	"\x04kind\"\xc4\x01\n" +
+	"\arequest\x18\x04 \x01(\v2\x1b.licet.fsm.v1.RequestRecordH\x00R\arequest\x12:\n" +
+	"\bcounters\x18\x05 \x01(\v2\x1c.licet.fsm.v1.CountersRecordH\x00R\bcountersB\x06\n" +
+	"\x04kind\"\xa3\x01\n" +
 	"\n" +
 	"MetaRecord\x12\x1d\n" +
 	"\n" +
@@ -2010,8 +2064,9 @@ const file_fsm_fsmpb_fsm_proto_rawDesc = "" +
 	"\vvendor_keys\x18\x02 \x03(\fR\n" +
 	"vendorKeys\x12!\n" +
 	"\fsigning_keys\x18\x03 \x03(\fR\vsigningKeys\x122\n" +
-	"\bsettings\x18\x04 \x01(\v2\x16.licet.fsm.v1.SettingsR\bsettings\x12\x1f\n" +
-	"\vlast_serial\x18\x05 \x01(\x04R\n" +
+	"\bsettings\x18\x04 \x01(\v2\x16.licet.fsm.v1.SettingsR\bsettings\"1\n" +
+	"\x0eCountersRecord\x12\x1f\n" +
+	"\vlast_serial\x18\x01 \x01(\x04R\n" +
 	"lastSerial\"X\n" +
 	"\x0eContractRecord\x12\x1a\n" +
 	"\bdocument\x18\x01 \x01(\tR\bdocument\x12\x14\n" +
@@ -2061,7 +2116,7 @@ func file_fsm_fsmpb_fsm_proto_rawDescGZIP() []byte {
 	return file_fsm_fsmpb_fsm_proto_rawDescData
 }
 
-var file_fsm_fsmpb_fsm_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_fsm_fsmpb_fsm_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_fsm_fsmpb_fsm_proto_goTypes = []any{
 	(*Entry)(nil),            // 0: licet.fsm.v1.Entry
 	(*Command)(nil),          // 1: licet.fsm.v1.Command
@@ -2084,10 +2139,11 @@ var file_fsm_fsmpb_fsm_proto_goTypes = []any{
 	(*Expired)(nil),          // 18: licet.fsm.v1.Expired
 	(*Record)(nil),           // 19: licet.fsm.v1.Record
 	(*MetaRecord)(nil),       // 20: licet.fsm.v1.MetaRecord
-	(*ContractRecord)(nil),   // 21: licet.fsm.v1.ContractRecord
-	(*InstanceRecord)(nil),   // 22: licet.fsm.v1.InstanceRecord
-	(*RequestRecord)(nil),    // 23: licet.fsm.v1.RequestRecord
-	(*SnapshotHeader)(nil),   // 24: licet.fsm.v1.SnapshotHeader
+	(*CountersRecord)(nil),   // 21: licet.fsm.v1.CountersRecord
+	(*ContractRecord)(nil),   // 22: licet.fsm.v1.ContractRecord
+	(*InstanceRecord)(nil),   // 23: licet.fsm.v1.InstanceRecord
+	(*RequestRecord)(nil),    // 24: licet.fsm.v1.RequestRecord
+	(*SnapshotHeader)(nil),   // 25: licet.fsm.v1.SnapshotHeader
 }
 var file_fsm_fsmpb_fsm_proto_depIdxs = []int32{
 	1,  // 0: licet.fsm.v1.Entry.commands:type_name -> licet.fsm.v1.Command
@@ -2109,21 +2165,22 @@ var file_fsm_fsmpb_fsm_proto_depIdxs = []int32{
 	12, // 16: licet.fsm.v1.Outcome.settings:type_name -> licet.fsm.v1.Settings
 	18, // 17: licet.fsm.v1.Outcome.expired:type_name -> licet.fsm.v1.Expired
 	15, // 18: licet.fsm.v1.Refusal.facts:type_name -> licet.fsm.v1.Fact
-	21, // 19: licet.fsm.v1.ContractStatus.contract:type_name -> licet.fsm.v1.ContractRecord
+	22, // 19: licet.fsm.v1.ContractStatus.contract:type_name -> licet.fsm.v1.ContractRecord
 	11, // 20: licet.fsm.v1.ContractStatus.allocated:type_name -> licet.fsm.v1.Quantity
-	22, // 21: licet.fsm.v1.InstanceStatus.instance:type_name -> licet.fsm.v1.InstanceRecord
+	23, // 21: licet.fsm.v1.InstanceStatus.instance:type_name -> licet.fsm.v1.InstanceRecord
 	20, // 22: licet.fsm.v1.Record.meta:type_name -> licet.fsm.v1.MetaRecord
-	21, // 23: licet.fsm.v1.Record.contract:type_name -> licet.fsm.v1.ContractRecord
-	22, // 24: licet.fsm.v1.Record.instance:type_name -> licet.fsm.v1.InstanceRecord
-	23, // 25: licet.fsm.v1.Record.request:type_name -> licet.fsm.v1.RequestRecord
-	12, // 26: licet.fsm.v1.MetaRecord.settings:type_name -> licet.fsm.v1.Settings
-	11, // 27: licet.fsm.v1.InstanceRecord.allocation:type_name -> licet.fsm.v1.Quantity
-	11, // 28: licet.fsm.v1.InstanceRecord.active:type_name -> licet.fsm.v1.Quantity
-	29, // [29:29] is the sub-list for method output_type
-	29, // [29:29] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	22, // 23: licet.fsm.v1.Record.contract:type_name -> licet.fsm.v1.ContractRecord
+	23, // 24: licet.fsm.v1.Record.instance:type_name -> licet.fsm.v1.InstanceRecord
+	24, // 25: licet.fsm.v1.Record.request:type_name -> licet.fsm.v1.RequestRecord
+	21, // 26: licet.fsm.v1.Record.counters:type_name -> licet.fsm.v1.CountersRecord
+	12, // 27: licet.fsm.v1.MetaRecord.settings:type_name -> licet.fsm.v1.Settings
+	11, // 28: licet.fsm.v1.InstanceRecord.allocation:type_name -> licet.fsm.v1.Quantity
+	11, // 29: licet.fsm.v1.InstanceRecord.active:type_name -> licet.fsm.v1.Quantity
+	30, // [30:30] is the sub-list for method output_type
+	30, // [30:30] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_fsm_fsmpb_fsm_proto_init() }
@@ -2156,6 +2213,7 @@ func file_fsm_fsmpb_fsm_proto_init() {
 		(*Record_Contract)(nil),
 		(*Record_Instance)(nil),
 		(*Record_Request)(nil),
+		(*Record_Counters)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2163,7 +2221,7 @@ func file_fsm_fsmpb_fsm_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fsm_fsmpb_fsm_proto_rawDesc), len(file_fsm_fsmpb_fsm_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   25,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
