@@ -97,8 +97,17 @@ func badTokens(op operation, sample request) []badCase {
 	anonymous.anonymous = true
 	cases := []badCase{{"no token", anonymous, apiv1.CodeUnauthorized}}
 	for _, values := range [][]string{
-		{"Bearer "}, {"Bearer"}, {""}, {"Bearer wrong"}, {"Basic " + token}, {token}, {"Bearer " + token + " "}, {"Bearer  " + token},
-		{"Bearer " + token, "Bearer " + token}, {"Bearer " + strings.Repeat("x", 100_000)}, {"Bearer \x00\xff\r\nX: y"},
+		{"Bearer "},
+		{"Bearer"},
+		{""},
+		{"Bearer wrong"},
+		{"Basic " + token},
+		{token},
+		{"Bearer " + token + " "},
+		{"Bearer  " + token},
+		{"Bearer " + token, "Bearer " + token},
+		{"Bearer " + strings.Repeat("x", 100_000)},
+		{"Bearer \x00\xff\r\nX: y"},
 	} {
 		cases = append(cases, badCase{fmt.Sprintf("token %.40q", values), sample.with("Authorization", values...), apiv1.CodeUnauthorized})
 	}
@@ -233,8 +242,18 @@ func badJSON(sample request, required bool) []badCase {
 	body("10 MB of spaces", strings.Repeat(" ", 10<<20)+sample.body, apiv1.CodeBodyTooLarge)
 	body("10 MB of text", `{"document":"`+strings.Repeat("x", 10<<20)+`"}`, apiv1.CodeBodyTooLarge)
 	for _, kinds := range [][]string{
-		{}, {""}, {"text/plain"}, {"application/xml"}, {"application/x-www-form-urlencoded"}, {"application/json-patch+json"}, {"application/json; charset=latin1"},
-		{"application/json; x=y"}, {"application/json", "application/json"}, {"*/*"}, {"application/json\x00"}, {";"},
+		{},
+		{""},
+		{"text/plain"},
+		{"application/xml"},
+		{"application/x-www-form-urlencoded"},
+		{"application/json-patch+json"},
+		{"application/json; charset=latin1"},
+		{"application/json; x=y"},
+		{"application/json", "application/json"},
+		{"*/*"},
+		{"application/json\x00"},
+		{";"},
 	} {
 		cases = append(cases, badCase{fmt.Sprintf("content type %q", kinds), sample.with("Content-Type", kinds...), apiv1.CodeUnsupportedMediaType})
 	}

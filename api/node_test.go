@@ -114,8 +114,12 @@ func (n *fakeNode) fault(ctx context.Context, call string) error {
 		panic("a bug in " + call + " (secret)")
 	}
 	if n.hang {
-		<-ctx.Done()
-		return ctx.Err()
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(30 * time.Second):
+			return errors.New("nothing ended the wait")
+		}
 	}
 	return n.fail
 }

@@ -114,9 +114,9 @@ func refusal(r *fsmpb.Refusal) *problem {
 	p := &problem{code: apiv1.Code(r.Code), detail: fsm.Detail(r), next: fsm.Next(r)}
 	for _, f := range r.Facts {
 		if n, ok := f.Value.(*fsmpb.Fact_Number); ok {
-			p.with(f.Name, apiv1.Number(n.Number))
+			p = p.with(f.Name, apiv1.Number(n.Number))
 		} else {
-			p.with(f.Name, apiv1.Text(f.GetText()))
+			p = p.with(f.Name, apiv1.Text(f.GetText()))
 		}
 	}
 	return p

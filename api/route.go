@@ -23,7 +23,7 @@ const (
 	write
 )
 
-var kindParams = map[kind][]string{read: {"consistency", "min_index"}, write: {"dry_run"}}
+var kindParams = map[kind][]string{local: nil, read: {"consistency", "min_index"}, write: {"dry_run"}}
 
 // content says whether a route takes a body.
 type content int

@@ -120,6 +120,7 @@ func TestServerSpeaksHTTP(t *testing.T) {
 			t.Fatal(err)
 		}
 		body, err := io.ReadAll(a.Body)
+		_ = a.Body.Close()
 		if err != nil || len(body) == 0 || a.ContentLength != int64(len(body)) || a.Header.Get("Licet-Node") != "lyon" {
 			t.Errorf("%s: %v %q %v", path, err, body, a.Header)
 		}

@@ -52,8 +52,8 @@ func (f *fixture) activate(key string, primary uint64) *reply {
 	return f.send("POST", "/v1/activations", apiv1.Activation{Key: key, Active: &apiv1.Quantities{"primary": primary}})
 }
 
-// Every refusal of a rule that an operation documents.
-func TestRefusals(t *testing.T) {
+// Every refusal of documents that an operation documents.
+func TestDocumentRefusals(t *testing.T) {
 	f, _ := newSampleFixture(t)
 	key := into[apiv1.LicenseKey](f.get("/v1/instances/1/key").want(200)).Key
 
@@ -65,9 +65,22 @@ func TestRefusals(t *testing.T) {
 	f.send("POST", "/v1/contracts", other).want(409).refused(apiv1.CodeRevisionConflict)
 	// C2
 	f.send("POST", "/v1/contracts", apiv1.ContractImport{Document: "licet-contract-v1.a.b.c"}).want(422).refused(apiv1.CodeDocumentInvalid)
+	foreign, err := (&signed.Contract{ID: "acme", Revision: 9, Customer: "x", Email: "a@b.c", Start: epoch, Expiry: epoch.AddDate(1, 0, 0), Users: map[string]uint64{"primary": 99}}).Sign(strangerKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := f.send("POST", "/v1/contracts", apiv1.ContractImport{Document: foreign}).want(422).refused(apiv1.CodeDocumentInvalid)
+	if p.Facts["reason"] != apiv1.Text("unknown_key") {
+		t.Errorf("facts %v", p.Facts)
+	}
 	f.send("POST", "/v1/contracts", apiv1.ContractImport{Document: "\x00"}).want(422).refused(apiv1.CodeDocumentInvalid)
 	f.send("POST", "/v1/activations", apiv1.Activation{Key: key[:len(key)-5]}).want(422).refused(apiv1.CodeKeyInvalid)
+}
 
+// Every refusal of instances that an operation documents.
+func TestInstanceRefusals(t *testing.T) {
+	f, _ := newSampleFixture(t)
+	key := into[apiv1.LicenseKey](f.get("/v1/instances/1/key").want(200)).Key
 	f.get("/v1/contracts/nobody").want(404).refused(apiv1.CodeContractNotFound)
 	f.create("nobody", "x", 1).want(404).refused(apiv1.CodeContractNotFound)
 	f.create("acme", "bordeaux", 1).want(409).refused(apiv1.CodeInstanceExists)
