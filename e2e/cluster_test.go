@@ -153,7 +153,15 @@ func (c *Cluster) writeSecrets() {
 // initTLS makes an authority and the nodes' certificates in a directory.
 func initTLS(t testing.TB, dir string, nodes ...string) {
 	t.Helper()
-	mustRun(t, "tls", "init", "--dir", dir, "--nodes", strings.Join(nodes, ","))
+	initTLSIn(t, dir, "--nodes", strings.Join(nodes, ","))
+}
+
+func initTLSIn(t testing.TB, dir string, flags ...string) {
+	t.Helper()
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	mustRun(t, append([]string{"tls", "init", "--dir", dir}, flags...)...)
 }
 
 // mustRun runs the binary to its end and returns its output.

@@ -67,3 +67,24 @@ func mustAsk(t testing.TB, method, url, body string, headers ...string) reply {
 }
 
 func (r reply) String() string { return fmt.Sprintf("%d %s", r.status, strings.TrimSpace(r.body)) }
+
+// fieldsOf are the names of an object's fields.
+func fieldsOf(object string) map[string]json.RawMessage {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal([]byte(object), &fields); err != nil {
+		panic(err)
+	}
+	return fields
+}
+
+// replaceField gives one field another value, which may be no JSON.
+func replaceField(object, name, value string) string {
+	var parts []string
+	for field, old := range fieldsOf(object) {
+		if field == name {
+			old = json.RawMessage(value)
+		}
+		parts = append(parts, fmt.Sprintf("%q: %s", field, old))
+	}
+	return "{" + strings.Join(parts, ", ") + "}"
+}
