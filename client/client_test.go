@@ -81,6 +81,7 @@ func TestListsEnd(t *testing.T) {
 			"a:1": {
 				fine(`{"contracts":[{"id":"a"},{"id":"b"}],"next":"b"}`), fine(`{"contracts":[{"id":"c"}]}`),
 				fine(`{"instances":[{"serial":1}],"next":1}`), fine(`{"instances":[{"serial":1}],"next":1}`),
+				fine(`{"contracts":[{"id":"a"}],"next":"a"}`), fine(`{"contracts":[{"id":"a"}],"next":"a"}`), fine(`{"contracts":[]}`),
 			},
 		})
 		c := n.client(t, client.Options{}, "a:1")
@@ -98,6 +99,11 @@ func TestListsEnd(t *testing.T) {
 		for _, last = range c.AllInstances(t.Context(), "") {
 		}
 		if client.CodeOf(last) != client.CodeBadAnswer || len(n.seen()) != 4 {
+			t.Errorf("a list that leads back: %v after %d requests", last, len(n.seen()))
+		}
+		for _, last = range c.AllContracts(t.Context()) {
+		}
+		if client.CodeOf(last) != client.CodeBadAnswer || len(n.seen()) != 6 {
 			t.Errorf("a list that leads back: %v after %d requests", last, len(n.seen()))
 		}
 	})

@@ -73,7 +73,8 @@ func (f *contractFile) fault(line int, format string, args ...any) {
 }
 
 func (f *contractFile) error() error {
-	slices.SortStableFunc(f.faults, func(a, b fileFault) int { return cmp.Compare(a.line, b.line) })
+	// What is missing has no line, and comes last.
+	slices.SortStableFunc(f.faults, func(a, b fileFault) int { return cmp.Compare(uint(a.line-1), uint(b.line-1)) })
 	const most = 20
 	var errs []error
 	for i, fault := range f.faults {

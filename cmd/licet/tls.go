@@ -154,6 +154,9 @@ func (s *session) certify(authority *transport.Authority, wanted []certificate, 
 			return err
 		}
 	}
+	if err := directory(dir); err != nil {
+		return err
+	}
 	if err := first(); err != nil {
 		return err
 	}

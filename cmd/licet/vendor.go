@@ -20,7 +20,7 @@ func vendorCommand(streams Streams) *cli.Command {
 	return group("vendor", "what a vendor does, without any node: keys and contracts",
 		verb{
 			name: "keygen", usage: "make a key pair to sign contracts with", run: vendorKeygen,
-			flags: []cli.Flag{&cli.StringFlag{Name: "dir", Usage: "`DIRECTORY` for vendor.key and vendor.pub (default: here)"}},
+			flags: []cli.Flag{&cli.StringFlag{Name: "dir", Usage: "`DIRECTORY` for vendor.key and vendor.pub (default: here), made if it is not there"}},
 			about: "vendor.key is the secret; vendor.pub goes to the cluster's configuration. Nothing is overwritten.",
 		}.command(streams),
 		verb{
@@ -57,6 +57,9 @@ func vendorKeygen(s *session) error {
 	if err != nil {
 		return err
 	}
+	if err := directory(dir); err != nil {
+		return err
+	}
 	if err := create(secret, secretText, 0o600); err != nil {
 		return err
 	}
@@ -80,9 +83,20 @@ func (s *session) absent(names ...string) error {
 		switch {
 		case err == nil:
 			return usagef("Choose another directory, or move the file away.", "%s: %s exists already and is not overwritten", s.name(), name)
-		case !errors.Is(err, fs.ErrNotExist):
+		case !errors.Is(err, fs.ErrNotExist): // such as a file where a directory should be
 			return s.usagef("%v", pathError(err))
 		}
+	}
+	return nil
+}
+
+// directory makes a directory, for secrets, if it is not there.
+func directory(name string) error {
+	if name == "" {
+		return nil
+	}
+	if err := os.MkdirAll(name, 0o700); err != nil {
+		return failf(exitInternal, "", "%v", pathError(err))
 	}
 	return nil
 }

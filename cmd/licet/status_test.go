@@ -1,0 +1,106 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/licet/licet/api/apiv1"
+)
+
+func statusOf(id, role, leader string, index uint64, digest string) apiv1.NodeStatus {
+	s := apiv1.NodeStatus{ID: id, Site: id, Cluster: "C", Role: apiv1.Role(role), Leader: leader, Ready: true, Version: "0.1.0"}
+	s.Consensus.Term, s.State.Index, s.State.Digest = 3, index, strings.Repeat(digest, 64)
+	return s
+}
+
+func TestStatus(t *testing.T) {
+	leader := statusOf("lyon", "leader", "lyon", 5000, "a")
+	for _, tt := range []struct {
+		name  string
+		other func(*apiv1.NodeStatus)
+		code  int
+		want  []string
+	}{
+		{"all is well", func(*apiv1.NodeStatus) {}, exitOK, []string{"2 of 2 nodes answered; lyon leads.\n"}},
+		{"not ready", func(s *apiv1.NodeStatus) { s.Ready, s.NotReady = false, "It restores a snapshot." }, exitOK, []string{"paris is not ready: It restores a snapshot."}},
+		{"behind", func(s *apiv1.NodeStatus) { s.State.Index = 100 }, exitOK, []string{"paris is 4900 entries behind lyon"}},
+		{"another version", func(s *apiv1.NodeStatus) { s.Version = "0.2.0" }, exitOK, []string{"paris runs version 0.2.0, lyon version 0.1.0", "Finish the upgrade"}},
+		{"another digest", func(s *apiv1.NodeStatus) { s.State.Digest = strings.Repeat("b", 64) }, exitInternal,
+			[]string{"lyon and paris differ at index 5000 (aaaaaaaaaaaa, bbbbbbbbbbbb)", "licet: The nodes contradict each other."}},
+		{"another digest at another index", func(s *apiv1.NodeStatus) { s.State.Digest, s.State.Index = "b", 4999 }, exitOK, nil},
+		{"another cluster", func(s *apiv1.NodeStatus) { s.Cluster = "D" }, exitInternal, []string{"paris belongs to cluster D, lyon to C"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			other := statusOf("paris", "follower", "lyon", 5000, "a")
+			tt.other(&other)
+			got := runStatus(t, nil, leader, other)
+			if got.code != tt.code {
+				t.Errorf("exit %d, want %d: %s%s", got.code, tt.code, got.out, got.err)
+			}
+			for _, part := range tt.want {
+				if !strings.Contains(got.out+got.err, part) {
+					t.Errorf("%q is not in\n%s%s", part, got.out, got.err)
+				}
+			}
+			if tt.want == nil && strings.Contains(got.out, "next:") {
+				t.Errorf("something is wrong: %s", got.out)
+			}
+		})
+	}
+}
+
+func TestStatusWithoutALeader(t *testing.T) {
+	got := runStatus(t, []string{"-o", "json"}, statusOf("paris", "candidate", "", 7, "a"), statusOf("nice", "candidate", "", 7, "a"))
+	var out struct {
+		Nodes []struct {
+			Endpoint string
+			Status   apiv1.NodeStatus
+		}
+	}
+	if err := json.Unmarshal([]byte(got.out), &out); err != nil || got.code != exitUnreachable || len(out.Nodes) != 2 || out.Nodes[1].Status.ID != "nice" {
+		t.Errorf("%v, %+v", err, got)
+	}
+	if !strings.HasPrefix(got.err, `{"code":"no_leader",`) {
+		t.Errorf("%s", got.err)
+	}
+}
+
+// --all asks the members that no endpoint stands for, and each node once.
+func TestStatusOfAll(t *testing.T) {
+	third := newFake(t, 200, encoded(t, statusOf("nice", "follower", "lyon", 5000, "a")))
+	members := fmt.Sprintf(`{"members":[{"id":"lyon","http":"http://elsewhere:1","healthy":true},{"id":"nice","http":%q,"healthy":true},{"id":"gone","healthy":false}]}`, third.URL)
+	leader := newFake(t, 200, encoded(t, statusOf("lyon", "leader", "lyon", 5000, "a")))
+	leader.Config.Handler = pagesOf(map[string]string{"/v1/status": leader.body, "/v1/cluster/members": members})
+	for _, all := range []bool{false, true} {
+		args := []string{"status"}
+		if all {
+			args = append(args, "--all")
+		}
+		got := run(t, at(leader.Server), args...)
+		if strings.Contains(got.out, third.URL) != all || strings.Contains(got.out, "elsewhere") || got.code != exitOK || !strings.Contains(got.out, "licet cluster remove gone") {
+			t.Errorf("%v: %+v", args, got)
+		}
+	}
+}
+
+func encoded(t *testing.T, s apiv1.NodeStatus) string {
+	t.Helper()
+	text, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func runStatus(t *testing.T, args []string, nodes ...apiv1.NodeStatus) ran {
+	t.Helper()
+	var endpoints []string
+	for _, s := range nodes {
+		f := newFake(t, 200, "")
+		f.Config.Handler = pagesOf(map[string]string{"/v1/status": encoded(t, s), "/v1/cluster/members": `{"members":[]}`})
+		endpoints = append(endpoints, f.URL)
+	}
+	return run(t, []string{"LICET_ENDPOINTS=" + strings.Join(endpoints, ",")}, append([]string{"status"}, args...)...)
+}
