@@ -67,10 +67,10 @@ func (s *service) putContract(c *call) (*answer, error) {
 		return nil, err
 	}
 	x := o.GetContract()
-	accepted := x.GetContract().GetDocument()
+	accepted := strings.TrimSpace(document)
 	doc, _, err := signed.VerifyContract(accepted, v.VendorKeys())
 	if err != nil {
-		return nil, fmt.Errorf("the contract in the outcome at index %d: %w", o.Index, err)
+		return nil, fmt.Errorf("the contract accepted at index %d: %w", o.Index, err)
 	}
 	return ok(contractOf(doc, accepted, fsm.QuantitiesFromProto(x.Allocated), x.Ended, true)), nil
 }

@@ -251,6 +251,17 @@ func TestPages(t *testing.T) {
 	}
 }
 
+// A last page that is just full has no next one.
+func TestFullLastPage(t *testing.T) {
+	f, _ := newSampleFixture(t)
+	if page := into[apiv1.ContractList](f.get("/v1/contracts?limit=1").want(200)); len(page.Contracts) != 1 || page.Next != "" {
+		t.Errorf("%+v", page)
+	}
+	if page := into[apiv1.InstanceList](f.get("/v1/instances?limit=1").want(200)); len(page.Instances) != 1 || page.Next != 0 {
+		t.Errorf("%+v", page)
+	}
+}
+
 // C4: the contract reports by how much each area is over.
 func TestOverAllocatedContract(t *testing.T) {
 	f, _ := newSampleFixture(t)
