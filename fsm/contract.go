@@ -139,7 +139,7 @@ func (t *tables) contractStatus(c *Contract) ContractStatus {
 
 // Proto is the status as outcomes carry it.
 func (x ContractStatus) Proto() *fsmpb.ContractStatus {
-	return &fsmpb.ContractStatus{Contract: x.Contract.proto(), Allocated: x.Allocated.proto(), Ended: x.Ended}
+	return &fsmpb.ContractStatus{Id: x.Doc.ID, Revision: x.Doc.Revision, Allocated: x.Allocated.proto(), Ended: x.Ended}
 }
 
 // Contract returns a contract by its id.

@@ -407,7 +407,7 @@ func (n *naive) show(serial uint64) string {
 
 func (n *naive) showContract(id string) string {
 	c := n.current(id)
-	return fmt.Sprintf("contract %s revision=%d users=%s allocated=%s ended=%t", id, c.Revision, short(c.Users), short(n.allocated(id)), n.ended(id))
+	return fmt.Sprintf("contract %s revision=%d allocated=%s ended=%t", id, c.Revision, short(n.allocated(id)), n.ended(id))
 }
 
 // short prints a map without its zeros: an area at 0 and no area are the same.
@@ -418,7 +418,7 @@ func short(m map[string]uint64) string {
 }
 
 // outcomeText prints an outcome of the state machine as the model prints its own.
-func outcomeText(o *fsmpb.Outcome, v *View) string {
+func outcomeText(o *fsmpb.Outcome) string {
 	switch r := o.Result.(type) {
 	case *fsmpb.Outcome_Expired:
 		return fmt.Sprintf("expired %d", r.Expired.Contracts)
@@ -427,11 +427,7 @@ func outcomeText(o *fsmpb.Outcome, v *View) string {
 	case *fsmpb.Outcome_Instance:
 		return instanceText(InstanceStatusFromProto(r.Instance))
 	case *fsmpb.Outcome_Contract:
-		c, _, err := signed.VerifyContract(r.Contract.Contract.Document, v.VendorKeys())
-		if err != nil {
-			return err.Error()
-		}
-		return contractText(c, QuantitiesFromProto(r.Contract.Allocated), r.Contract.Ended)
+		return contractText(r.Contract.Id, r.Contract.Revision, QuantitiesFromProto(r.Contract.Allocated), r.Contract.Ended)
 	}
 	words := []string{}
 	for _, f := range o.Refusal.GetFacts() {
@@ -447,6 +443,6 @@ func instanceText(x InstanceStatus) string {
 		x.Expiry.Format(time.RFC3339), x.GraceDays, x.Ended)
 }
 
-func contractText(c *signed.Contract, allocated Quantities, ended bool) string {
-	return fmt.Sprintf("contract %s revision=%d users=%s allocated=%s ended=%t", c.ID, c.Revision, short(c.Users), short(allocated.Map()), ended)
+func contractText(id string, revision uint64, allocated Quantities, ended bool) string {
+	return fmt.Sprintf("contract %s revision=%d allocated=%s ended=%t", id, revision, short(allocated.Map()), ended)
 }

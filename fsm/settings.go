@@ -15,7 +15,8 @@ type Settings struct {
 }
 
 // DefaultSettings are in force until an operator changes them. A full memory of
-// requests takes about 150 MB on each node.
+// requests takes about 150 MB on each node. An outcome has a bounded size, a few
+// kilobytes at most, for an instance with as many areas as may be.
 var DefaultSettings = Settings{RequestTTL: 3600, RequestLimit: 250_000}
 
 // Bounds of Settings.

@@ -1159,11 +1159,14 @@ func (*Fact_Number) isFact_Value() {}
 
 func (*Fact_Text) isFact_Value() {}
 
+// ContractStatus leaves out the document, which whoever asks for the outcome has
+// at hand: outcomes are remembered, and their memory is bounded by number.
 type ContractStatus struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Contract      *ContractRecord        `protobuf:"bytes,1,opt,name=contract,proto3" json:"contract,omitempty"`
-	Allocated     []*Quantity            `protobuf:"bytes,2,rep,name=allocated,proto3" json:"allocated,omitempty"`
-	Ended         bool                   `protobuf:"varint,3,opt,name=ended,proto3" json:"ended,omitempty"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Revision      uint64                 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	Allocated     []*Quantity            `protobuf:"bytes,3,rep,name=allocated,proto3" json:"allocated,omitempty"`
+	Ended         bool                   `protobuf:"varint,4,opt,name=ended,proto3" json:"ended,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1198,11 +1201,18 @@ func (*ContractStatus) Descriptor() ([]byte, []int) {
 	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{16}
 }
 
-func (x *ContractStatus) GetContract() *ContractRecord {
+func (x *ContractStatus) GetId() string {
 	if x != nil {
-		return x.Contract
+		return x.Id
 	}
-	return nil
+	return ""
+}
+
+func (x *ContractStatus) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
 }
 
 func (x *ContractStatus) GetAllocated() []*Quantity {
@@ -2035,11 +2045,12 @@ const file_fsm_fsmpb_fsm_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\x06number\x18\x02 \x01(\x03H\x00R\x06number\x12\x14\n" +
 	"\x04text\x18\x03 \x01(\tH\x00R\x04textB\a\n" +
-	"\x05value\"\x96\x01\n" +
-	"\x0eContractStatus\x128\n" +
-	"\bcontract\x18\x01 \x01(\v2\x1c.licet.fsm.v1.ContractRecordR\bcontract\x124\n" +
-	"\tallocated\x18\x02 \x03(\v2\x16.licet.fsm.v1.QuantityR\tallocated\x12\x14\n" +
-	"\x05ended\x18\x03 \x01(\bR\x05ended\"\xbf\x01\n" +
+	"\x05value\"\x88\x01\n" +
+	"\x0eContractStatus\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\x124\n" +
+	"\tallocated\x18\x03 \x03(\v2\x16.licet.fsm.v1.QuantityR\tallocated\x12\x14\n" +
+	"\x05ended\x18\x04 \x01(\bR\x05ended\"\xbf\x01\n" +
 	"\x0eInstanceStatus\x128\n" +
 	"\binstance\x18\x01 \x01(\v2\x1c.licet.fsm.v1.InstanceRecordR\binstance\x12!\n" +
 	"\fkey_revision\x18\x02 \x01(\x04R\vkeyRevision\x12\x1b\n" +
@@ -2165,22 +2176,21 @@ var file_fsm_fsmpb_fsm_proto_depIdxs = []int32{
 	12, // 16: licet.fsm.v1.Outcome.settings:type_name -> licet.fsm.v1.Settings
 	18, // 17: licet.fsm.v1.Outcome.expired:type_name -> licet.fsm.v1.Expired
 	15, // 18: licet.fsm.v1.Refusal.facts:type_name -> licet.fsm.v1.Fact
-	22, // 19: licet.fsm.v1.ContractStatus.contract:type_name -> licet.fsm.v1.ContractRecord
-	11, // 20: licet.fsm.v1.ContractStatus.allocated:type_name -> licet.fsm.v1.Quantity
-	23, // 21: licet.fsm.v1.InstanceStatus.instance:type_name -> licet.fsm.v1.InstanceRecord
-	20, // 22: licet.fsm.v1.Record.meta:type_name -> licet.fsm.v1.MetaRecord
-	22, // 23: licet.fsm.v1.Record.contract:type_name -> licet.fsm.v1.ContractRecord
-	23, // 24: licet.fsm.v1.Record.instance:type_name -> licet.fsm.v1.InstanceRecord
-	24, // 25: licet.fsm.v1.Record.request:type_name -> licet.fsm.v1.RequestRecord
-	21, // 26: licet.fsm.v1.Record.counters:type_name -> licet.fsm.v1.CountersRecord
-	12, // 27: licet.fsm.v1.MetaRecord.settings:type_name -> licet.fsm.v1.Settings
-	11, // 28: licet.fsm.v1.InstanceRecord.allocation:type_name -> licet.fsm.v1.Quantity
-	11, // 29: licet.fsm.v1.InstanceRecord.active:type_name -> licet.fsm.v1.Quantity
-	30, // [30:30] is the sub-list for method output_type
-	30, // [30:30] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	11, // 19: licet.fsm.v1.ContractStatus.allocated:type_name -> licet.fsm.v1.Quantity
+	23, // 20: licet.fsm.v1.InstanceStatus.instance:type_name -> licet.fsm.v1.InstanceRecord
+	20, // 21: licet.fsm.v1.Record.meta:type_name -> licet.fsm.v1.MetaRecord
+	22, // 22: licet.fsm.v1.Record.contract:type_name -> licet.fsm.v1.ContractRecord
+	23, // 23: licet.fsm.v1.Record.instance:type_name -> licet.fsm.v1.InstanceRecord
+	24, // 24: licet.fsm.v1.Record.request:type_name -> licet.fsm.v1.RequestRecord
+	21, // 25: licet.fsm.v1.Record.counters:type_name -> licet.fsm.v1.CountersRecord
+	12, // 26: licet.fsm.v1.MetaRecord.settings:type_name -> licet.fsm.v1.Settings
+	11, // 27: licet.fsm.v1.InstanceRecord.allocation:type_name -> licet.fsm.v1.Quantity
+	11, // 28: licet.fsm.v1.InstanceRecord.active:type_name -> licet.fsm.v1.Quantity
+	29, // [29:29] is the sub-list for method output_type
+	29, // [29:29] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_fsm_fsmpb_fsm_proto_init() }
