@@ -51,7 +51,8 @@ race: ## test everything with the race detector; needs a C compiler
 	CGO_ENABLED=1 go test -race -timeout $(TIMEOUT) $(TESTFLAGS) $(UNIT)
 	CGO_ENABLED=1 go test -race -timeout $(TIMEOUT) $(TESTFLAGS) $(E2E)
 
-lint: $(BIN)/lint.stamp ## check the code against .golangci.yml
+lint: $(BIN)/lint.stamp $(BIN)/tools.stamp ## check the code against .golangci.yml, and messages against buf.yaml
+	$(BIN)/buf lint
 	$(BIN)/golangci-lint run ./...
 
 fmt: $(BIN)/lint.stamp ## format the code as lint wants it
@@ -59,7 +60,6 @@ fmt: $(BIN)/lint.stamp ## format the code as lint wants it
 
 generate: $(BIN)/tools.stamp ## write generated code anew: protobuf, gRPC, API types
 	PATH="$(BIN):$$PATH" $(BIN)/buf generate
-	$(BIN)/buf lint
 	$(BIN)/oapi-codegen -config api/apiv1/oapi-codegen.yaml api/openapi.yaml
 
 fuzz: ## run every fuzz target for FUZZTIME (5s)
