@@ -68,8 +68,12 @@ func (s *stop) failure(now time.Time, after time.Duration) {
 	wait := min(mostWait, leastWait<<min(s.failed, 10))
 	s.failed++
 	if after > 0 {
-		s.open = now.Add(after + rand.N(max(after/8, 1)))
+		s.open = now.Add(after + jitter(after/8))
 		return
 	}
-	s.open = now.Add(wait/2 + rand.N(wait/2))
+	s.open = now.Add(wait/2 + jitter(wait/2))
+}
+
+func jitter(most time.Duration) time.Duration {
+	return rand.N(max(most, 1)) //nolint:gosec // nobody gains by guessing how long a client waits
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -37,8 +38,7 @@ func arrange(app *cli.App, args []string) ([]string, error) {
 	if err := a.required(); err != nil {
 		return nil, err
 	}
-	arranged := append(a.global, a.path...)
-	arranged = append(arranged, a.local...)
+	arranged := slices.Concat(a.global, a.path, a.local)
 	if a.command != nil && len(a.command.Subcommands) == 0 {
 		arranged = append(append(arranged, "--"), a.words...)
 	}

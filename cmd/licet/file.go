@@ -22,13 +22,13 @@ const maxExact = 1<<53 - 1
 
 // readFile reads a file of bounded length, "-" being the input; what says in errors what it is.
 func (s *session) readFile(what, name string, limit int64) ([]byte, error) {
-	var source io.Reader = s.In
+	source := s.In
 	if name != "-" {
 		f, err := os.Open(name)
 		if err != nil {
 			return nil, s.usagef("%s: %v", what, pathError(err))
 		}
-		defer f.Close()
+		defer func() { _ = f.Close() }() // it was only read
 		source = f
 	}
 	text, err := io.ReadAll(io.LimitReader(source, limit+1))

@@ -130,8 +130,12 @@ func TestVerify(t *testing.T) {
 		at, state string
 		code      int
 	}{
-		{"2026-12-31", "valid", exitOK}, {"2026-12-31T23:59:59Z", "valid", exitOK}, {"2027-01-01", "in grace", exitOK},
-		{"2027-01-15T00:59:59+01:00", "in grace", exitOK}, {"2027-01-15", "ended", exitRefused}, {"2030-01-01", "ended", exitRefused},
+		{"2026-12-31", "valid", exitOK},
+		{"2026-12-31T23:59:59Z", "valid", exitOK},
+		{"2027-01-01", "in grace", exitOK},
+		{"2027-01-15T00:59:59+01:00", "in grace", exitOK},
+		{"2027-01-15", "ended", exitRefused},
+		{"2030-01-01", "ended", exitRefused},
 	} {
 		for _, form := range []string{key, "lic.key"} {
 			want(t, tt.code, "state         "+tt.state+"\n", "verify", form, "--public-key", "vendor.pub", "--at", tt.at)
@@ -202,6 +206,10 @@ func TestConfig(t *testing.T) {
 	example := want(t, exitOK, "vendor_keys", "config", "example")
 	write(t, "licet.yaml", example.out)
 	want(t, exitUsage, "tls.ca", "config", "check", "licet.yaml")
+	// A list's commas are the configuration's, not the flag's.
+	if got := want(t, exitUsage, "tls.ca", "config", "check", "licet.yaml", "--set", "cluster.peers=127.0.0.1:1,127.0.0.1:2"); strings.Contains(got.err, "--set") {
+		t.Errorf("%+v", got)
+	}
 	write(t, "bad.yaml", "node: {id: A_B, sight: x}\n")
 	got := want(t, exitUsage, "bad.yaml:1: node.id", "config", "check", "bad.yaml")
 	if !strings.Contains(got.err, "\n       ") || !strings.Contains(got.err, "next: ") {
@@ -244,8 +252,11 @@ func TestToken(t *testing.T) {
 	write(t, "none", "\n")
 	f := newFake(t, 200, `{"request_ttl_seconds":1,"request_limit":2}`)
 	for _, tt := range []struct{ environ, flag, want string }{
-		{"", "", ""}, {"LICET_TOKEN=env", "", "Bearer env"}, {"LICET_TOKEN_FILE=one", "", "Bearer first-token"},
-		{"LICET_TOKEN_FILE=one", "two", "Bearer second-token"}, {"LICET_TOKEN=env", "two", "Bearer second-token"},
+		{"", "", ""},
+		{"LICET_TOKEN=env", "", "Bearer env"},
+		{"LICET_TOKEN_FILE=one", "", "Bearer first-token"},
+		{"LICET_TOKEN_FILE=one", "two", "Bearer second-token"},
+		{"LICET_TOKEN=env", "two", "Bearer second-token"},
 	} {
 		args := []string{"settings", "show"}
 		if tt.flag != "" {

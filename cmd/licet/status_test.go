@@ -27,8 +27,10 @@ func TestStatus(t *testing.T) {
 		{"not ready", func(s *apiv1.NodeStatus) { s.Ready, s.NotReady = false, "It restores a snapshot." }, exitOK, []string{"paris is not ready: It restores a snapshot."}},
 		{"behind", func(s *apiv1.NodeStatus) { s.State.Index = 100 }, exitOK, []string{"paris is 4900 entries behind lyon"}},
 		{"another version", func(s *apiv1.NodeStatus) { s.Version = "0.2.0" }, exitOK, []string{"paris runs version 0.2.0, lyon version 0.1.0", "Finish the upgrade"}},
-		{"another digest", func(s *apiv1.NodeStatus) { s.State.Digest = strings.Repeat("b", 64) }, exitInternal,
-			[]string{"lyon and paris differ at index 5000 (aaaaaaaaaaaa, bbbbbbbbbbbb)", "licet: The nodes contradict each other."}},
+		{
+			"another digest", func(s *apiv1.NodeStatus) { s.State.Digest = strings.Repeat("b", 64) }, exitInternal,
+			[]string{"lyon and paris differ at index 5000 (aaaaaaaaaaaa, bbbbbbbbbbbb)", "licet: The nodes contradict each other."},
+		},
 		{"another digest at another index", func(s *apiv1.NodeStatus) { s.State.Digest, s.State.Index = "b", 4999 }, exitOK, nil},
 		{"another cluster", func(s *apiv1.NodeStatus) { s.Cluster = "D" }, exitInternal, []string{"paris belongs to cluster D, lyon to C"}},
 	} {

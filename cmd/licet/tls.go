@@ -139,12 +139,13 @@ func (s *session) certify(authority *transport.Authority, wanted []certificate, 
 	dir := s.String("dir")
 	pairs := make([]transport.Pair, len(wanted))
 	for i, c := range wanted {
-		if c.client {
+		switch {
+		case c.client:
 			pairs[i], err = authority.IssueClient(c.id, validity)
-		} else if !isNodeID(c.id) {
-			return s.usagef("%.80q is no node id (a-z, 0-9, then also -)", c.id)
-		} else {
+		case isNodeID(c.id):
 			pairs[i], err = authority.IssueNode(c.id, validity, hosts...)
+		default:
+			return s.usagef("%.80q is no node id (a-z, 0-9, then also -)", c.id)
 		}
 		if err != nil {
 			return s.usagef("%v", err)
