@@ -63,6 +63,7 @@ func (s *service) decide(c *call, body *fsmpb.Body) (*fsmpb.Outcome, error) {
 		return nil, err
 	}
 	c.header.Set("Licet-Index", strconv.FormatUint(o.Index, 10))
+	c.header.Set("Licet-Term", strconv.FormatUint(o.Term, 10))
 	if o.Repeated {
 		c.header.Set("Licet-Repeated", "true")
 	}

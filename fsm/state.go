@@ -69,7 +69,7 @@ func (s *State) Apply(index, term uint64, data []byte) ([]*fsmpb.Outcome, error)
 func superseded(e *fsmpb.Entry, index, term uint64) []*fsmpb.Outcome {
 	outcomes := make([]*fsmpb.Outcome, len(e.Commands))
 	for i := range outcomes {
-		outcomes[i] = &fsmpb.Outcome{Index: index, Refusal: refuse(Superseded, "stamped", e.Term, "landed", term)}
+		outcomes[i] = &fsmpb.Outcome{Index: index, Term: term, Refusal: refuse(Superseded, "stamped", e.Term, "landed", term)}
 	}
 	return outcomes
 }
@@ -96,7 +96,7 @@ func (s *State) Step(c *fsmpb.Command, body *fsmpb.Body) *fsmpb.Outcome {
 }
 
 func (s *State) refused(r *fsmpb.Refusal) *fsmpb.Outcome {
-	return &fsmpb.Outcome{Index: s.index, Refusal: r}
+	return &fsmpb.Outcome{Index: s.index, Term: s.term, Refusal: r}
 }
 
 // leaderOnly reports kinds that nodes propose on their own and that are harmless to repeat.
@@ -109,7 +109,7 @@ func leaderOnly(body *fsmpb.Body) bool {
 }
 
 func (s *State) step(body *fsmpb.Body) *fsmpb.Outcome {
-	o := &fsmpb.Outcome{Index: s.index}
+	o := &fsmpb.Outcome{Index: s.index, Term: s.term}
 	switch k := body.Kind.(type) {
 	case *fsmpb.Body_Initialise:
 		o.Refusal = s.initialise(k.Initialise)

@@ -875,6 +875,8 @@ type Outcome struct {
 	// True if this is the remembered outcome of an earlier request with the
 	// same id. Never recorded.
 	Repeated bool `protobuf:"varint,3,opt,name=repeated,proto3" json:"repeated,omitempty"`
+	// The Raft term of that entry.
+	Term uint64 `protobuf:"varint,4,opt,name=term,proto3" json:"term,omitempty"`
 	// Types that are valid to be assigned to Result:
 	//
 	//	*Outcome_Contract
@@ -935,6 +937,13 @@ func (x *Outcome) GetRepeated() bool {
 		return x.Repeated
 	}
 	return false
+}
+
+func (x *Outcome) GetTerm() uint64 {
+	if x != nil {
+		return x.Term
+	}
+	return 0
 }
 
 func (x *Outcome) GetResult() isOutcome_Result {
@@ -2026,11 +2035,12 @@ const file_fsm_fsmpb_fsm_proto_rawDesc = "" +
 	"\x01n\x18\x02 \x01(\x04R\x01n\"_\n" +
 	"\bSettings\x12.\n" +
 	"\x13request_ttl_seconds\x18\x01 \x01(\x04R\x11requestTtlSeconds\x12#\n" +
-	"\rrequest_limit\x18\x02 \x01(\x04R\frequestLimit\"\xd7\x02\n" +
+	"\rrequest_limit\x18\x02 \x01(\x04R\frequestLimit\"\xeb\x02\n" +
 	"\aOutcome\x12/\n" +
 	"\arefusal\x18\x01 \x01(\v2\x15.licet.fsm.v1.RefusalR\arefusal\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\x04R\x05index\x12\x1a\n" +
-	"\brepeated\x18\x03 \x01(\bR\brepeated\x12:\n" +
+	"\brepeated\x18\x03 \x01(\bR\brepeated\x12\x12\n" +
+	"\x04term\x18\x04 \x01(\x04R\x04term\x12:\n" +
 	"\bcontract\x18\n" +
 	" \x01(\v2\x1c.licet.fsm.v1.ContractStatusH\x00R\bcontract\x12:\n" +
 	"\binstance\x18\v \x01(\v2\x1c.licet.fsm.v1.InstanceStatusH\x00R\binstance\x124\n" +
