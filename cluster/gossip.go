@@ -3,7 +3,10 @@ package cluster
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -30,6 +33,7 @@ type gossipMeta struct {
 // gossip runs memberlist. Safe for concurrent use.
 type gossip struct {
 	list  *memberlist.Memberlist
+	alive *gossipNodes
 	seeds []string
 	log   hclog.Logger
 }
@@ -50,12 +54,14 @@ func startGossip(o Options, log hclog.Logger) (*gossip, error) {
 	c.SecretKey = o.Gossip.Key
 	c.Delegate = gossipDelegate{meta}
 	c.Conflict = gossipConflict{log}
+	alive := &gossipNodes{nodes: map[string]gossipNode{}}
+	c.Events = alive
 	c.Logger = log.StandardLogger(&hclog.StandardLoggerOptions{InferLevels: true})
 	list, err := memberlist.Create(c)
 	if err != nil {
 		return nil, fmt.Errorf("gossip: %w", err)
 	}
-	return &gossip{list: list, seeds: o.Gossip.Seeds, log: log}, nil
+	return &gossip{list: list, alive: alive, seeds: o.Gossip.Seeds, log: log}, nil
 }
 
 func splitAddress(address string) (string, int, error) {
@@ -66,8 +72,8 @@ func splitAddress(address string) (string, int, error) {
 // join contacts the seeds that are not known yet.
 func (g *gossip) join() {
 	known := map[string]bool{}
-	for _, m := range g.list.Members() {
-		known[m.Address()] = true
+	for _, n := range g.alive.list() {
+		known[n.gossip] = true
 	}
 	var missing []string
 	for _, seed := range g.seeds {
@@ -86,13 +92,51 @@ func (g *gossip) join() {
 // addresses are the node addresses of all that gossip knows to be alive, this one included.
 func (g *gossip) addresses() []string {
 	var list []string
-	for _, m := range g.list.Members() {
-		var meta gossipMeta
-		if json.Unmarshal(m.Meta, &meta) == nil && meta.Address != "" {
-			list = append(list, meta.Address)
+	for _, n := range g.alive.list() {
+		if n.address != "" {
+			list = append(list, n.address)
 		}
 	}
 	return list
+}
+
+// gossipNodes are the nodes that gossip knows to be alive, by id. They are
+// copied when memberlist tells of them, because it changes those of its own list
+// under the reader's hands. Safe for concurrent use.
+type gossipNodes struct {
+	mu    sync.Mutex
+	nodes map[string]gossipNode
+}
+
+// gossipNode has a node's gossip address, and its node address as far as it told.
+type gossipNode struct{ gossip, address string }
+
+var _ memberlist.EventDelegate = (*gossipNodes)(nil)
+
+// NotifyJoin implements memberlist.EventDelegate.
+func (a *gossipNodes) NotifyJoin(n *memberlist.Node) {
+	var meta gossipMeta
+	// What can't be read tells nothing.
+	_ = json.Unmarshal(n.Meta, &meta)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.nodes[n.Name] = gossipNode{gossip: n.Address(), address: meta.Address}
+}
+
+// NotifyUpdate implements memberlist.EventDelegate.
+func (a *gossipNodes) NotifyUpdate(n *memberlist.Node) { a.NotifyJoin(n) }
+
+// NotifyLeave implements memberlist.EventDelegate.
+func (a *gossipNodes) NotifyLeave(n *memberlist.Node) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.nodes, n.Name)
+}
+
+func (a *gossipNodes) list() []gossipNode {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Collect(maps.Values(a.nodes))
 }
 
 func (g *gossip) stop() error {
