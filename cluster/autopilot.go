@@ -2,6 +2,8 @@ package cluster
 
 import (
 	"context"
+	"errors"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -22,7 +24,7 @@ type pilot struct{ node *Node }
 var _ autopilot.ApplicationIntegration = pilot{}
 
 func newAutopilot(n *Node) *autopilot.Autopilot {
-	return autopilot.New(n.raft, pilot{n}, autopilot.WithLogger(n.log),
+	return autopilot.New(guardedRaft{n.raft, &n.changing}, pilot{n}, autopilot.WithLogger(n.log),
 		autopilot.WithUpdateInterval(autopilotEvery), autopilot.WithReconcileInterval(autopilotEvery))
 }
 
@@ -72,3 +74,39 @@ func (p pilot) FetchServerStats(ctx context.Context, servers map[raft.ServerID]*
 
 // RemoveFailedServer implements autopilot.ApplicationIntegration; it is never asked to.
 func (p pilot) RemoveFailedServer(*autopilot.Server) {}
+
+// guardedRaft lets autopilot promote only who is a non-voter now. Autopilot
+// decides by a list that can be a second old: a node that left meanwhile would come
+// back as a voter, with nobody behind it.
+type guardedRaft struct {
+	*raft.Raft
+	// changing is held by whoever removes a member.
+	changing *sync.Mutex
+}
+
+var errNoNonvoter = errors.New("it is no non-voter of this cluster any more")
+
+// AddVoter implements autopilot.Raft. It returns when the change is decided.
+func (g guardedRaft) AddVoter(id raft.ServerID, address raft.ServerAddress, previous uint64, timeout time.Duration) raft.IndexFuture {
+	g.changing.Lock()
+	defer g.changing.Unlock()
+	now := g.GetConfiguration()
+	if err := now.Error(); err != nil {
+		return failedFuture{err}
+	}
+	for _, m := range now.Configuration().Servers {
+		if m.ID == id && m.Suffrage == raft.Nonvoter {
+			change := g.Raft.AddVoter(id, address, previous, timeout)
+			// Until it is decided, nobody may remove the node. Whoever is given the future looks at the error.
+			_ = change.Error()
+			return change
+		}
+	}
+	return failedFuture{errNoNonvoter}
+}
+
+// failedFuture is that of a change that was not even begun.
+type failedFuture struct{ err error }
+
+func (f failedFuture) Error() error { return f.err }
+func (failedFuture) Index() uint64  { return 0 }

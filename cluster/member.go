@@ -179,6 +179,8 @@ func (n *Node) removeHere(id string) *Error {
 	if n.raft.State() != raft.Leader {
 		return errorf(notLeader, "Node %s does not lead.", n.options.ID)
 	}
+	n.changing.Lock()
+	defer n.changing.Unlock()
 	found := false
 	for _, m := range n.members() {
 		found = found || string(m.ID) == id

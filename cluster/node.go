@@ -116,6 +116,8 @@ type Node struct {
 	removed   atomic.Bool
 	// forming is held while the node promises itself or founds.
 	forming sync.Mutex
+	// changing is held while the leader removes or promotes a member.
+	changing sync.Mutex
 
 	// ctx ends when the node stops; stopped is its Done channel.
 	ctx     context.Context
