@@ -65,6 +65,14 @@ func TestMembers(t *testing.T) {
 	c.refusedStart(removed.id+".yaml", "left its cluster")
 	l.check(l.stop())
 	c.Settled()
+	// Nobody who is gone has come back, not even by a decision that was taken before.
+	members, err := c.http.Members(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(members.Value.Members) != 2 {
+		t.Errorf("2 nodes are left, and the members are %+v", members.Value.Members)
+	}
 }
 
 var errNoMember = errors.New("no such member")
