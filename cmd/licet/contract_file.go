@@ -35,10 +35,20 @@ Dates are plain ones, in UTC, or exact to the second: 2026-12-31T18:00:00+01:00.
 
 const (
 	// maxContractFile is room for the most areas and products.
-	maxContractFile = 256 << 10
-	// maxBrackets bounds the parser's time, which grows with the square of unclosed ones.
-	maxBrackets = 2 * signed.MaxProducts
+	maxContractFile = 128 << 10
+	maxBrackets     = 2 * signed.MaxProducts
+	maxColons       = 6 * signed.MaxProducts
+	maxDashes       = signed.MaxProducts
 )
+
+// marks bound the parser's time, which grows with the square of some of them.
+var marks = []struct {
+	texts []string
+	most  int
+	name  string
+}{
+	{[]string{"[", "{"}, maxBrackets, "brackets"}, {[]string{":"}, maxColons, "colons"}, {[]string{"- "}, maxDashes, "items"},
+}
 
 // contractFile is one reading of a contract's file.
 type contractFile struct {
@@ -94,9 +104,15 @@ func (f *contractFile) error() error {
 // parse returns the only document's mapping, or nil after a fault.
 func (f *contractFile) parse(text []byte) (root ast.MapNode) {
 	text = bytes.TrimPrefix(text, []byte("\ufeff"))
-	if bytes.Count(text, []byte("["))+bytes.Count(text, []byte("{")) > maxBrackets {
-		f.fault(0, "there are more than %d brackets", maxBrackets)
-		return nil
+	for _, mark := range marks {
+		count := 0
+		for _, m := range mark.texts {
+			count += bytes.Count(text, []byte(m))
+		}
+		if count > mark.most {
+			f.fault(0, "there are more than %d %s", mark.most, mark.name)
+			return nil
+		}
 	}
 	if !utf8.Valid(text) || bytes.IndexByte(text, 0) >= 0 {
 		f.fault(0, "the file is not UTF-8 text")

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/licet/licet/fsm/signed"
 )
 
 // C1: everything that is wrong with a contract is said, with its line.
@@ -45,6 +48,8 @@ func TestContractFaults(t *testing.T) {
 		{"a merge", "{primary: 30}", "{<<: {primary: 30}}", "merging (<<) is not supported"},
 		{"a tag", "revision: 2", "revision: !!str 2", "c.yaml:2: revision: an anchor, alias or tag instead of a whole number"},
 		{"many brackets", contractYAML, strings.Repeat("[", 3000), "there are more than 2000 brackets"},
+		{"many keys", contractYAML, strings.Repeat("a:\n", 7000), "there are more than 6000 colons"},
+		{"many lists", contractYAML, strings.Repeat("- ", 3000), "there are more than 1000 items"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			text := strings.Replace(contractYAML, tt.old, tt.new, 1)
@@ -57,6 +62,23 @@ func TestContractFaults(t *testing.T) {
 	many := strings.NewReplacer("revision: 2", "revision: 0", "licenses@", "licenses", "floating", "sinking").Replace(contractYAML)
 	if _, err := parseContract("c.yaml", []byte(many)); strings.Count(err.Error(), "\n") != 2 {
 		t.Errorf("not everything is said: %v", err)
+	}
+}
+
+// C1: the largest contract that a document can be fits into a file.
+func TestLargestContract(t *testing.T) {
+	var text strings.Builder
+	text.WriteString(strings.Split(contractYAML, "users:")[0] + "users:\n")
+	for i := range signed.MaxAreas {
+		fmt.Fprintf(&text, "  area-%058d: 1000000000\n", i)
+	}
+	text.WriteString("products:\n")
+	for i := range signed.MaxProducts {
+		fmt.Fprintf(&text, "  product-%055d: {model: floating, quantity: 10, overdraft: 1}\n", i)
+	}
+	c, err := parseContract("c.yaml", []byte(text.String()))
+	if err != nil || text.Len() > maxContractFile || len(c.Products) != signed.MaxProducts || len(c.Users) != signed.MaxAreas {
+		t.Errorf("%d bytes: %v", text.Len(), err)
 	}
 }
 
