@@ -26,7 +26,10 @@ func NewToken(actor, token string) Token {
 // constant time, so that timing tells nothing about any of them.
 func (s *service) authenticate(h http.Header) (string, error) {
 	presented := h.Values("Authorization")
-	if len(presented) != 1 {
+	if len(presented) == 0 {
+		return "", problemf(apiv1.CodeUnauthorized, "The request has no Authorization header with a bearer token.")
+	}
+	if len(presented) > 1 {
 		return "", problemf(apiv1.CodeUnauthorized, "There are %d Authorization headers instead of one.", len(presented))
 	}
 	scheme, token, _ := strings.Cut(presented[0], " ")

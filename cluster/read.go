@@ -55,6 +55,9 @@ func (n *Node) age(v *fsm.View) time.Duration {
 	if heard := n.raft.LastContact(); !heard.IsZero() {
 		return time.Since(heard)
 	}
+	if v.Clock().WallMs == 0 {
+		return time.Since(n.started)
+	}
 	return max(0, n.options.Wall().Sub(v.Clock().Wall()))
 }
 
