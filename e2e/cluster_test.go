@@ -533,7 +533,7 @@ func (c *Cluster) leaderNow() (*Node, error) {
 			leads = n.id
 		}
 	}
-	if leads != named {
+	if leads == "" || leads != named {
 		return nil, fmt.Errorf("%q leads, %q is said to", leads, named)
 	}
 	return c.Node(leads), nil
