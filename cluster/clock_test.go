@@ -74,7 +74,7 @@ func TestD3LeadersClockJumps(t *testing.T) {
 		}
 		near(t, jumped)
 		if s := jumped.node.Status(); s.Role == cluster.Leader {
-			return fmt.Errorf("it still leads: %v", s.Fault)
+			return fmt.Errorf("it still leads: %w", s.Fault)
 		}
 		return nil
 	})

@@ -51,7 +51,7 @@ func TestMalformedEntries(t *testing.T) {
 		"body cut":      entryOf(t, &fsmpb.Command{Actor: testActor, RequestId: "x", Body: []byte{0x2a, 9, 10}}),
 		"empty and tag": {0},
 	} {
-		t.Run(name, func(t *testing.T) { applyFails(t, data) })
+		t.Run(name, func(t *testing.T) { _ = applyFails(t, data) })
 	}
 }
 
@@ -183,7 +183,7 @@ func TestInitialise(t *testing.T) {
 // An instance never comes to have more areas than a license key can carry, nor areas for nothing.
 func TestAreasArePiledUp(t *testing.T) {
 	r := newReplica(t)
-	users := map[string]uint64{}
+	var users map[string]uint64
 	named := func(prefix string, n int) map[string]uint64 {
 		m := map[string]uint64{}
 		for i := range n {

@@ -239,7 +239,7 @@ func (f *frameReader) frame(into proto.Message) error {
 }
 
 func truncated(err error) error {
-	if err == io.EOF || err == io.ErrUnexpectedEOF {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return fmt.Errorf("%w: it ends too early", ErrSnapshotDamaged)
 	}
 	return fmt.Errorf("read snapshot: %w", err)

@@ -84,14 +84,14 @@ func TestSnapshotFlipped(t *testing.T) {
 		}
 		damaged := slices.Clone(whole)
 		damaged[at] ^= flip
-		restoreFails(t, damaged, "byte %d xor %x", at, flip)
+		_ = restoreFails(t, damaged, "byte %d xor %x", at, flip)
 	}
 }
 
 func TestSnapshotTrailing(t *testing.T) {
 	whole := snapshotBytes(t, busy(t).s.View())
 	for _, more := range [][]byte{{0}, []byte("more"), whole, whole[snapshotHead:]} {
-		restoreFails(t, slices.Concat(whole, more), "%d bytes more", len(more))
+		_ = restoreFails(t, slices.Concat(whole, more), "%d bytes more", len(more))
 	}
 }
 
@@ -207,7 +207,7 @@ func TestSnapshotHugeLengths(t *testing.T) {
 	} {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		restoreFails(t, b, "lengths")
+		_ = restoreFails(t, b, "lengths")
 		runtime.ReadMemStats(&after)
 		if used := after.TotalAlloc - before.TotalAlloc; used > 3*maxFrame {
 			t.Errorf("%x: %d bytes allocated", b, used)

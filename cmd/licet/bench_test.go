@@ -164,9 +164,7 @@ func benchCluster(b *testing.B) benchSites {
 		}, files, ports[i]))
 	}
 	for _, s := range list {
-		for s.node.Ready() != nil {
-			time.Sleep(devPoll)
-		}
+		await(b, func() bool { return s.node.Ready() == nil })
 	}
 	contract := &signed.Contract{
 		ID: "bench", Revision: 1, Customer: "bench", Email: "bench@example.org", Users: map[string]uint64{"primary": signed.MaxQuantity},
@@ -252,12 +250,28 @@ func bareRaft(b *testing.B) *raft.Raft {
 			check(b, store.Close())
 		})
 	}
-	for {
+	var leader *raft.Raft
+	await(b, func() bool {
 		for _, r := range nodes {
 			if r.State() == raft.Leader {
-				return r
+				leader = r
 			}
 		}
-		time.Sleep(devPoll)
+		return leader != nil
+	})
+	return leader
+}
+
+// await returns when a condition holds.
+func await(b *testing.B, holds func() bool) {
+	b.Helper()
+	tick := time.NewTicker(devPoll)
+	defer tick.Stop()
+	for !holds() {
+		select {
+		case <-tick.C:
+		case <-b.Context().Done():
+			b.Fatal("the benchmark ended before the condition held")
+		}
 	}
 }

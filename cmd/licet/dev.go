@@ -146,12 +146,12 @@ func (d *dev) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(fresh)
-	if err := d.fill(ctx, fresh); err != nil {
-		return err
+	err = d.fill(ctx, fresh)
+	if err == nil {
+		err = os.Rename(fresh, dir)
 	}
-	if err := os.Rename(fresh, dir); err != nil {
-		return err
+	if err != nil {
+		return errors.Join(err, os.RemoveAll(fresh))
 	}
 	return d.writeConfigs(dir)
 }
@@ -160,7 +160,7 @@ func (d *dev) prepare(ctx context.Context) error {
 // commands that an operator and a vendor would use.
 func (d *dev) fill(ctx context.Context, dir string) error {
 	in := func(name string) string { return filepath.Join(dir, name) }
-	if err := os.WriteFile(in("themis.yaml"), sampleContract, 0o644); err != nil {
+	if err := replace(in("themis.yaml"), sampleContract, 0o644); err != nil {
 		return err
 	}
 	for _, args := range [][]string{
@@ -227,7 +227,8 @@ func (d *dev) start(ctx context.Context, site string) (*exec.Cmd, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer logs.Close()
+	defer func() { _ = logs.Close() }() // the node has a descriptor of its own
+	//nolint:gosec // G204: the program is this one itself.
 	c := exec.CommandContext(ctx, d.program, "server", "--config", d.path(site+".yaml"))
 	c.Stdout, c.Stderr = logs, logs
 	c.Cancel = func() error { return c.Process.Signal(os.Interrupt) }
@@ -255,7 +256,7 @@ func tail(file string, lines int) string {
 	if err != nil {
 		return ""
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // it was only read
 	var last []string
 	for s := bufio.NewScanner(f); s.Scan(); {
 		if last = append(last, "  "+s.Text()+"\n"); len(last) > lines {
