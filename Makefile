@@ -63,12 +63,7 @@ generate: $(BIN)/tools.stamp ## write generated code anew: protobuf, gRPC, API t
 	$(BIN)/oapi-codegen -config api/apiv1/oapi-codegen.yaml api/openapi.yaml
 
 fuzz: ## run every fuzz target for FUZZTIME (5s)
-	@set -e; for package in $$(go list ./...); do \
-		for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
-			echo "fuzz $$package $$target $(FUZZTIME)"; \
-			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package; \
-		done; \
-	done
+	.ci/fuzz $(FUZZTIME)
 
 bench: ## measure: bare Raft beside licet in one process and over HTTP; the state machine; snapshots
 	go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -timeout 60m $(UNIT)
