@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	"github.com/oklog/ulid/v2"
 
 	"github.com/licet/licet/cluster/clusterpb"
@@ -160,6 +161,46 @@ func (n *Node) found(ctx context.Context, others []*clusterpb.ProbeReply) error 
 	}
 	n.log.Info("founding", "cluster", cluster, "nodes", len(servers))
 	return n.raft.BootstrapCluster(raft.Configuration{Servers: servers}).Error()
+}
+
+// resumeFounding clears what a founder left that died between the two writes of
+// Raft's bootstrap, the term and the first entry: Raft would call that term data
+// of an old cluster and refuse to bootstrap for ever. Nobody but the founder can have
+// begun that term, and a vote in it says that it went on.
+func (n *Node) resumeFounding() error {
+	if _, founder := n.identity.cluster(); founder != n.options.ID {
+		return nil
+	}
+	voted, err := n.storedTerm("LastVoteTerm")
+	if err != nil {
+		return err
+	}
+	last, err := n.store.LastIndex()
+	if err != nil {
+		return err
+	}
+	list, err := n.snapshots.List()
+	if err != nil {
+		return err
+	}
+	term, err := n.storedTerm(currentTerm)
+	if err != nil || term != 1 || voted != 0 || last != 0 || len(list) != 0 {
+		return err
+	}
+	n.log.Info("founding was interrupted and begins again")
+	return n.store.SetUint64([]byte(currentTerm), 0)
+}
+
+// currentTerm is where Raft stores its term.
+const currentTerm = "CurrentTerm"
+
+// storedTerm is 0 if none is stored.
+func (n *Node) storedTerm(key string) (uint64, error) {
+	term, err := n.store.GetUint64([]byte(key))
+	if errors.Is(err, raftboltdb.ErrKeyNotFound) {
+		return 0, nil
+	}
+	return term, err
 }
 
 func newCluster() (id string, signing ed25519.PrivateKey, err error) {

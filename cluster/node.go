@@ -180,6 +180,9 @@ func (n *Node) openRaft() error {
 	if err != nil {
 		return fmt.Errorf("snapshots in %s: %w", filepath.Join(o.DataDir, "snapshots"), err)
 	}
+	if err := n.resumeFounding(); err != nil {
+		return fmt.Errorf("raft in %s: %w", o.DataDir, err)
+	}
 	logs, err := raft.NewLogCache(logCache, n.store)
 	if err != nil {
 		return err
