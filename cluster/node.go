@@ -31,8 +31,8 @@ import (
 
 const (
 	// entriesUnderway is how many of the leader's batches are in Raft at a time; the next
-	// ones fill meanwhile.
-	entriesUnderway = 2
+	// one fills meanwhile.
+	entriesUnderway = 1
 	// framesUnderway is how many frames a follower has at the leader at a time.
 	framesUnderway = 4
 	// proofsUnderway is how many proofs of leadership run at a time.

@@ -50,7 +50,7 @@ func benchView(b *testing.B, n int) *View {
 		s.instances.set(&s.digest, x.Serial, x)
 		s.indexInstance(x)
 	}
-	s.setCounters(&counters{LastSerial: uint64(n)})
+	s.counters.LastSerial = uint64(n)
 	benchViews[n] = s.View()
 	return benchViews[n]
 }

@@ -54,8 +54,8 @@ func (d *digest) hash(r row) (lanes [4]uint64) {
 
 // Digest identifies the state at its index and clock.
 func (t *tables) Digest() Digest {
-	buf := make([]byte, 0, 64)
-	for _, n := range []uint64{t.index, uint64(t.clock.WallMs), uint64(t.clock.PauseMs)} {
+	buf := make([]byte, 0, 8*(4+len(t.digest.lanes)))
+	for _, n := range []uint64{t.index, uint64(t.clock.WallMs), uint64(t.clock.PauseMs), t.counters.LastSerial} {
 		buf = binary.LittleEndian.AppendUint64(buf, n)
 	}
 	for _, lane := range t.digest.lanes {

@@ -252,7 +252,6 @@ func equal[T any](t tb, what string, got, want T) {
 func recomputedDigest(s *State) *digest {
 	d := new(digest)
 	d.add(s.meta)
-	d.add(s.counters)
 	s.contracts.rows.Scan(func(_ string, c *Contract) bool { d.add(c); return true })
 	s.instances.rows.Scan(func(_ uint64, i *Instance) bool { d.add(i); return true })
 	s.requests.rows.Scan(func(_ string, r *request) bool { d.add(r); return true })
@@ -284,7 +283,7 @@ func recomputedIndexes(s *State) tables {
 		}
 	}
 	for _, r := range s.requests.rows.Values() {
-		fresh.requestsAge.keys.Set(requestAge{r.Index, r.Position, r.Actor + "\x00" + r.RequestID})
+		fresh.requestsAge.keys.Set(requestAge{r.Index, r.Position, r.Key})
 	}
 	return fresh
 }

@@ -97,11 +97,9 @@ func (s *State) createInstance(o *fsmpb.Outcome, cmd *fsmpb.CreateInstance) {
 		o.Refusal = refusal
 		return
 	}
-	n := edit(s.counters)
-	n.LastSerial++
-	s.setCounters(n)
+	s.counters.LastSerial++
 	i := &Instance{
-		Serial: n.LastSerial, Contract: cmd.Contract, Name: cmd.Name, Allocation: allocation,
+		Serial: s.counters.LastSerial, Contract: cmd.Contract, Name: cmd.Name, Allocation: allocation,
 		KeyBase: 1 - int64(c.Terms), CreatedMs: s.clock.WallMs,
 	}
 	s.instances.set(&s.digest, i.Serial, i)

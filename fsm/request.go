@@ -3,6 +3,7 @@ package fsm
 import (
 	"crypto/sha256"
 	"fmt"
+	"strings"
 
 	"google.golang.org/protobuf/proto"
 
@@ -17,17 +18,19 @@ const forgetAtOnce = 16
 
 // request remembers what became of a request id (rule E1), immutable.
 type request struct {
-	Actor, RequestID string
-	Index            uint64
-	Position         uint32
-	WallMs           int64
-	Fingerprint      [sha256.Size]byte
-	Outcome          []byte
+	// Key is actor and request id, see requestKey.
+	Key         string
+	Index       uint64
+	Position    uint32
+	WallMs      int64
+	Fingerprint [sha256.Size]byte
+	Outcome     []byte
 }
 
 func (r *request) record() *fsmpb.Record {
+	actor, id, _ := strings.Cut(r.Key, "\x00")
 	return &fsmpb.Record{Kind: &fsmpb.Record_Request{Request: &fsmpb.RequestRecord{
-		Actor: r.Actor, RequestId: r.RequestID, Index: r.Index, Position: r.Position,
+		Actor: actor, RequestId: id, Index: r.Index, Position: r.Position,
 		WallMs: r.WallMs, Fingerprint: r.Fingerprint[:], Outcome: r.Outcome,
 	}}}
 }
@@ -37,14 +40,12 @@ func requestFromProto(p *fsmpb.RequestRecord) (*request, error) {
 		return nil, fmt.Errorf("request %q: a fingerprint of %d bytes", p.RequestId, len(p.Fingerprint))
 	}
 	return &request{
-		Actor: p.Actor, RequestID: p.RequestId, Index: p.Index, Position: p.Position,
+		Key: requestKey(p.Actor, p.RequestId), Index: p.Index, Position: p.Position,
 		WallMs: p.WallMs, Fingerprint: [sha256.Size]byte(p.Fingerprint), Outcome: p.Outcome,
 	}, nil
 }
 
-// key can't be ambiguous: names hold no NUL.
-func (r *request) key() string { return requestKey(r.Actor, r.RequestID) }
-
+// requestKey can't be ambiguous: names hold no NUL.
 func requestKey(actor, id string) string { return actor + "\x00" + id }
 
 // requestAge orders requests as the log does.
@@ -61,7 +62,7 @@ func (a requestAge) less(b requestAge) bool {
 	return a.position < b.position
 }
 
-func (r *request) age() requestAge { return requestAge{r.Index, r.Position, r.key()} }
+func (r *request) age() requestAge { return requestAge{r.Index, r.Position, r.Key} }
 
 // CheckRequestID refuses what is no request id: 1 to MaxRequestID of
 // A-Z a-z 0-9 . _ : -.
@@ -86,8 +87,8 @@ func checkCaller(c *fsmpb.Command) error {
 }
 
 // remembered answers a request that was answered before (rule E1).
-func (s *State) remembered(c *fsmpb.Command) (*fsmpb.Outcome, bool) {
-	known, ok := s.requests.get(requestKey(c.Actor, c.RequestId))
+func (s *State) remembered(key string, c *fsmpb.Command) (*fsmpb.Outcome, bool) {
+	known, ok := s.requests.get(key)
 	if !ok {
 		return nil, false
 	}
@@ -107,7 +108,7 @@ func (s *State) remembered(c *fsmpb.Command) (*fsmpb.Outcome, bool) {
 }
 
 // remember records an outcome. Hints are left out: their wording differs between builds.
-func (s *State) remember(c *fsmpb.Command, o *fsmpb.Outcome) {
+func (s *State) remember(key string, c *fsmpb.Command, o *fsmpb.Outcome) {
 	recorded := o
 	if o.Refusal.GetHint() != "" {
 		recorded = clone(o)
@@ -118,10 +119,10 @@ func (s *State) remember(c *fsmpb.Command, o *fsmpb.Outcome) {
 		panic("fsm: an outcome cannot be encoded: " + err.Error())
 	}
 	r := &request{
-		Actor: c.Actor, RequestID: c.RequestId, Index: s.index, Position: s.position,
+		Key: key, Index: s.index, Position: s.position,
 		WallMs: s.clock.WallMs, Fingerprint: sha256.Sum256(c.Body), Outcome: bytes,
 	}
-	s.requests.set(&s.digest, r.key(), r)
+	s.requests.set(&s.digest, r.Key, r)
 	s.requestsAge.keys.Set(r.age())
 }
 
@@ -142,7 +143,7 @@ func (s *State) forgetRequests() {
 }
 
 func (s *State) forget(r *request) {
-	s.requests.delete(&s.digest, r.key())
+	s.requests.delete(&s.digest, r.Key)
 	s.requestsAge.keys.Delete(r.age())
 }
 

@@ -144,7 +144,7 @@ func (s *State) load(r *fsmpb.Record) error {
 		}
 		s.setMeta(m)
 	case *fsmpb.Record_Counters:
-		s.setCounters(&counters{LastSerial: k.Counters.GetLastSerial()})
+		s.counters = counters{LastSerial: k.Counters.GetLastSerial()}
 	case *fsmpb.Record_Contract:
 		return s.loadContract(k.Contract)
 	case *fsmpb.Record_Instance:
@@ -154,7 +154,7 @@ func (s *State) load(r *fsmpb.Record) error {
 		if err != nil {
 			return damaged(err)
 		}
-		s.requests.set(&s.digest, q.key(), q)
+		s.requests.set(&s.digest, q.Key, q)
 		s.requestsAge.keys.Set(q.age())
 	default:
 		return fmt.Errorf("a record without a kind: %w", ErrSnapshotVersion)

@@ -31,7 +31,6 @@ type State struct {
 func New() *State {
 	s := &State{tables: newTables()}
 	s.digest.add(s.meta)
-	s.digest.add(s.counters)
 	return s
 }
 
@@ -86,12 +85,13 @@ func (s *State) Step(c *fsmpb.Command, body *fsmpb.Body) *fsmpb.Outcome {
 	if s.meta.ClusterID == "" {
 		return s.refused(refuse(NotInitialised))
 	}
-	if known, ok := s.remembered(c); ok {
+	key := requestKey(c.Actor, c.RequestId)
+	if known, ok := s.remembered(key, c); ok {
 		return known
 	}
 	s.forgetRequests()
 	outcome := s.step(body)
-	s.remember(c, outcome)
+	s.remember(key, c, outcome)
 	return outcome
 }
 
@@ -170,12 +170,13 @@ func metaFromRecord(r *fsmpb.MetaRecord) (*meta, error) {
 	return m, nil
 }
 
-// counters is the one row of numbers that only grow; it is apart from meta because it changes often.
+// counters are numbers that only grow. The digest takes them in as they are, like index and clock,
+// because they change with most commands.
 type counters struct {
 	LastSerial uint64
 }
 
-func (c *counters) record() *fsmpb.Record {
+func (c counters) record() *fsmpb.Record {
 	return &fsmpb.Record{Kind: &fsmpb.Record_Counters{Counters: &fsmpb.CountersRecord{LastSerial: c.LastSerial}}}
 }
 
@@ -199,11 +200,6 @@ func edit[T any](row *T) *T {
 func (s *State) setMeta(m *meta) {
 	s.digest.replace(s.meta, m)
 	s.meta = m
-}
-
-func (s *State) setCounters(c *counters) {
-	s.digest.replace(s.counters, c)
-	s.counters = c
 }
 
 // clone guards recorded messages against later changes.

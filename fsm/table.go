@@ -52,7 +52,7 @@ type tables struct {
 	index, term uint64
 	clock       Clock
 	meta        *meta
-	counters    *counters
+	counters    counters
 	digest      digest
 
 	contracts table[string, *Contract]
@@ -70,7 +70,6 @@ type tables struct {
 func newTables() tables {
 	return tables{
 		meta:        &meta{Settings: DefaultSettings},
-		counters:    new(counters),
 		contracts:   newTable[string, *Contract](),
 		instances:   newTable[uint64, *Instance](),
 		requests:    newTable[string, *request](),
