@@ -143,7 +143,9 @@ func (n *Node) leaderIndex() (uint64, *Error) {
 	if err := n.raft.VerifyLeader().Error(); err != nil {
 		return 0, errorf(notLeader, "This node does not lead any more: %v.", err)
 	}
-	if term == 0 || n.leadsTerm.Load() != term {
+	// The term of the proof must be the one that was opened: a node that lost its office
+	// and was elected again may not have applied what was acknowledged in between.
+	if term == 0 || n.raft.CurrentTerm() != term || n.leadsTerm.Load() != term {
 		return 0, errorf(notLeader, "This node does not lead.")
 	}
 	return index, nil

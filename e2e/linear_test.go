@@ -208,6 +208,8 @@ func (h *history) choose() question {
 // operate asks until the outcome is known, except for a few times, and records it.
 func (h *history) operate(cl *client.Client, who int, id string, q question) {
 	call := time.Since(h.began).Nanoseconds()
+	// Once an outcome was unknown, a later attempt that did nothing says nothing of the earlier one.
+	doubt := false
 	for {
 		got, err := put(cl, id, q)
 		back := time.Since(h.began).Nanoseconds()
@@ -215,7 +217,8 @@ func (h *history) operate(cl *client.Client, who int, id string, q question) {
 		case err == nil:
 		case got.code == apiv1.CodeOutcomeUnknown && h.leaveOpen():
 			back = math.MaxInt64
-		case got.code == apiv1.CodeOutcomeUnknown:
+		case got.code == apiv1.CodeOutcomeUnknown, doubt:
+			doubt = true
 			continue
 		default:
 			// Nothing was done; were that not true, the rest of the history would not fit.
