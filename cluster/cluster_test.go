@@ -94,6 +94,16 @@ func freeAddress(t testing.TB) string {
 
 func (s *site) start() {
 	s.t.Helper()
+	var err error
+	if s.node, err = s.open(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(s.stop)
+}
+
+// open starts the node on its port, or returns why that failed.
+func (s *site) open() (*cluster.Node, error) {
+	s.t.Helper()
 	certificates, err := transport.LoadCertificates(s.files)
 	if err != nil {
 		s.t.Fatal(err)
@@ -103,10 +113,7 @@ func (s *site) start() {
 		s.t.Fatal(err)
 	}
 	s.options.Port, s.options.Certificates = port, certificates
-	if s.node, err = cluster.Start(s.options); err != nil {
-		s.t.Fatal(err)
-	}
-	s.t.Cleanup(s.stop)
+	return cluster.Start(s.options)
 }
 
 func (s *site) stop() {

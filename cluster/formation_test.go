@@ -11,7 +11,6 @@ import (
 
 	"github.com/licet/licet/cluster"
 	"github.com/licet/licet/fsm"
-	"github.com/licet/licet/transport"
 )
 
 // oneCluster fails unless all nodes belong to the same cluster.
@@ -110,16 +109,7 @@ func TestFourthNodeJoinsAndIsPromotedOnceItHasCaughtUp(t *testing.T) {
 // tryStart starts the node and returns why that failed.
 func (s *site) tryStart() error {
 	s.t.Helper()
-	certificates, err := transport.LoadCertificates(s.files)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	port, err := transport.Listen(s.t.Context(), s.listen, transport.Options{Certificates: certificates})
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	s.options.Port, s.options.Certificates = port, certificates
-	node, err := cluster.Start(s.options)
+	node, err := s.open()
 	if err == nil {
 		if err := node.Stop(context.Background()); err != nil {
 			s.t.Error(err)
