@@ -50,15 +50,19 @@ var rules = map[string]rule{
 		why: "the state machine must compute the same bytes everywhere (rule D1)",
 	},
 	"fsm/fsmpb": {
-		others: []string{"google.golang.org/protobuf/..."},
+		others: []string{"google.golang.org/protobuf/...", "github.com/planetscale/vtprotobuf/protohelpers"},
 		why:    "generated messages need nothing but protobuf",
 	},
 	"fsm/signed": {
 		others: nothing, standard: pure,
 		why: "applications verify license keys offline with this package and the standard library alone",
 	},
+	"trail": {
+		ours: []string{"fsm/..."}, others: []string{"google.golang.org/protobuf/..."},
+		why: "the audit trail is verified offline, without a node",
+	},
 	"cluster": {
-		ours: []string{"fsm/...", "transport", "cluster/clusterpb"},
+		ours: []string{"fsm/...", "transport", "trail", "cluster/clusterpb"},
 		why:  "the node knows the state machine and the port, and neither its API nor its configuration",
 	},
 	"cluster/clusterpb": {
@@ -70,7 +74,7 @@ var rules = map[string]rule{
 		why:    "the port carries Raft and RPC without knowing either",
 	},
 	"api": {
-		ours: []string{"fsm/...", "api/apiv1"}, others: []string{"github.com/hashicorp/go-hclog", "github.com/oklog/ulid/v2"},
+		ours: []string{"fsm/...", "api/apiv1"}, others: []string{"github.com/hashicorp/go-hclog", "github.com/oklog/ulid/v2", "google.golang.org/protobuf/..."},
 		why: "the API declares the interface of the node that it needs, so that it can be tested without one",
 	},
 	"api/apiv1": {
@@ -86,7 +90,7 @@ var rules = map[string]rule{
 		why: "third parties build on the client: it brings no server with it",
 	},
 	"cmd/licet": {
-		ours: []string{"api/...", "client", "cluster/...", "config", "fsm/...", "transport"},
+		ours: []string{"api/...", "client", "cluster/...", "config", "fsm/...", "trail", "transport"},
 		why:  "the program wires the packages together, and no test of theirs",
 	},
 	"e2e": {

@@ -50,12 +50,83 @@ func benchView(b *testing.B, n int) *View {
 		s.instances.set(&s.digest, x.Serial, x)
 		s.indexInstance(x)
 	}
-	s.counters.LastSerial = uint64(n)
+	s.counters.lastSerial = uint64(n)
 	benchViews[n] = s.View()
 	return benchViews[n]
 }
 
 func benchContract(n int) string { return fmt.Sprintf("contract-%05d", n) }
+
+// benchAccounts is a state whose instance 1 keeps n accounts here, 1,000 of them blocked for want of a seat.
+func benchAccounts(b *testing.B, n int) *State {
+	b.Helper()
+	r := &replica{t: b, s: New(), now: testEpoch}
+	r.must(initialiseBody())
+	r.must(contractBody(mustSign(b, testContract("bench", 1, map[string]uint64{"primary": 1_000_000_000}), vendorKey)))
+	r.must(createBody("bench", "intranet", primary(uint64(2*n))))
+	i, _ := r.s.instances.get(1)
+	for k := range n {
+		why := notBlocked
+		if k < 1000 {
+			why = blockedByLimit
+		}
+		r.s.newAccount(i, fmt.Sprint("u", k), "primary", why)
+	}
+	return r.s
+}
+
+// BenchmarkAccounts steps commands on accounts in instances of several sizes. A sync lists 1,000 users: who
+// waits, who is there, who is new.
+func BenchmarkAccounts(b *testing.B) {
+	for _, size := range sizes {
+		v := benchAccounts(b, size.n).View()
+		for _, step := range []struct {
+			kind string
+			body func(i int) *fsmpb.Body
+		}{
+			{"create", func(i int) *fsmpb.Body { return accountBody(1, fmt.Sprint("new", i), "primary") }},
+			{"block", func(i int) *fsmpb.Body { return blockBody(1, fmt.Sprint("u", i*7919%size.n)) }},
+			{"sync", func(i int) *fsmpb.Body {
+				return syncBody(1, append(manyListed("primary", "u", 500), manyListed("primary", fmt.Sprint("s", i, "-"), 500)...))
+			}},
+		} {
+			b.Run(step.kind+"/"+size.name, func(b *testing.B) {
+				s := v.Fork()
+				b.ReportAllocs()
+				for i := 0; b.Loop(); i++ {
+					b.StopTimer()
+					body := step.body(i)
+					command := mustCommand(b, fmt.Sprint("b", i), body)
+					b.StartTimer()
+					s.index++
+					s.Step(command, body)
+				}
+			})
+		}
+	}
+}
+
+// BenchmarkLargestSync is one sync of as many users as there may be.
+func BenchmarkLargestSync(b *testing.B) {
+	r := claro(b)
+	r.fill(MaxListed)
+	r.must(resizeBody(1, primary(2*MaxListed)))
+	for _, c := range []struct {
+		name string
+		list []*fsmpb.ListedAccount
+	}{{"unchanged", manyListed("primary", "u", MaxListed)}, {"new", manyListed("primary", "n", MaxListed)}} {
+		b.Run(c.name, func(b *testing.B) {
+			body := syncBody(1, c.list)
+			command := mustCommand(b, "b", body)
+			for b.Loop() {
+				b.StopTimer()
+				s := r.s.View().Fork()
+				b.StartTimer()
+				s.Step(command, body)
+			}
+		})
+	}
+}
 
 // benchSteps are a command of each kind; i counts, n is how many instances there are.
 var benchSteps = []struct {
@@ -162,6 +233,20 @@ func resizeEntries(b *testing.B, entries, commands, n int) [][]byte {
 	return list
 }
 
+func renewEntries(b *testing.B, entries, commands, n int) [][]byte {
+	list := make([][]byte, entries)
+	for e := range list {
+		batch := make([]*fsmpb.Command, commands)
+		for c := range batch {
+			i := e*commands + c
+			lease := i * 7919 % n
+			batch[c] = mustCommand(b, fmt.Sprint("r", i), &fsmpb.Body{Kind: &fsmpb.Body_Renew{Renew: &fsmpb.Renew{Lease: uint64(lease + 1), Holder: benchHolder(lease)}}})
+		}
+		list[e] = mustEntry(b, 1, testEpoch.Add(time.Second), batch...)
+	}
+	return list
+}
+
 func applyBench(b *testing.B, s *State, data []byte) {
 	if _, err := s.Apply(s.index+1, 1, data); err != nil {
 		b.Fatal(err)
@@ -182,8 +267,9 @@ func BenchmarkView(b *testing.B) {
 	}
 }
 
+// BenchmarkSnapshot writes a state with a million live leases.
 func BenchmarkSnapshot(b *testing.B) {
-	v := benchView(b, 1_000_000)
+	v := seatView(b, 1_000_000)
 	var size countingWriter
 	b.ReportAllocs()
 	for b.Loop() {
@@ -204,7 +290,7 @@ func (w *countingWriter) Write(p []byte) (int, error) {
 }
 
 func BenchmarkRestore(b *testing.B) {
-	snapshot := snapshotBytes(b, benchView(b, 1_000_000))
+	snapshot := snapshotBytes(b, seatView(b, 1_000_000))
 	b.SetBytes(int64(len(snapshot)))
 	b.ReportAllocs()
 	for b.Loop() {
@@ -214,8 +300,8 @@ func BenchmarkRestore(b *testing.B) {
 	}
 }
 
-// BenchmarkSnapshotStall is the longest time that a writer of entries with 8 commands
-// waits for one, with a snapshot of 1 M instances being written meanwhile and without.
+// BenchmarkSnapshotStall is the longest time that a writer of entries with 8 renewals
+// waits for one, with a snapshot of 1 M live leases being written meanwhile and without.
 func BenchmarkSnapshotStall(b *testing.B) {
 	const n = 1_000_000
 	for _, c := range []struct {
@@ -223,8 +309,8 @@ func BenchmarkSnapshotStall(b *testing.B) {
 		snapshot bool
 	}{{"without", false}, {"with", true}} {
 		b.Run(c.name, func(b *testing.B) {
-			v := benchView(b, n)
-			entries := resizeEntries(b, 20_000, 8, n)
+			v := seatView(b, n)
+			entries := renewEntries(b, 20_000, 8, n)
 			var pauses []time.Duration
 			for range b.N {
 				pauses = append(pauses, writeDuring(b, v.Fork(), entries, c.snapshot)...)

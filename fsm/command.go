@@ -79,13 +79,21 @@ func DecodeBody(data []byte) (*fsmpb.Body, error) {
 	return b, nil
 }
 
+func sizeOf(m proto.Message) int {
+	if x, ok := m.(message); ok {
+		return x.SizeVT()
+	}
+	return proto.Size(m)
+}
+
 // decodeKnown refuses bytes that hold more than this build's messages name. With
 // unknown fields dropped, a message is as long as its bytes only if there were none.
 func decodeKnown(data []byte, m proto.Message) error {
 	if err := (proto.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(data, m); err != nil {
 		return err
 	}
-	if size := proto.Size(m); size != len(data) {
+	size := sizeOf(m)
+	if size != len(data) {
 		return fmt.Errorf("%d of %d bytes understood: %w", size, len(data), ErrUnknown)
 	}
 	return nil

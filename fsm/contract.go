@@ -20,14 +20,11 @@ type Contract struct {
 	Terms uint64
 	// Ended is set once the end has been applied (rules C5, D4).
 	Ended bool
+	hashed
 }
 
-func (c *Contract) record() *fsmpb.Record {
-	return &fsmpb.Record{Kind: &fsmpb.Record_Contract{Contract: c.proto()}}
-}
-
-func (c *Contract) proto() *fsmpb.ContractRecord {
-	return &fsmpb.ContractRecord{Document: c.Document, Terms: c.Terms, Ended: c.Ended}
+func (c *Contract) message() (recordKind, message) {
+	return 2, &fsmpb.ContractRecord{Document: c.Document, Terms: c.Terms, Ended: c.Ended}
 }
 
 func (c *Contract) endsMs() int64 { return c.Doc.Ends().UnixMilli() }
@@ -73,9 +70,28 @@ func (s *State) putContract(o *fsmpb.Outcome, cmd *fsmpb.PutContract) {
 		s.due.keys.Delete(contractDeadline(old))
 	}
 	next.Ended = s.clock.WallMs >= next.endsMs()
+	if exists && old.ended(s.clock) && !next.Ended {
+		for _, p := range s.contractPools(id) {
+			s.endRemains(p, new(fsmpb.PoolChanged))
+		}
+	}
 	s.indexContract(next)
 	s.contracts.set(&s.digest, id, next)
+	s.revisePools(next)
+	s.answerRequests(next)
 	o.Result = s.contractResult(next)
+}
+
+// revisePools carries a new revision to the contract's pools: what it ends, what it makes
+// impossible to wait for, and what it frees.
+func (s *State) revisePools(c *Contract) {
+	for _, p := range s.contractPools(c.Doc.ID) {
+		s.markEnding(p)
+		if s.hasTickets(p.Name) {
+			s.dropImpossible(p, new(fsmpb.PoolChanged))
+		}
+	}
+	s.scheduleContract(c.Doc.ID)
 }
 
 // documentFault names what is wrong with a document in a word that no build changes.

@@ -17,49 +17,47 @@ func (d Digest) String() string { return hex.EncodeToString(d[:]) }
 // rows, so its cost grows with the work (AdHash: Bellare and Micciancio 1997).
 // It detects replicas that diverged; it is no defence against a forger.
 type digest struct {
-	lanes   [4]uint64
+	lanes   lanes
 	scratch []byte
+	// loading are the bytes of the record that a snapshot's next row comes from: they need not be encoded again.
+	loading []byte
 }
 
+// add hashes a row and counts it in.
 func (d *digest) add(r row) {
-	for i, lane := range d.hash(r) {
+	record := d.loading
+	if record == nil {
+		kind, m := r.message()
+		d.scratch = appendRecord(d.scratch[:0], kind, m)
+		record = d.scratch
+	}
+	hash := sha256.Sum256(record)
+	*r.sum() = lanesOf(&hash)
+	d.count(r)
+}
+
+// count adds a row whose hash is known.
+func (d *digest) count(r row) {
+	for i, lane := range r.sum() {
 		d.lanes[i] += lane
 	}
 }
 
 func (d *digest) remove(r row) {
-	for i, lane := range d.hash(r) {
+	for i, lane := range r.sum() {
 		d.lanes[i] -= lane
 	}
 }
 
-func (d *digest) replace(old, next row) {
-	d.remove(old)
-	d.add(next)
-}
-
-func (d *digest) hash(r row) (lanes [4]uint64) {
-	bytes, err := marshal.MarshalAppend(d.scratch[:0], r.record())
-	if err != nil {
-		// Rows hold valid UTF-8 only; Step checked it on the way in.
-		panic("fsm: a row cannot be encoded: " + err.Error())
-	}
-	d.scratch = bytes
-	sum := sha256.Sum256(bytes)
-	for i := range lanes {
-		lanes[i] = binary.LittleEndian.Uint64(sum[8*i:])
-	}
-	return lanes
-}
-
 // Digest identifies the state at its index and clock.
 func (t *tables) Digest() Digest {
-	buf := make([]byte, 0, 8*(4+len(t.digest.lanes)))
-	for _, n := range []uint64{t.index, uint64(t.clock.WallMs), uint64(t.clock.PauseMs), t.counters.LastSerial} {
+	buf := make([]byte, 0, 256)
+	for _, n := range []uint64{t.index, uint64(t.clock.WallMs), uint64(t.clock.PauseMs)} {
 		buf = binary.LittleEndian.AppendUint64(buf, n)
 	}
 	for _, lane := range t.digest.lanes {
 		buf = binary.LittleEndian.AppendUint64(buf, lane)
 	}
-	return sha256.Sum256(buf)
+	kind, m := t.counters.message()
+	return sha256.Sum256(appendRecord(buf, kind, m))
 }

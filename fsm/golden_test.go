@@ -45,7 +45,7 @@ func golden(t *testing.T, name string, content []byte) []byte {
 // goldenLog is the log that the golden entries are: one of each kind, and more. Only ever append to it.
 func goldenLog(t tb) []goldenEntry {
 	contract := testContract("themis", 1, map[string]uint64{"primary": 30, "extranet": 5})
-	contract.Products = map[string]signed.Product{"reven": {Model: signed.Mono, Quantity: 3}, "viewer": {Model: signed.Floating, Quantity: 10, Overdraft: 2}}
+	contract.Products = map[string]signed.Product{"reven": {Model: signed.Mono, Quantity: 3}, "reven-team": {Model: signed.Team, Quantity: 1}, "viewer": {Model: signed.Floating, Quantity: 10, Overdraft: 2}}
 	contract.GraceDays = 10
 	key := &signed.LicenseKey{
 		Cluster: testCluster, Serial: 1, Contract: "themis", Revision: 2, Expiry: contract.Expiry, GraceDays: 10,
@@ -55,7 +55,22 @@ func goldenLog(t tb) []goldenEntry {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return []goldenEntry{
+	borrow := &signed.Borrow{
+		Cluster: testCluster, Lease: 3, Pool: "design", Product: "viewer", User: "bob@example.org", Client: "laptop", Count: 1,
+		Issued: testEpoch, Expiry: testEpoch.AddDate(0, 0, 7),
+	}
+	token, err := borrow.Sign(clusterKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := func(product, user string) *fsmpb.Checkout {
+		return &fsmpb.Checkout{Pool: "design", Product: product, User: user, Client: "laptop", Holder: holder(1)}
+	}
+	queued, borrowed, connect := ask("viewer", "eve@example.org"), ask("viewer", "bob@example.org"), ask("reven", "ann@example.org")
+	queued.Queue, borrowed.BorrowDays, connect.Project = true, 7, "atlas"
+	last := ask("viewer", "zoe@example.org")
+	last.Queue = true
+	return slices.Concat([]goldenEntry{
 		{"initialise", 0, initialiseBody()},
 		{"put_settings", 0, settingsBody(7200, 100_000)},
 		{"put_contract", 0, contractBody(mustSign(t, contract, vendorKey))},
@@ -65,8 +80,38 @@ func goldenLog(t tb) []goldenEntry {
 		{"create_instance", 0, createBody("themis", "lyon", primary(10))},
 		{"remove_instance", 0, removeBody(2)},
 		{"create_instance", 0, createBody("themis", "refused", primary(100))},
+		{"put_pool", 0, poolBody(&fsmpb.Pool{
+			Name: "design", Contract: "themis", Size: 3, QueueLimit: 10, Linger: 30, ValidUntilMs: testEpoch.AddDate(0, 6, 0).UnixMilli(),
+			Restriction: &fsmpb.Restriction{IncludeDomains: []string{"example.org", "*.example.org"}, ExcludeEmails: []string{"Mallory@Example.org"}},
+			Products: []*fsmpb.PoolProduct{
+				{Name: "viewer", Cap: 2, MaxCheckoutDays: 7, LowWater: 1, Reservations: []*fsmpb.Reservation{{Name: "boss", Seats: 1, Users: []string{"bob@example.org"}, Groups: []string{"heads"}}}},
+				{Name: "reven", Cap: 1},
+				{Name: "reven-team", Cap: 1},
+			},
+		}, true)},
+		{"activate_pool", 0, activatePoolBody("design", true)},
+		{"checkout", time.Minute, checkoutBody(ask("viewer", "ann@example.org"))},
+		{"renew", time.Minute, &fsmpb.Body{Kind: &fsmpb.Body_Renew{Renew: &fsmpb.Renew{Lease: 1, Holder: holder(1), Ttl: 600}}}},
+		{"checkout", 0, checkoutBody(connect)},
+		{"checkout", 0, checkoutBody(borrowed)},
+		{"checkout", 0, checkoutBody(queued)},
+		{"checkout", 0, checkoutBody(ask("viewer", "mallory@example.org"))},
+		{"keep_ticket", time.Minute, &fsmpb.Body{Kind: &fsmpb.Body_KeepTicket{KeepTicket: &fsmpb.KeepTicket{Ticket: 1, Holder: holder(1)}}}},
+		{"return_borrow", 0, &fsmpb.Body{Kind: &fsmpb.Body_ReturnBorrow{ReturnBorrow: &fsmpb.ReturnBorrow{Token: token}}}},
+		{"check_in", 0, &fsmpb.Body{Kind: &fsmpb.Body_CheckIn{CheckIn: &fsmpb.CheckIn{Lease: 1, Holder: holder(1)}}}},
+		{"expire", 31 * time.Second, expireBody()},
+		{"claim_offer", 0, &fsmpb.Body{Kind: &fsmpb.Body_ClaimOffer{ClaimOffer: &fsmpb.ClaimOffer{Ticket: 1, Holder: holder(1)}}}},
+		{"checkout", 0, checkoutBody(last)},
+		{"leave_queue", 0, &fsmpb.Body{Kind: &fsmpb.Body_LeaveQueue{LeaveQueue: &fsmpb.LeaveQueue{Ticket: 2, Holder: holder(1)}}}},
+		{"convert_project", 0, &fsmpb.Body{Kind: &fsmpb.Body_ConvertProject{ConvertProject: &fsmpb.ConvertProject{Pool: "design", Project: "atlas", Product: "reven-team", Lease: 2, Holder: holder(1)}}}},
+		{"revoke", 0, &fsmpb.Body{Kind: &fsmpb.Body_Revoke{Revoke: &fsmpb.Revoke{Lease: 2, Reason: "left the company"}}}},
+		{"bulk", 0, &fsmpb.Body{Kind: &fsmpb.Body_Bulk{Bulk: &fsmpb.Bulk{Items: []*fsmpb.Body{
+			checkoutBody(ask("viewer", "ann@example.org")), checkoutBody(ask("viewer", "dan@example.org")),
+			{Kind: &fsmpb.Body_CheckIn{CheckIn: &fsmpb.CheckIn{Lease: 4, Holder: holder(1)}}},
+		}}}}},
+		{"delete_pool", 0, &fsmpb.Body{Kind: &fsmpb.Body_DeletePool{DeletePool: &fsmpb.DeletePool{Pool: "design"}}}},
 		{"expire", 376 * 24 * time.Hour, expireBody()},
-	}
+	}, goldenAccounts(t))
 }
 
 type goldenEntry struct {
@@ -171,15 +216,22 @@ func TestGoldenFilesAreAllRead(t *testing.T) {
 
 // This build restores the snapshots that older builds wrote, and writes the same bytes.
 func TestGoldenSnapshot(t *testing.T) {
+	// Each is of so many entries.
+	for name, entries := range map[string]int{"snapshot-v1": 10, "snapshot-accounts-v1": 51} {
+		t.Run(name, func(t *testing.T) { goldenSnapshot(t, name, entries) })
+	}
+}
+
+func goldenSnapshot(t *testing.T, name string, entries int) {
 	s, now := New(), testEpoch
-	for n, g := range goldenLog(t)[:10] {
+	for n, g := range goldenLog(t)[:entries] {
 		now = now.Add(g.after)
 		if _, err := s.Apply(uint64(n+1), 1, mustEntry(t, 1, now, mustCommand(t, fmt.Sprint("golden-", n+1), g.body))); err != nil {
 			t.Fatal(err)
 		}
 	}
-	file := golden(t, "snapshot-v1.bin", snapshotBytes(t, s.View()))
-	digest := golden(t, "snapshot-v1.digest", []byte(s.Digest().String()+"\n"))
+	file := golden(t, name+".bin", snapshotBytes(t, s.View()))
+	digest := golden(t, name+".digest", []byte(s.Digest().String()+"\n"))
 	restored := mustRestore(t, file)
 	if got := restored.Digest().String(); got != strings.TrimSpace(string(digest)) {
 		t.Errorf("the restored state has digest %s", got)
@@ -199,7 +251,7 @@ func TestGoldenDocuments(t *testing.T) {
 	sameBytes(t, "the contract, signed again", []byte(mustSign(t, c, vendorKey)+"\n"), contract)
 	if got, want := fmt.Sprintf("%s %+v", keyID, *c), "34750f98bd59fcfc {ID:themis Revision:1 Customer:ProMyze customer Email:it@example.com "+
 		"Start:2026-01-01 00:00:00 +0000 UTC Expiry:2027-01-01 00:00:00 +0000 UTC GraceDays:10 Users:map[extranet:5 primary:30] "+
-		"Products:map[reven:{Model:mono Quantity:3 Overdraft:0} viewer:{Model:floating Quantity:10 Overdraft:2}]}"; got != want {
+		"Products:map[reven:{Model:mono Quantity:3 Overdraft:0} reven-team:{Model:team Quantity:1 Overdraft:0} viewer:{Model:floating Quantity:10 Overdraft:2}] Answers:[]}"; got != want {
 		t.Errorf("the contract says\n%s instead of\n%s", got, want)
 	}
 	license := golden(t, "license-key-v1.txt", []byte(log[5].body.GetActivateInstance().Key+"\n"))

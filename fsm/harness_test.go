@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"fmt"
+	"math"
 	"reflect"
 	"regexp"
 	"slices"
@@ -231,10 +232,15 @@ func checkState(t tb, s *State) {
 	fresh := recomputedIndexes(s)
 	equal(t, "index by contract", s.byContract.keys.Items(), fresh.byContract.keys.Items())
 	equal(t, "index by name", s.byName.keys.Items(), fresh.byName.keys.Items())
-	equal(t, "index of ends", s.due.keys.Items(), fresh.due.keys.Items())
-	equal(t, "index of requests", s.requestsAge.keys.Items(), fresh.requestsAge.keys.Items())
+	equal(t, "request ids", s.answers.Keys(), fresh.answers.Keys())
+	equal(t, "answers", s.answers.Values(), fresh.answers.Values())
+	if s.writeBytes != fresh.writeBytes {
+		t.Fatalf("the writes have %d bytes, not %d", fresh.writeBytes, s.writeBytes)
+	}
+	checkChain(t, s)
 	equal(t, "contracts with allocations", s.allocated.Keys(), fresh.allocated.Keys())
 	equal(t, "allocations", s.allocated.Values(), fresh.allocated.Values())
+	checkAccounts(t, s)
 }
 
 func equal[T any](t tb, what string, got, want T) {
@@ -243,7 +249,7 @@ func equal[T any](t tb, what string, got, want T) {
 		// Much faster than cmp, which explains.
 		return
 	}
-	opts := cmp.AllowUnexported(deadline{}, contractInstance{}, instanceName{}, requestAge{})
+	opts := cmp.AllowUnexported(deadline{}, contractInstance{}, instanceName{}, hashed{}, leaseDeadline{}, contractPool{}, leaseKey{}, lingerer{}, projectLease{}, ticketKey{}, userTicket{}, waiter{}, usageAge{})
 	if diff := cmp.Diff(want, got, opts); diff != "" {
 		t.Fatalf("%s (-want +got):\n%s", what, diff)
 	}
@@ -254,7 +260,13 @@ func recomputedDigest(s *State) *digest {
 	d.add(s.meta)
 	s.contracts.rows.Scan(func(_ string, c *Contract) bool { d.add(c); return true })
 	s.instances.rows.Scan(func(_ uint64, i *Instance) bool { d.add(i); return true })
-	s.requests.rows.Scan(func(_ string, r *request) bool { d.add(r); return true })
+	s.pools.rows.Scan(func(_ string, p *Pool) bool { d.add(p); return true })
+	s.leases.rows.Scan(func(_ uint64, l *Lease) bool { d.add(l); return true })
+	s.projects.rows.Scan(func(_ string, x *Project) bool { d.add(x); return true })
+	s.tickets.rows.Scan(func(_ uint64, x *Ticket) bool { d.add(x); return true })
+	s.usage.rows.Scan(func(_ string, u *Usage) bool { d.add(u); return true })
+	s.writes.rows.Scan(func(_ uint64, w *Write) bool { d.count(w); return true })
+	countAccountRows(d, s)
 	return d
 }
 
@@ -267,7 +279,7 @@ func recomputedIndexes(s *State) tables {
 	}
 	for _, c := range s.contracts.rows.Values() {
 		if !c.Ended {
-			fresh.due.keys.Set(deadline{c.Doc.Ends().UnixMilli(), c.Doc.ID})
+			fresh.due.keys.Set(deadline{ms: c.Doc.Ends().UnixMilli(), name: c.Doc.ID})
 		}
 		sums := map[string]uint64{}
 		for _, i := range s.instances.rows.Values() {
@@ -282,10 +294,31 @@ func recomputedIndexes(s *State) tables {
 			fresh.allocated.Set(c.Doc.ID, totals)
 		}
 	}
-	for _, r := range s.requests.rows.Values() {
-		fresh.requestsAge.keys.Set(requestAge{r.Index, r.Position, r.Key})
+	for _, w := range s.writes.rows.Values() {
+		fresh.writeBytes += writeOverhead + uint64(len(w.Body)+len(w.Outcome))
+		if w.RequestID != "" && !w.stray {
+			fresh.answers.Set(w.Actor+"\x00"+w.RequestID, w.Seq)
+		}
 	}
 	return fresh
+}
+
+// checkChain follows the audit trail from the oldest row that is kept to its head.
+func checkChain(t tb, s *State) {
+	t.Helper()
+	last, head, chain := s.View().Chain()
+	seq := last - uint64(s.View().Writes())
+	for _, w := range s.View().WritesAfter(0, math.MaxInt) {
+		if seq++; w.Seq != seq {
+			t.Fatalf("write %d stands where %d belongs", w.Seq, seq)
+		}
+		if chain = NextChain(chain, w.Proto()); chain != w.Chain {
+			t.Fatalf("write %d does not fit the chain", seq)
+		}
+	}
+	if seq != last || chain != head {
+		t.Fatalf("the trail ends with write %d instead of %d, chain %x instead of %x", seq, last, chain, head)
+	}
 }
 
 // checkRestored holds a state against the one that its snapshot restores.
@@ -300,13 +333,18 @@ func checkRestored(t tb, s *State) *State {
 		t.Fatal("the restored state's snapshot has other bytes")
 	}
 	checkState(t, restored)
+	checkDerived(t, s, restored)
 	return restored
 }
 
-// licensing is the digest of everything but remembered requests: a refusal leaves it as it was.
-func licensing(s *State) [4]uint64 {
+// licensing is the digest of everything but the audit trail, the count of denials and what
+// A6 notes of them: a refusal leaves it as it was.
+func licensing(s *State) lanes {
 	d := recomputedDigest(s)
-	s.requests.rows.Scan(func(_ string, r *request) bool { d.remove(r); return true })
+	s.writes.rows.Scan(func(_ uint64, w *Write) bool { d.remove(w); return true })
+	s.usage.rows.Scan(func(_ string, u *Usage) bool { d.remove(u); return true })
+	s.episodes.rows.Scan(func(_ string, e *Episode) bool { d.remove(e); return true })
+	s.notices.rows.Scan(func(_ uint64, n *Notice) bool { d.remove(n); return true })
 	return d.lanes
 }
 
@@ -336,6 +374,40 @@ func publicKeysOf(keys ...ed25519.PrivateKey) []ed25519.PublicKey {
 	list := make([]ed25519.PublicKey, len(keys))
 	for i, key := range keys {
 		list[i] = public(key)
+	}
+	return list
+}
+
+// checkDerived sees that what a state keeps beside its tables is what a restored state computes anew.
+func checkDerived(t tb, got, want *State) {
+	t.Helper()
+	equal(t, "ends on the wall clock", got.due.keys.Items(), want.due.keys.Items())
+	equal(t, "ends on the lease clock", got.leaseDue.keys.Items(), want.leaseDue.keys.Items())
+	equal(t, "pools that are ending", got.ending.Keys(), want.ending.Keys())
+	equal(t, "pools by contract", got.poolsOf.keys.Items(), want.poolsOf.keys.Items())
+	equal(t, "use", uses(got), uses(want))
+	equal(t, "draws", draws(got), draws(want))
+	equal(t, "leases by user", got.byUser.keys.Items(), want.byUser.keys.Items())
+	equal(t, "lingering leases", got.lingering.keys.Items(), want.lingering.keys.Items())
+	equal(t, "connections", got.byProject.keys.Items(), want.byProject.keys.Items())
+	equal(t, "tickets by pool", got.byPool.keys.Items(), want.byPool.keys.Items())
+	equal(t, "waiting tickets", got.waiting.keys.Items(), want.waiting.keys.Items())
+	equal(t, "tickets by user", got.ticketUsers.keys.Items(), want.ticketUsers.keys.Items())
+	equal(t, "lanes", got.waiters.keys.Items(), want.waiters.keys.Items())
+	equal(t, "pools with queues", got.queues.keys.Items(), want.queues.keys.Items())
+	equal(t, "usage by hour", got.usageAge.keys.Items(), want.usageAge.keys.Items())
+}
+
+func uses(s *State) (list []string) {
+	for _, row := range s.uses.keys.Items() {
+		list = append(list, fmt.Sprintf("%s %s %+v", row.pool, row.product, *row.use))
+	}
+	return list
+}
+
+func draws(s *State) (list []string) {
+	for _, row := range s.draws.keys.Items() {
+		list = append(list, fmt.Sprintf("%s %s %+v", row.contract, row.product, *row.draw))
 	}
 	return list
 }

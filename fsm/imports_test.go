@@ -19,7 +19,7 @@ var forbidden = []string{
 
 // allowed are the others' packages that the state machine may use.
 var allowed = []string{
-	"github.com/licet/licet/fsm/", "github.com/tidwall/btree", "google.golang.org/protobuf/",
+	"github.com/licet/licet/fsm/", "github.com/planetscale/vtprotobuf/protohelpers", "github.com/tidwall/btree", "google.golang.org/protobuf/",
 }
 
 // forbiddenNames are names of allowed packages that read clocks or keep goroutines.

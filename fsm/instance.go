@@ -23,11 +23,10 @@ type Instance struct {
 	// Reports is true if the instance keeps its own accounts; Active is what it reported last (rule I5).
 	Reports bool
 	Active  Quantities
+	hashed
 }
 
-func (i *Instance) record() *fsmpb.Record {
-	return &fsmpb.Record{Kind: &fsmpb.Record_Instance{Instance: i.proto()}}
-}
+func (i *Instance) message() (recordKind, message) { return 3, i.proto() }
 
 func (i *Instance) proto() *fsmpb.InstanceRecord {
 	return &fsmpb.InstanceRecord{
@@ -97,9 +96,9 @@ func (s *State) createInstance(o *fsmpb.Outcome, cmd *fsmpb.CreateInstance) {
 		o.Refusal = refusal
 		return
 	}
-	s.counters.LastSerial++
+	s.counters.lastSerial++
 	i := &Instance{
-		Serial: s.counters.LastSerial, Contract: cmd.Contract, Name: cmd.Name, Allocation: allocation,
+		Serial: s.counters.lastSerial, Contract: cmd.Contract, Name: cmd.Name, Allocation: allocation,
 		KeyBase: 1 - int64(c.Terms), CreatedMs: s.clock.WallMs,
 	}
 	s.instances.set(&s.digest, i.Serial, i)
@@ -126,7 +125,7 @@ func (s *State) exhausted(c *Contract, from, to Quantities) *fsmpb.Refusal {
 		}
 		others, most := allocated.Get(x.Name)-had, c.Users.Get(x.Name)
 		if x.N+others > most {
-			return refuse(ContractExhausted, "contract", c.Doc.ID, "area", x.Name, "asked", x.N,
+			return refuse(ContractExhausted, "contract", c.Doc.ID, "of", "area", "line", x.Name, "area", x.Name, "asked", x.N,
 				"free", most-min(others, most), "allocated", allocated.Get(x.Name), "max", most)
 		}
 	}
@@ -138,6 +137,7 @@ func (t *tables) indexInstance(i *Instance) {
 	t.setAllocated(i.Contract, allocated.plus(i.Allocation))
 	t.byContract.keys.Set(contractInstance{i.Contract, i.Serial})
 	t.byName.keys.Set(instanceName{i.Contract, i.Name, i.Serial})
+	t.addCounts(i, counts{active: i.Active})
 }
 
 func (t *tables) unindexInstance(i *Instance) {
@@ -188,6 +188,7 @@ func (s *State) resizeInstance(o *fsmpb.Outcome, cmd *fsmpb.ResizeInstance) {
 		s.instances.set(&s.digest, next.Serial, next)
 		allocated, _ := s.allocated.Get(i.Contract)
 		s.setAllocated(i.Contract, allocated.minus(i.Allocation).plus(next.Allocation))
+		s.freedByResize(next, i.Allocation)
 	}
 	o.Result = s.instanceResult(next)
 }
@@ -215,9 +216,10 @@ func (s *State) removeInstance(o *fsmpb.Outcome, cmd *fsmpb.RemoveInstance) {
 		o.Refusal = refusal
 		return
 	}
+	o.Result = s.instanceResult(i)
 	s.instances.delete(&s.digest, i.Serial)
 	s.unindexInstance(i)
-	o.Result = s.instanceResult(i)
+	s.orphan(i)
 }
 
 // instance finds an instance. A serial number that was given out and is not
@@ -226,7 +228,7 @@ func (t *tables) instance(serial uint64) (*Instance, *fsmpb.Refusal) {
 	if i, ok := t.instances.get(serial); ok {
 		return i, nil
 	}
-	if serial != 0 && serial <= t.counters.LastSerial {
+	if serial != 0 && serial <= t.counters.lastSerial {
 		return nil, refuse(InstanceRemoved, "serial", serial)
 	}
 	return nil, refuse(InstanceNotFound, "serial", serial)
@@ -252,6 +254,9 @@ func (s *State) activateInstance(o *fsmpb.Outcome, cmd *fsmpb.ActivateInstance) 
 	if refusal == nil {
 		refusal = s.admitted(i, key, active)
 	}
+	if refusal == nil && cmd.Reports {
+		refusal = s.keepsAccounts(i)
+	}
 	if refusal != nil {
 		o.Refusal = refusal
 		return
@@ -260,6 +265,7 @@ func (s *State) activateInstance(o *fsmpb.Outcome, cmd *fsmpb.ActivateInstance) 
 	next.ActivatedMs, next.ActivatedRevision = s.clock.WallMs, key.Revision
 	if cmd.Reports {
 		next.Reports, next.Active = true, i.Active.with(active)
+		s.reported(next, i.Active)
 	}
 	s.instances.set(&s.digest, next.Serial, next)
 	o.Result = s.instanceResult(next)
@@ -280,6 +286,8 @@ func (s *State) admitted(i *Instance, key *signed.LicenseKey, active Quantities)
 	}
 	for _, x := range active.above(i.Allocation) {
 		if now, before := active.Get(x.Name), i.Active.Get(x.Name); now > before {
+			// The one thing that a refusal leaves behind (rule A6).
+			s.stopped(i, x.Name, AreaFull)
 			return refuse(AreaFull, "serial", i.Serial, "area", x.Name, "active", now, "before", before,
 				"allocation", i.Allocation.Get(x.Name), "excess", x.N)
 		}
@@ -293,6 +301,8 @@ func (i *Instance) keyRevision(c *Contract) uint64 { return uint64(i.KeyBase + i
 // InstanceStatus is an instance with what follows from its contract.
 type InstanceStatus struct {
 	*Instance
+	// Active and Blocked are its accounts by area: those kept here, or what it reported last (rule I5).
+	Active, Blocked Quantities
 	// KeyRevision is the revision of the license key in force (rule I4).
 	KeyRevision uint64
 	Expiry      time.Time
@@ -314,20 +324,29 @@ func (x InstanceStatus) LicenseKey(cluster string) *signed.LicenseKey {
 
 func (t *tables) instanceStatus(i *Instance) InstanceStatus {
 	c, _ := t.contracts.get(i.Contract)
-	return InstanceStatus{Instance: i, KeyRevision: i.keyRevision(c), Expiry: c.Doc.Expiry, GraceDays: c.Doc.GraceDays, Ended: c.ended(t.clock)}
+	x := InstanceStatus{Instance: i, Active: i.Active, KeyRevision: i.keyRevision(c), Expiry: c.Doc.Expiry, GraceDays: c.Doc.GraceDays, Ended: c.ended(t.clock)}
+	if !i.Reports {
+		u, _ := t.counted.Get(i.Serial)
+		x.Active, x.Blocked = u.active, u.blocked
+	}
+	return x
 }
 
 func (s *State) instanceResult(i *Instance) *fsmpb.Outcome_Instance {
 	x := s.instanceStatus(i)
+	shown := i.proto()
+	shown.Active = x.Active.proto()
 	return &fsmpb.Outcome_Instance{Instance: &fsmpb.InstanceStatus{
-		Instance: i.proto(), KeyRevision: x.KeyRevision, ExpiryMs: x.Expiry.UnixMilli(), GraceDays: x.GraceDays, Ended: x.Ended,
+		Instance: shown, KeyRevision: x.KeyRevision, ExpiryMs: x.Expiry.UnixMilli(), GraceDays: x.GraceDays, Ended: x.Ended,
+		Blocked: x.Blocked.proto(),
 	}}
 }
 
 // InstanceStatusFromProto reads the status that an outcome carries.
 func InstanceStatusFromProto(p *fsmpb.InstanceStatus) InstanceStatus {
+	i := instanceFromProto(p.GetInstance())
 	return InstanceStatus{
-		Instance: instanceFromProto(p.GetInstance()), KeyRevision: p.GetKeyRevision(),
+		Instance: i, Active: i.Active, Blocked: QuantitiesFromProto(p.GetBlocked()), KeyRevision: p.GetKeyRevision(),
 		Expiry: time.UnixMilli(p.GetExpiryMs()).UTC(), GraceDays: p.GetGraceDays(), Ended: p.GetEnded(),
 	}
 }
@@ -345,7 +364,7 @@ func (v *View) Instance(serial uint64) (InstanceStatus, *fsmpb.Refusal) {
 // that is empty, whose serial numbers come after the given one, in order.
 func (v *View) Instances(contract string, after uint64, limit int) []InstanceStatus {
 	var list []InstanceStatus
-	if limit <= 0 || after >= v.counters.LastSerial {
+	if limit <= 0 || after >= v.counters.lastSerial {
 		return nil
 	}
 	if contract == "" {

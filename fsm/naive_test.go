@@ -42,10 +42,12 @@ func (o op) content() string {
 // through all of them.
 type naive struct {
 	accepted []accepted
-	// log order; the memory of request ids.
-	requests    []naiveRequest
+	// log order; the audit trail, out of which repeated requests are answered.
+	writes      []naiveWrite
 	wall, pause int64
 	ttl, limit  uint64
+	// entry counts entries.
+	entry int
 }
 
 type accepted struct {
@@ -53,9 +55,23 @@ type accepted struct {
 	wall int64
 }
 
-type naiveRequest struct {
+type naiveWrite struct {
 	actor, id, content, outcome string
 	wall                        int64
+	// answers is true if the row answers for its request id.
+	answers bool
+	entry   int
+}
+
+// requests is how many ids are remembered.
+func (n *naive) requests() int {
+	ids := map[string]bool{}
+	for _, w := range n.writes {
+		if w.answers {
+			ids[w.actor+"/"+w.id] = true
+		}
+	}
+	return len(ids)
 }
 
 type naiveInstance struct {
@@ -66,8 +82,9 @@ type naiveInstance struct {
 	revision       uint64
 }
 
-// tick is D2.
+// tick is D2; an entry begins with it.
 func (n *naive) tick(stamp, pause int64) {
+	n.entry++
 	if n.wall == 0 {
 		n.wall = stamp
 		return
@@ -80,33 +97,44 @@ func (n *naive) tick(stamp, pause int64) {
 // do decides a command and says what it came to (E1).
 func (n *naive) do(o op) (outcome string, repeated bool) {
 	if o.kind == "expire" {
-		return n.decide(o), false
+		n.forget()
+		outcome = n.decide(o)
+		n.writes = append(n.writes, naiveWrite{wall: n.wall, entry: n.entry})
+		return outcome, false
 	}
 	if o.id == "" || o.actor == "" {
 		return "refused invalid", false
 	}
-	for i, r := range n.requests {
-		if r.actor != o.actor || r.id != o.id {
+	row := naiveWrite{o.actor, o.id, o.content(), "", n.wall, true, n.entry}
+	for _, w := range slices.Backward(n.writes) {
+		if !w.answers || w.actor != o.actor || w.id != o.id {
 			continue
 		}
-		if r.wall < n.wall-int64(n.ttl)*1000 {
-			n.requests = slices.Delete(n.requests, i, i+1)
+		if w.wall < n.wall-int64(n.ttl)*1000 {
 			break
 		}
-		if r.content != o.content() {
-			return "refused idempotency_mismatch request_id=" + o.id, false
+		if w.content == o.content() {
+			return w.outcome, true
 		}
-		return r.outcome, true
+		row.outcome, row.answers = "refused idempotency_mismatch request_id="+o.id, false
+		break
 	}
-	for i := 0; i < 16 && len(n.requests) > 0; i++ {
-		if n.requests[0].wall >= n.wall-int64(n.ttl)*1000 && uint64(len(n.requests)) < n.limit {
+	n.forget()
+	if row.answers {
+		row.outcome = n.decide(o)
+	}
+	n.writes = append(n.writes, row)
+	return row.outcome, false
+}
+
+// forget drops what is too old or too much.
+func (n *naive) forget() {
+	for i := 0; i < 16 && len(n.writes) > 0; i++ {
+		if n.writes[0].entry == n.entry || n.writes[0].wall >= n.wall-int64(n.ttl)*1000 && uint64(len(n.writes)) < n.limit {
 			break
 		}
-		n.requests = n.requests[1:]
+		n.writes = n.writes[1:]
 	}
-	outcome = n.decide(o)
-	n.requests = append(n.requests, naiveRequest{o.actor, o.id, o.content(), outcome, n.wall})
-	return outcome, false
 }
 
 func (n *naive) decide(o op) string {
@@ -335,8 +363,8 @@ func (n *naive) exhausted(contract string, had, wanted map[string]uint64) string
 			if most[area] > others {
 				free = most[area] - others
 			}
-			return fmt.Sprintf("contract_exhausted allocated=%d area=%s asked=%d contract=%s free=%d max=%d",
-				sums[area], area, wanted[area], contract, free, most[area])
+			return fmt.Sprintf("contract_exhausted allocated=%d area=%s asked=%d contract=%s free=%d line=%s max=%d of=area",
+				sums[area], area, wanted[area], contract, free, area, most[area])
 		}
 	}
 	return ""

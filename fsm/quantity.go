@@ -45,7 +45,20 @@ func (q Quantities) Get(name string) uint64 {
 	return 0
 }
 
+// has reports whether a name stands there, be its number 0.
+func (q Quantities) has(name string) bool {
+	_, ok := slices.BinarySearchFunc(q, name, byQuantityName)
+	return ok
+}
+
 func byQuantityName(x Quantity, name string) int { return cmp.Compare(x.Name, name) }
+
+func (q Quantities) sum() (n uint64) {
+	for _, x := range q {
+		n += x.N
+	}
+	return n
+}
 
 // with returns q with the names of changes set to their numbers. A zero adds no
 // name, so that names can't be piled up for nothing.

@@ -37,6 +37,67 @@ const (
 	KeyInvalid       Code = "key_invalid"
 	KeyStale         Code = "key_stale"
 	AreaFull         Code = "area_over_allocation"
+
+	PoolNotFound      Code = "pool_not_found"
+	PoolExists        Code = "pool_exists"
+	PoolInUse         Code = "pool_in_use"
+	PoolInactive      Code = "pool_inactive"
+	PoolEnded         Code = "pool_ended"
+	ProductNotInPool  Code = "product_not_in_pool"
+	ProductNotGranted Code = "product_not_granted"
+	UserBarred        Code = "user_barred"
+	ProjectRequired   Code = "project_required"
+	ProjectNotAllowed Code = "project_not_allowed"
+	TokenIsOne        Code = "token_is_one"
+	TTLOutOfBounds    Code = "ttl_out_of_bounds"
+	CountAboveLimit   Code = "count_above_limit"
+
+	PoolFull        Code = "pool_full"
+	CapReached      Code = "cap_reached"
+	SeatsReserved   Code = "seats_reserved"
+	QuantityReached Code = "quantity_reached"
+	QueueAhead      Code = "queue_ahead"
+	QueueFull       Code = "queue_full"
+
+	BorrowNotAllowed   Code = "borrow_not_allowed"
+	BorrowTooLong      Code = "borrow_too_long"
+	BorrowLowWater     Code = "borrow_low_water"
+	BorrowNotRenewable Code = "borrow_not_renewable"
+	BorrowTokenNeeded  Code = "borrow_token_needed"
+	TokenInvalid       Code = "borrow_token_invalid"
+
+	ProjectBusy       Code = "project_busy"
+	ProjectOpenAsTeam Code = "project_open_as_team"
+	ProjectOpenAsMono Code = "project_open_as_mono"
+	ProjectShared     Code = "project_shared"
+
+	LeaseNotFound   Code = "lease_not_found"
+	LeaseEnded      Code = "lease_ended"
+	NotHolder       Code = "not_holder"
+	TicketNotFound  Code = "ticket_not_found"
+	TicketGone      Code = "ticket_gone"
+	NotTicketHolder Code = "not_ticket_holder"
+	NotOffered      Code = "not_offered"
+
+	// InstanceReports and InstanceKeepsAccounts: an instance either reports counts or has its accounts here.
+	InstanceReports       Code = "instance_reports"
+	InstanceKeepsAccounts Code = "instance_keeps_accounts"
+	AreaNotFound          Code = "area_not_found"
+	SeatLimitReached      Code = "seat_limit_reached"
+	AccountNotFound       Code = "account_not_found"
+	AccountExists         Code = "account_exists"
+	AccountTwice          Code = "account_twice"
+	ImportRefused         Code = "import_refused"
+	StagingNotFound       Code = "staging_not_found"
+	StagingIncomplete     Code = "staging_incomplete"
+	StagingMismatch       Code = "staging_mismatch"
+	StagingLimitReached   Code = "staging_limit_reached"
+
+	RequestNotFound     Code = "request_not_found"
+	RequestClosed       Code = "request_closed"
+	RequestTooSmall     Code = "request_too_small"
+	RequestTooLarge     Code = "request_too_large"
+	RequestLimitReached Code = "request_limit_reached"
 )
 
 // sentence is how a refusal reads: {name} stands for the fact of that name.
@@ -53,7 +114,7 @@ var sentences = map[Code]sentence{
 	RevisionStale:     {"Contract {contract} is at revision {current}; revision {revision} is older.", "Ask the vendor for a revision above {current}."},
 	RevisionConflict:  {"Contract {contract} already has a revision {revision} with other content.", "Ask the vendor to sign the change as revision {next}."},
 	ContractNotFound:  {"There is no contract {contract}.", "`licet contract list` shows the contracts."},
-	ContractExhausted: {"Contract {contract}, area {area}: {asked} asked, {free} free ({allocated} of {max} allocated).", "Ask for at most {free}, reduce or remove another instance, or ask the vendor for more."},
+	ContractExhausted: {"Contract {contract}, {of} {line}: {asked} asked, {free} free ({allocated} of {max} allocated).", "Ask for no more than is free, reduce what has been given out, or ask the vendor for more."},
 	ContractPending:   {"Contract {contract} starts on {start}.", "Try again then."},
 	ContractEnded:     {"Contract {contract} ended on {end} (expiry and grace).", "Ask the vendor for a revision with a later expiry."},
 
@@ -63,6 +124,66 @@ var sentences = map[Code]sentence{
 	KeyInvalid:       {"The license key is refused ({reason})", "Fetch the instance's key with `licet instance key`."},
 	KeyStale:         {"The license key of instance {serial} has revision {revision}; {current} is in force.", "Fetch the instance's current key with `licet instance key {serial}`."},
 	AreaFull:         {"Instance {serial}, area {area}: {active} active, {before} before, {allocation} allocated.", "Block or delete {excess} accounts; nothing becomes active while the area is over its allocation."},
+
+	PoolNotFound:      {"There is no pool {pool}.", "`licet pool list` shows the pools."},
+	PoolExists:        {"There is a pool {pool} already; it belongs to contract {contract}.", "Choose another name, or change that pool."},
+	PoolInUse:         {"Pool {pool} has {used} seats in use, {offered} of them offered, and {waiting} tickets waiting.", "Deactivate it and wait until they are back, or delete it with force, which ends them."},
+	PoolInactive:      {"Pool {pool} is not active.", "An operator activates it with `licet pool activate {pool}`."},
+	PoolEnded:         {"Pool {pool} was valid until {end}.", "Ask the operator for a later date."},
+	ProductNotInPool:  {"Pool {pool} has no product {product}.", "`licet pool show {pool}` shows its products."},
+	ProductNotGranted: {"Contract {contract} grants no product {product}.", "Ask the vendor for a revision that does."},
+	UserBarred:        {"User {user} is kept out of {of} {name} ({rule}).", "Ask the operator to change its restriction."},
+	ProjectRequired:   {"Product {product} has {model} tokens, which projects take: no project is named.", "Name the project."},
+	ProjectNotAllowed: {"Product {product} is {model}: its seats are no project's.", "Leave the project out."},
+	TokenIsOne:        {"Product {product} has {model} tokens: a project takes one, and it can't be borrowed.", "Ask for a count of 1, without borrowing."},
+	TTLOutOfBounds:    {"Pool {pool}: a TTL of {ttl} s is not in {min} to {max} s.", "Ask for one that is, or for none to have the default."},
+	CountAboveLimit:   {"Pool {pool}, product {product}: {asked} seats asked, {max} are the most that can ever be had.", "Ask for at most {max}."},
+
+	PoolFull:        {"Pool {pool}: {used} of {limit} in use, {offered} offered, {ahead} ahead of you; {asked} asked.", "Wait in the queue (`licet checkout` with --queue), or try again later."},
+	CapReached:      {"Pool {pool}, product {product}: {used} of {limit} in use, {offered} offered in the pool, {ahead} ahead of you; {asked} asked.", "Wait in the queue (`licet checkout` with --queue), or try again later."},
+	SeatsReserved:   {"Pool {pool}, product {product}: {used} of {limit} in use or reserved for others, {offered} offered in the pool, {ahead} ahead of you; {asked} asked.", "Wait in the queue (`licet checkout` with --queue), or try again later."},
+	QuantityReached: {"Pool {pool}, product {product}: {used} of the contract's {limit} in use, {offered} offered in the pool, {ahead} ahead of you; {asked} asked.", "Wait in the queue (`licet checkout` with --queue), or try again later."},
+	QueueAhead:      {"Pool {pool}, product {product}: {used} of {limit} in use, {offered} offered, {ahead} ahead of you; {asked} asked.", "Wait in the queue (`licet checkout` with --queue): seats go to those who came first."},
+	QueueFull:       {"Pool {pool}: {ahead} tickets wait, as many as may ({limit}).", "Try again later."},
+
+	BorrowNotAllowed:   {"Pool {pool}: product {product} can't be borrowed.", "Check it out without borrowing, or ask the operator to allow borrowing."},
+	BorrowTooLong:      {"Pool {pool}, product {product}: {days} days asked, {max} are the most.", "Ask for at most {max} days."},
+	BorrowLowWater:     {"Pool {pool}, product {product}: {borrowed} of {limit} seats that may be borrowed are; {asked} asked, {low_water} are kept back.", "Check it out without borrowing, or wait until a borrow is returned."},
+	BorrowNotRenewable: {"Lease {lease} is a borrow: it lasts until its day.", "Return it early with its token, and borrow again."},
+	BorrowTokenNeeded:  {"Lease {lease} is a borrow.", "Return it early with its token."},
+	TokenInvalid:       {"The borrow token is refused ({reason})", "Send the token as it was given out with the borrow."},
+
+	ProjectBusy:       {"Project {project} holds a mono token of {product} in pool {pool}, and somebody is connected.", "Try again when nobody is."},
+	ProjectOpenAsTeam: {"Project {project} is open with a team token of {product} in pool {pool} ({connections} connected).", "Connect with {product}, or convert the project."},
+	ProjectOpenAsMono: {"Project {project} is open with a mono token of {product} in pool {pool}.", "Connect when it is closed, or convert the project."},
+	ProjectShared:     {"Project {project} has {connections} connections; a mono token has one.", "Have the others disconnect first."},
+
+	LeaseNotFound:   {"There never was a lease {lease}.", "`licet lease list` shows the leases."},
+	LeaseEnded:      {"Lease {lease} has ended.", "Check out again."},
+	NotHolder:       {"Lease {lease} is somebody else's: the handle does not fit.", "Show the handle that came with the lease; an operator can revoke it."},
+	TicketNotFound:  {"There never was a ticket {ticket}.", "`licet queue list` shows the tickets of a pool."},
+	TicketGone:      {"Ticket {ticket} is gone: it was claimed, left, or not asked for in time.", "Ask for seats again."},
+	NotTicketHolder: {"Ticket {ticket} is somebody else's, or has a newer handle: this one does not fit.", "Show the handle that came last with the ticket: to ask again from the same client replaces it."},
+	NotOffered:      {"Ticket {ticket} still waits, {ahead} ahead of it.", "Wait until seats are offered."},
+
+	InstanceReports:       {"Instance {serial} keeps its own accounts and reports them.", "Change its accounts where they are, or use an instance that has never reported."},
+	InstanceKeepsAccounts: {"Instance {serial} has {accounts} accounts here, so it can't report its own.", "Activate it without a report, or delete its accounts first."},
+	AreaNotFound:          {"Instance {serial} has no allocation for area {area}.", "Use one of its areas, or allocate the area with `licet instance resize {serial}`."},
+	SeatLimitReached:      {"Instance {serial}, area {area}: no seat is free ({active} active of {allocation} allocated, {blocked} blocked).", "Block or delete accounts, enlarge the instance, or ask for more with `licet request open`."},
+	AccountNotFound:       {"Instance {serial} has no account {account}.", "`licet account list {serial}` shows its accounts."},
+	AccountExists:         {"Instance {serial} already has an account {account}.", "Choose another name; A to Z count as a to z."},
+	AccountTwice:          {"Line {line} names an account that stands before it in the list.", "List each account once; A to Z count as a to z."},
+	ImportRefused:         {"{rejected} of {rows} rows can't be imported into instance {serial}; nothing was changed.", "Correct or leave out the rows that are named, and send all of them again."},
+	StagingNotFound:       {"Nothing is staged as {staging} for this instance.", "Stage the parts again: they are kept for an hour, and until they are used."},
+	StagingIncomplete:     {"Part {part} of {parts} of staging {staging} is missing.", "Send that part, then try again."},
+	StagingMismatch:       {"What is staged as {staging}, {accounts} accounts in {parts} parts, is not what is meant.", "Stage the list again under another name."},
+	StagingLimitReached:   {"{asked} staged {what} would be more than {max}.", "Use what is staged, or wait until it is dropped after an hour."},
+
+	RequestNotFound:     {"There is no license request {request}.", "`licet request list` shows the requests."},
+	RequestClosed:       {"License request {request} is closed: {state}.", "Open another one with `licet request open`."},
+	RequestTooSmall:     {"{seats} seats are fewer than {least}.", "Ask for at least {least} more seats at a time."},
+	RequestTooLarge:     {"Contract {contract} has {max} seats in area {area}; {seats} can't be moved from there.", "Ask to move at most {max}."},
+	RequestLimitReached: {"Contract {contract} has {open} open license requests.", "Withdraw one with `licet request withdraw`, or wait for the vendor."},
 }
 
 // Codes reports every refusal code with what it says, {name} standing for facts.

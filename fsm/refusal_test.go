@@ -57,11 +57,11 @@ func codesInSource(t *testing.T) map[Code]bool {
 }
 
 func TestRefusalText(t *testing.T) {
-	r := refuse(ContractExhausted, "contract", "themis", "area", "primary", "asked", uint64(6), "free", uint64(5), "allocated", uint64(25), "max", uint64(30))
+	r := refuse(ContractExhausted, "contract", "themis", "of", "area", "line", "primary", "asked", uint64(6), "free", uint64(5), "allocated", uint64(25), "max", uint64(30))
 	if got, want := Detail(r), "Contract themis, area primary: 6 asked, 5 free (25 of 30 allocated)."; got != want {
 		t.Errorf("Detail is %q instead of %q", got, want)
 	}
-	if got, want := Next(r), "Ask for at most 5, reduce or remove another instance, or ask the vendor for more."; got != want {
+	if got, want := Next(r), "Ask for no more than is free, reduce what has been given out, or ask the vendor for more."; got != want {
 		t.Errorf("Next is %q instead of %q", got, want)
 	}
 	if got, want := Detail(&fsmpb.Refusal{Code: "from_the_future"}), "from_the_future."; got != want {

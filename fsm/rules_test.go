@@ -3,6 +3,7 @@ package fsm
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -55,6 +56,9 @@ type world struct {
 	last    *fsmpb.Outcome
 	serials map[string]uint64
 	keys    map[string]string
+	// seats are what scripts call by name, asked the one that the present command is about.
+	seats map[string]*seat
+	asked *seat
 }
 
 type logged struct {
@@ -65,7 +69,7 @@ type logged struct {
 func newWorld(t tb) *world {
 	w := &world{
 		t: t, s: New(), term: 1, now: testEpoch, actor: testActor,
-		serials: map[string]uint64{}, keys: map[string]string{},
+		serials: map[string]uint64{}, keys: map[string]string{}, seats: map[string]*seat{},
 	}
 	w.propose(initialiseBody())
 	return w
@@ -159,6 +163,7 @@ func (w *world) dryRun(c *fsmpb.Command) *fsmpb.Outcome {
 
 // note keeps what later lines refer to by name: serial numbers and every key revision.
 func (w *world) note(o *fsmpb.Outcome) {
+	w.noteSeat(o)
 	if o.GetInstance() == nil || w.dry {
 		return
 	}
@@ -208,11 +213,13 @@ func ruleCommands() map[string]func(*testscript.TestScript, bool, []string) {
 		"state": (*world).cmdState, "clock": (*world).cmdClock, "due": (*world).cmdDue, "remembered": (*world).cmdRemembered,
 		"expired": (*world).cmdExpired,
 	}
+	maps.Copy(words, accountWords)
+	maps.Copy(words, seatWords)
 	cmds := map[string]func(*testscript.TestScript, bool, []string){}
 	for word, run := range words {
 		cmds[word] = func(ts *testscript.TestScript, neg bool, args []string) {
 			if neg {
-				ts.Fatalf("! is for contract, instance, activate, settings and dry-run")
+				ts.Fatalf("! is for what proposes a command, and dry-run")
 			}
 			run(ts.Value(worldKey{}).(*world), ts, args)
 		}
@@ -238,6 +245,7 @@ func (w *world) write(ts *testscript.TestScript, neg bool, body *fsmpb.Body) {
 	case o.Refusal == nil && !dry:
 		w.note(o)
 	}
+	w.asked = nil
 }
 
 func need(ts *testscript.TestScript, args []string, n int, usage string) {

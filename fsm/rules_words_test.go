@@ -24,6 +24,11 @@ var writes = map[string]func(w *world, ts *testscript.TestScript, args []string)
 	"initialise": func(*world, *testscript.TestScript, []string) *fsmpb.Body {
 		return initialiseBody()
 	},
+
+	"pool": (*world).bodyPool, "checkout": (*world).bodyCheckout, "connect": (*world).bodyConnect,
+	"renew": (*world).bodyRenew, "check-in": (*world).bodyCheckIn, "disconnect": (*world).bodyCheckIn,
+	"return": (*world).bodyReturn, "revoke": (*world).bodyRevoke, "convert": (*world).bodyConvert,
+	"claim": (*world).bodyClaim, "keep": (*world).bodyKeep, "leave": (*world).bodyLeave,
 }
 
 // bodyContract signs what the script spells out: contract ID revision=N area=N … [expiry=] [grace=] [signed-by=] [altered=yes].
@@ -47,6 +52,10 @@ func (w *world) bodyContract(ts *testscript.TestScript, args []string) *fsmpb.Bo
 			c.GraceDays = uint32(number(ts, value))
 		case "signed-by":
 			key = map[string]ed25519.PrivateKey{"vendor": vendorKey, "stranger": strangerKey, "cluster": clusterKey}[value]
+		case "answers":
+			for _, id := range strings.Split(value, ",") {
+				c.Answers = append(c.Answers, number(ts, id))
+			}
 		case "altered":
 			altered = true
 		default:
@@ -203,6 +212,7 @@ func (w *world) cmdDryRun(ts *testscript.TestScript, args []string) {
 	}
 	w.dry = true
 	w.propose(body(w, ts, args[1:]))
+	w.asked = nil
 }
 
 // cmdRequests sends N harmless requests under new ids, in one entry.
@@ -284,11 +294,13 @@ func (w *world) cmdOver(ts *testscript.TestScript, args []string) {
 	expectQuantities(ts, "over-allocated", w.contract(ts, args[0]).Over, args[1:])
 }
 
-// cmdState: state contract ID in-force|ended, state instance NAME works|ended|removed.
+// cmdState: state contract ID in-force|ended, state instance NAME works|ended|removed, state pool NAME active|inactive|ended|gone.
 func (w *world) cmdState(ts *testscript.TestScript, args []string) {
-	need(ts, args, 3, "state contract ID in-force|ended; state instance NAME works|ended|removed")
+	need(ts, args, 3, "state contract ID in-force|ended; state instance NAME works|ended|removed; state pool NAME active|inactive|ended|gone")
 	got := "removed"
-	if args[0] == "contract" {
+	if args[0] == "pool" {
+		got = w.poolState(args[1])
+	} else if args[0] == "contract" {
 		got = map[bool]string{true: "ended", false: "in-force"}[w.contract(ts, args[1]).Ended]
 	} else if x, refusal := w.s.View().Instance(w.serialOf(ts, args[1])); refusal == nil {
 		got = map[bool]string{true: "ended", false: "works"}[x.Ended]

@@ -12,46 +12,74 @@ type Settings struct {
 	RequestTTL uint64
 	// RequestLimit is how many outcomes are remembered at most (rule E1).
 	RequestLimit uint64
+	// RequestBytes is how many bytes of them are remembered at most (rule E1).
+	RequestBytes uint64
+	// UsageHours is for how many hours usage is kept.
+	UsageHours uint64
+	// UsageLimit is how many rows of usage are kept at most: one a product, pool and hour with a change.
+	UsageLimit uint64
 }
 
 // DefaultSettings are in force until an operator changes them. A full memory of
-// requests takes about 150 MB on each node. An outcome has a bounded size, a few
-// kilobytes at most, for an instance with as many areas as may be.
-var DefaultSettings = Settings{RequestTTL: 3600, RequestLimit: 250_000}
+// requests takes about 150 MB on each node, and never more than RequestBytes.
+var DefaultSettings = Settings{RequestTTL: 3600, RequestLimit: 250_000, RequestBytes: 256 << 20, UsageHours: 31 * 24, UsageLimit: 250_000}
 
 // Bounds of Settings.
 const (
 	MinRequestTTL, MaxRequestTTL     = 60, 7 * 24 * 3600
 	MinRequestLimit, MaxRequestLimit = 1_000, 10_000_000
+	MinRequestBytes, MaxRequestBytes = 1 << 20, 16 << 30
+	MinUsageHours, MaxUsageHours     = 1, 10 * 366 * 24
+	MinUsageLimit, MaxUsageLimit     = 1_000, 10_000_000
 )
+
+// setting is one setting of the table below.
+type setting struct {
+	name     string
+	min, max uint64
+	value    func(*Settings) *uint64
+}
+
+var settingsTable = []setting{
+	{"request_ttl_seconds", MinRequestTTL, MaxRequestTTL, func(x *Settings) *uint64 { return &x.RequestTTL }},
+	{"request_limit", MinRequestLimit, MaxRequestLimit, func(x *Settings) *uint64 { return &x.RequestLimit }},
+	{"request_bytes", MinRequestBytes, MaxRequestBytes, func(x *Settings) *uint64 { return &x.RequestBytes }},
+	{"usage_hours", MinUsageHours, MaxUsageHours, func(x *Settings) *uint64 { return &x.UsageHours }},
+	{"usage_limit", MinUsageLimit, MaxUsageLimit, func(x *Settings) *uint64 { return &x.UsageLimit }},
+}
 
 // Validate says which setting is out of its bounds.
 func (x Settings) Validate() error {
-	if x.RequestTTL < MinRequestTTL || x.RequestTTL > MaxRequestTTL {
-		return fmt.Errorf("request_ttl_seconds: %d is not in %d to %d", x.RequestTTL, MinRequestTTL, MaxRequestTTL)
-	}
-	if x.RequestLimit < MinRequestLimit || x.RequestLimit > MaxRequestLimit {
-		return fmt.Errorf("request_limit: %d is not in %d to %d", x.RequestLimit, MinRequestLimit, MaxRequestLimit)
+	for _, s := range settingsTable {
+		if n := *s.value(&x); n < s.min || n > s.max {
+			return fmt.Errorf("%s: %d is not in %d to %d", s.name, n, s.min, s.max)
+		}
 	}
 	return nil
 }
 
 func (x Settings) proto() *fsmpb.Settings {
-	return &fsmpb.Settings{RequestTtlSeconds: x.RequestTTL, RequestLimit: x.RequestLimit}
+	return &fsmpb.Settings{
+		RequestTtlSeconds: x.RequestTTL, RequestLimit: x.RequestLimit, RequestBytes: x.RequestBytes,
+		UsageHours: x.UsageHours, UsageLimit: x.UsageLimit,
+	}
 }
 
-func settingsFromProto(p *fsmpb.Settings) Settings {
-	return Settings{RequestTTL: p.GetRequestTtlSeconds(), RequestLimit: p.GetRequestLimit()}
+// SettingsFromProto is the reverse of what outcomes and snapshots carry.
+func SettingsFromProto(p *fsmpb.Settings) Settings {
+	return Settings{
+		RequestTTL: p.GetRequestTtlSeconds(), RequestLimit: p.GetRequestLimit(), RequestBytes: p.GetRequestBytes(),
+		UsageHours: p.GetUsageHours(), UsageLimit: p.GetUsageLimit(),
+	}
 }
 
 // putSettings changes the settings that are named, that is not zero.
 func (s *State) putSettings(o *fsmpb.Outcome, cmd *fsmpb.PutSettings) {
-	next := s.meta.Settings
-	if n := cmd.GetSettings().GetRequestTtlSeconds(); n != 0 {
-		next.RequestTTL = n
-	}
-	if n := cmd.GetSettings().GetRequestLimit(); n != 0 {
-		next.RequestLimit = n
+	next, named := s.meta.Settings, SettingsFromProto(cmd.GetSettings())
+	for _, x := range settingsTable {
+		if n := *x.value(&named); n != 0 {
+			*x.value(&next) = n
+		}
 	}
 	if err := next.Validate(); err != nil {
 		o.Refusal = invalid(err)

@@ -48,15 +48,28 @@ func (v *View) Snapshot(w io.Writer) error {
 	out := frameWriter{w: bufio.NewWriterSize(w, 64<<10)}
 	out.raw(binary.BigEndian.AppendUint32([]byte(snapshotMagic), SnapshotVersion))
 	digest := v.Digest()
-	out.frame(&fsmpb.SnapshotHeader{
+	out.header(&fsmpb.SnapshotHeader{
 		Index: v.index, Term: v.term, WallMs: v.clock.WallMs, PauseMs: v.clock.PauseMs, Digest: digest[:],
-		Records: uint64(2 + v.contracts.rows.Len() + v.instances.rows.Len() + v.requests.rows.Len()),
+		Records: uint64(2 + v.contracts.len() + v.instances.len() + v.pools.len() + v.leases.len() +
+			v.projects.len() + v.tickets.len() + v.usage.len() + v.accounts.len() + v.stages.len() + v.requests.len() +
+			v.responsibles.len() + v.episodes.len() + v.notices.len() + v.writes.len()),
 	})
-	out.frame(v.meta.record())
+	out.record(v.meta.message())
+	out.record(v.counters.message())
 	writeTable(&out, v.contracts)
 	writeTable(&out, v.instances)
+	writeTable(&out, v.pools)
+	writeTable(&out, v.leases)
+	writeTable(&out, v.projects)
+	writeTable(&out, v.tickets)
+	writeTable(&out, v.usage)
+	writeTable(&out, v.accounts)
+	writeTable(&out, v.stages)
 	writeTable(&out, v.requests)
-	out.frame(v.counters.record())
+	writeTable(&out, v.responsibles)
+	writeTable(&out, v.episodes)
+	writeTable(&out, v.notices)
+	writeTable(&out, v.writes)
 	if out.err != nil {
 		return fmt.Errorf("write snapshot: %w", out.err)
 	}
@@ -65,7 +78,7 @@ func (v *View) Snapshot(w io.Writer) error {
 
 func writeTable[K cmp.Ordered, R row](out *frameWriter, t table[K, R]) {
 	t.rows.Scan(func(_ K, r R) bool {
-		out.frame(r.record())
+		out.record(r.message())
 		return out.err == nil
 	})
 }
@@ -83,16 +96,17 @@ func (f *frameWriter) raw(b []byte) {
 	}
 }
 
-func (f *frameWriter) frame(m proto.Message) {
-	if f.err != nil {
-		return
-	}
-	payload, err := marshal.MarshalAppend(f.scratch[:0], m)
-	if err != nil {
-		f.err = err
-		return
-	}
-	f.scratch = payload
+func (f *frameWriter) header(h *fsmpb.SnapshotHeader) {
+	f.scratch = appendSized(f.scratch[:0], h, h.SizeVT())
+	f.frame(f.scratch)
+}
+
+func (f *frameWriter) record(kind recordKind, m message) {
+	f.scratch = appendRecord(f.scratch[:0], kind, m)
+	f.frame(f.scratch)
+}
+
+func (f *frameWriter) frame(payload []byte) {
 	var head [8]byte
 	binary.BigEndian.PutUint32(head[:4], uint32(len(payload)))
 	binary.BigEndian.PutUint32(head[4:], crc32.Checksum(payload, castagnoli))
@@ -119,14 +133,22 @@ func Restore(r io.Reader) (*State, error) {
 		record := new(fsmpb.Record)
 		err := in.frame(record)
 		if err == nil {
+			s.digest.loading = in.payload
 			err = s.load(record)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("record %d of %d: %w", n+1, header.Records, err)
 		}
 	}
+	s.digest.loading = nil
 	if _, err := in.r.ReadByte(); err != io.EOF {
 		return nil, fmt.Errorf("%w: it goes on after %d records", ErrSnapshotDamaged, header.Records)
+	}
+	for _, p := range s.pools.rows.Values() {
+		s.markEnding(p)
+	}
+	if err := s.checkTrail(); err != nil {
+		return nil, err
 	}
 	if digest := s.Digest(); !bytes.Equal(digest[:], header.Digest) {
 		return nil, fmt.Errorf("%w: its records have digest %s, its header says %x", ErrSnapshotDamaged, digest, header.Digest)
@@ -144,20 +166,27 @@ func (s *State) load(r *fsmpb.Record) error {
 		}
 		s.setMeta(m)
 	case *fsmpb.Record_Counters:
-		s.counters = counters{LastSerial: k.Counters.GetLastSerial()}
+		if err := s.counters.load(k.Counters); err != nil {
+			return damaged(err)
+		}
 	case *fsmpb.Record_Contract:
 		return s.loadContract(k.Contract)
 	case *fsmpb.Record_Instance:
 		return s.loadInstance(k.Instance)
-	case *fsmpb.Record_Request:
-		q, err := requestFromProto(k.Request)
-		if err != nil {
-			return damaged(err)
-		}
-		s.requests.set(&s.digest, q.Key, q)
-		s.requestsAge.keys.Set(q.age())
+	case *fsmpb.Record_Pool:
+		return s.loadPool(k.Pool)
+	case *fsmpb.Record_Lease:
+		return s.loadLease(k.Lease)
+	case *fsmpb.Record_Project:
+		return s.loadProject(k.Project)
+	case *fsmpb.Record_Ticket:
+		return s.loadTicket(k.Ticket)
+	case *fsmpb.Record_Usage:
+		s.setUsage(usageFromProto(k.Usage))
+	case *fsmpb.Record_Write:
+		return s.loadWrite(k.Write)
 	default:
-		return fmt.Errorf("a record without a kind: %w", ErrSnapshotVersion)
+		return s.loadAccountRow(r)
 	}
 	return nil
 }
@@ -189,11 +218,81 @@ func (s *State) loadInstance(r *fsmpb.InstanceRecord) error {
 	return nil
 }
 
+func (s *State) loadPool(r *fsmpb.PoolRecord) error {
+	p := &Pool{Pool: r.Pool, Active: r.Active, Ended: r.Ended, CreatedMs: r.CreatedMs, Deleting: r.Deleting}
+	if _, ok := s.contracts.get(p.GetContract()); !ok {
+		return damaged(fmt.Errorf("pool %q of an unknown contract %q", p.GetName(), p.GetContract()))
+	}
+	if _, ok := s.pools.get(p.Name); ok {
+		return damaged(fmt.Errorf("pool %s stands there twice", p.Name))
+	}
+	s.pools.set(&s.digest, p.Name, p)
+	s.indexPool(p)
+	return nil
+}
+
+// poolOf finds the pool that a record belongs to.
+func (s *State) poolOf(what string, id any, pool string) (*Pool, error) {
+	p, ok := s.pools.get(pool)
+	if !ok {
+		return nil, damaged(fmt.Errorf("%s %v of an unknown pool %q", what, id, pool))
+	}
+	return p, nil
+}
+
+func (s *State) loadLease(r *fsmpb.LeaseRecord) error {
+	p, err := s.poolOf("lease", r.Id, r.Pool)
+	if err != nil {
+		return err
+	}
+	if _, ok := s.leases.get(r.Id); ok || len(r.Holder) != HolderSize {
+		return damaged(fmt.Errorf("lease %d stands there twice, or its holder has %d bytes", r.Id, len(r.Holder)))
+	}
+	l := leaseFromProto(r, p)
+	s.leases.set(&s.digest, l.ID, l)
+	s.indexLease(l)
+	if l.held.count > 0 {
+		s.shiftUse(p, l.Product, l.shift())
+	}
+	return nil
+}
+
+func (s *State) loadProject(r *fsmpb.ProjectRecord) error {
+	p, err := s.poolOf("project", r.Project, r.Pool)
+	if err != nil {
+		return err
+	}
+	x := projectFromProto(r)
+	if _, ok := s.projects.get(projectKey(x.Pool, x.Project)); ok {
+		return damaged(fmt.Errorf("project %q of pool %s stands there twice", x.Project, x.Pool))
+	}
+	s.setProject(x)
+	s.shiftUse(p, x.Product, x.held.taken())
+	return nil
+}
+
+func (s *State) loadTicket(r *fsmpb.TicketRecord) error {
+	p, err := s.poolOf("ticket", r.Id, r.GetAsk().GetPool())
+	if err != nil {
+		return err
+	}
+	if _, ok := s.tickets.get(r.Id); ok {
+		return damaged(fmt.Errorf("ticket %d stands there twice", r.Id))
+	}
+	t := ticketFromProto(r)
+	s.tickets.set(&s.digest, t.ID, t)
+	s.indexTicket(p, t)
+	s.shiftUse(p, t.Ask.Product, t.shift())
+	return nil
+}
+
 func damaged(err error) error { return fmt.Errorf("%w: %w", ErrSnapshotDamaged, err) }
 
 type frameReader struct {
 	r       *bufio.Reader
 	scratch []byte
+	// payload is that of the last frame, until the next.
+	payload []byte
 }
 
 func (f *frameReader) magic() error {
@@ -223,6 +322,7 @@ func (f *frameReader) frame(into proto.Message) error {
 		f.scratch = make([]byte, size)
 	}
 	payload := f.scratch[:size]
+	f.payload = payload
 	if _, err := io.ReadFull(f.r, payload); err != nil {
 		return truncated(err)
 	}

@@ -77,7 +77,10 @@ func superseded(e *fsmpb.Entry, index, term uint64) []*fsmpb.Outcome {
 // every decoded command has an outcome. Body is c.Body, decoded.
 func (s *State) Step(c *fsmpb.Command, body *fsmpb.Body) *fsmpb.Outcome {
 	if leaderOnly(body) {
-		return s.step(body)
+		s.forgetWrites()
+		outcome := s.step(body)
+		s.record(&fsmpb.Command{Body: c.Body}, outcome, false)
+		return outcome
 	}
 	if err := checkCaller(c); err != nil {
 		return s.refused(invalid(err))
@@ -85,13 +88,15 @@ func (s *State) Step(c *fsmpb.Command, body *fsmpb.Body) *fsmpb.Outcome {
 	if s.meta.ClusterID == "" {
 		return s.refused(refuse(NotInitialised))
 	}
-	key := requestKey(c.Actor, c.RequestId)
-	if known, ok := s.remembered(key, c); ok {
-		return known
+	outcome, stray := s.answered(c)
+	if outcome != nil && !stray {
+		return outcome
 	}
-	s.forgetRequests()
-	outcome := s.step(body)
-	s.remember(key, c, outcome)
+	s.forgetWrites()
+	if outcome == nil {
+		outcome = s.step(body)
+	}
+	s.record(c, outcome, stray)
 	return outcome
 }
 
@@ -110,6 +115,12 @@ func leaderOnly(body *fsmpb.Body) bool {
 
 func (s *State) step(body *fsmpb.Body) *fsmpb.Outcome {
 	o := &fsmpb.Outcome{Index: s.index, Term: s.term}
+	s.decide(o, body)
+	return o
+}
+
+// decide applies one command and fills in its outcome.
+func (s *State) decide(o *fsmpb.Outcome, body *fsmpb.Body) {
 	switch k := body.Kind.(type) {
 	case *fsmpb.Body_Initialise:
 		o.Refusal = s.initialise(k.Initialise)
@@ -128,10 +139,98 @@ func (s *State) step(body *fsmpb.Body) *fsmpb.Outcome {
 	case *fsmpb.Body_ActivateInstance:
 		s.activateInstance(o, k.ActivateInstance)
 	default:
+		s.decideAccounts(o, body)
+	}
+}
+
+// decideAccounts is decide for what has to do with accounts.
+func (s *State) decideAccounts(o *fsmpb.Outcome, body *fsmpb.Body) {
+	switch k := body.Kind.(type) {
+	case *fsmpb.Body_CreateAccount:
+		s.createAccount(o, k.CreateAccount)
+	case *fsmpb.Body_BlockAccount:
+		s.blockAccount(o, k.BlockAccount)
+	case *fsmpb.Body_UnblockAccount:
+		s.unblockAccount(o, k.UnblockAccount)
+	case *fsmpb.Body_MoveAccount:
+		s.moveAccount(o, k.MoveAccount)
+	case *fsmpb.Body_DeleteAccount:
+		s.deleteAccount(o, k.DeleteAccount)
+	case *fsmpb.Body_ImportAccounts:
+		s.importAccounts(o, k.ImportAccounts)
+	case *fsmpb.Body_StageAccounts:
+		s.stageAccounts(o, k.StageAccounts)
+	case *fsmpb.Body_SyncAccounts:
+		s.syncAccounts(o, k.SyncAccounts)
+	case *fsmpb.Body_OpenLicenseRequest:
+		s.openLicenseRequest(o, k.OpenLicenseRequest)
+	case *fsmpb.Body_CloseLicenseRequest:
+		s.closeLicenseRequest(o, k.CloseLicenseRequest)
+	case *fsmpb.Body_SetResponsible:
+		s.setResponsible(o, k.SetResponsible)
+	default:
+		s.decideSeats(o, body)
+	}
+}
+
+// decideSeats is decide for what has to do with pools.
+func (s *State) decideSeats(o *fsmpb.Outcome, body *fsmpb.Body) {
+	switch k := body.Kind.(type) {
+	case *fsmpb.Body_PutPool:
+		s.putPool(o, k.PutPool)
+	case *fsmpb.Body_ActivatePool:
+		s.activatePool(o, k.ActivatePool)
+	case *fsmpb.Body_DeletePool:
+		s.deletePool(o, k.DeletePool)
+	case *fsmpb.Body_Checkout:
+		s.checkout(o, k.Checkout)
+	case *fsmpb.Body_Renew:
+		s.renew(o, k.Renew)
+	case *fsmpb.Body_CheckIn:
+		s.checkIn(o, k.CheckIn)
+	case *fsmpb.Body_ReturnBorrow:
+		s.returnBorrow(o, k.ReturnBorrow)
+	case *fsmpb.Body_Revoke:
+		s.revoke(o, k.Revoke)
+	case *fsmpb.Body_ConvertProject:
+		s.convertProject(o, k.ConvertProject)
+	case *fsmpb.Body_KeepTicket:
+		s.keepTicket(o, k.KeepTicket)
+	case *fsmpb.Body_ClaimOffer:
+		s.claimOffer(o, k.ClaimOffer)
+	case *fsmpb.Body_LeaveQueue:
+		s.leaveQueue(o, k.LeaveQueue)
+	case *fsmpb.Body_Bulk:
+		s.bulk(o, k.Bulk)
+	default:
 		// DecodeBody let no other kind through.
 		o.Refusal = invalid(fmt.Errorf("kind %T", k))
 	}
-	return o
+}
+
+// MaxBulk is how many commands one Bulk holds at most.
+const MaxBulk = 1000
+
+// bulk decides commands one after the other, each on its own.
+func (s *State) bulk(o *fsmpb.Outcome, cmd *fsmpb.Bulk) {
+	if n := len(cmd.Items); n == 0 || n > MaxBulk {
+		o.Refusal = invalid(fmt.Errorf("items: %d are not in 1 to %d", n, MaxBulk))
+		return
+	}
+	for i, item := range cmd.Items {
+		switch item.GetKind().(type) {
+		case *fsmpb.Body_Checkout, *fsmpb.Body_Renew, *fsmpb.Body_CheckIn:
+		default:
+			o.Refusal = invalid(fmt.Errorf("items: item %d is no checkout, renewal or check-in", i+1))
+			return
+		}
+	}
+	done := &fsmpb.BulkDone{Outcomes: make([]*fsmpb.Outcome, len(cmd.Items))}
+	for i, item := range cmd.Items {
+		done.Outcomes[i] = new(fsmpb.Outcome)
+		s.decideSeats(done.Outcomes[i], item)
+	}
+	o.Result = &fsmpb.Outcome_Bulk{Bulk: done}
 }
 
 // View returns the present state, immutable. It costs the same at any size.
@@ -145,9 +244,10 @@ type meta struct {
 	VendorKeys  []ed25519.PublicKey
 	SigningKeys []ed25519.PublicKey
 	Settings    Settings
+	hashed
 }
 
-func (m *meta) record() *fsmpb.Record {
+func (m *meta) message() (recordKind, message) {
 	r := &fsmpb.MetaRecord{ClusterId: m.ClusterID, Settings: m.Settings.proto()}
 	for _, key := range m.VendorKeys {
 		r.VendorKeys = append(r.VendorKeys, key)
@@ -155,11 +255,11 @@ func (m *meta) record() *fsmpb.Record {
 	for _, key := range m.SigningKeys {
 		r.SigningKeys = append(r.SigningKeys, key)
 	}
-	return &fsmpb.Record{Kind: &fsmpb.Record_Meta{Meta: r}}
+	return 1, r
 }
 
 func metaFromRecord(r *fsmpb.MetaRecord) (*meta, error) {
-	m := &meta{ClusterID: r.ClusterId, Settings: settingsFromProto(r.Settings)}
+	m := &meta{ClusterID: r.ClusterId, Settings: SettingsFromProto(r.Settings)}
 	var err error
 	if m.VendorKeys, err = publicKeys(r.VendorKeys); err != nil {
 		return nil, fmt.Errorf("vendor keys: %w", err)
@@ -168,16 +268,6 @@ func metaFromRecord(r *fsmpb.MetaRecord) (*meta, error) {
 		return nil, fmt.Errorf("signing keys: %w", err)
 	}
 	return m, nil
-}
-
-// counters are numbers that only grow. The digest takes them in as they are, like index and clock,
-// because they change with most commands.
-type counters struct {
-	LastSerial uint64
-}
-
-func (c counters) record() *fsmpb.Record {
-	return &fsmpb.Record{Kind: &fsmpb.Record_Counters{Counters: &fsmpb.CountersRecord{LastSerial: c.LastSerial}}}
 }
 
 func publicKeys(raw [][]byte) ([]ed25519.PublicKey, error) {
@@ -198,7 +288,8 @@ func edit[T any](row *T) *T {
 }
 
 func (s *State) setMeta(m *meta) {
-	s.digest.replace(s.meta, m)
+	s.digest.remove(s.meta)
+	s.digest.add(m)
 	s.meta = m
 }
 

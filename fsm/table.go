@@ -4,15 +4,9 @@ import (
 	"cmp"
 
 	"github.com/tidwall/btree"
-
-	"github.com/licet/licet/fsm/fsmpb"
 )
 
-// row is something that a snapshot holds.
-type row interface{ record() *fsmpb.Record }
-
-// table is a primary table: rows by key, counted into the digest. Rows are
-// immutable; a change replaces the row.
+// table is a primary table: rows by key, counted into the digest.
 type table[K cmp.Ordered, R row] struct {
 	rows *btree.Map[K, R]
 }
@@ -22,6 +16,8 @@ func newTable[K cmp.Ordered, R row]() table[K, R] {
 }
 
 func (t table[K, R]) copy() table[K, R] { return table[K, R]{rows: t.rows.Copy()} }
+
+func (t table[K, R]) len() int { return t.rows.Len() }
 
 func (t table[K, R]) get(k K) (R, bool) { return t.rows.Get(k) }
 
@@ -57,14 +53,51 @@ type tables struct {
 
 	contracts table[string, *Contract]
 	instances table[uint64, *Instance]
-	requests  table[string, *request]
+	pools     table[string, *Pool]
+	leases    table[uint64, *Lease]
+	projects  table[string, *Project]
+	tickets   table[uint64, *Ticket]
+	usage     table[string, *Usage]
+	writes    table[uint64, *Write]
+
+	accounts     table[string, *Account]
+	stages       table[string, *Stage]
+	requests     table[uint64, *LicenseRequest]
+	responsibles table[string, *Responsible]
+	episodes     table[string, *Episode]
+	notices      table[uint64, *Notice]
 
 	// Derived, rebuilt by restore.
-	allocated   *btree.Map[string, Quantities]
-	byContract  index[contractInstance]
-	byName      index[instanceName]
-	due         index[deadline]
-	requestsAge index[requestAge]
+	allocated  *btree.Map[string, Quantities]
+	byContract index[contractInstance]
+	byName     index[instanceName]
+	due        index[deadline]
+	leaseDue   index[leaseDeadline]
+	// ending are the pools that are over and still have leases or tickets.
+	ending    *btree.Map[string, struct{}]
+	poolsOf   index[contractPool]
+	uses      index[useRow]
+	draws     index[drawRow]
+	byUser    index[leaseKey]
+	lingering index[lingerer]
+	byProject index[projectLease]
+	// byPool are all tickets, waiting those without an offer.
+	byPool, waiting index[ticketKey]
+	ticketUsers     index[userTicket]
+	waiters         index[waiter]
+	// queues are the pools with waiting tickets.
+	queues   index[contractPool]
+	usageAge index[usageAge]
+	// answers leads from actor and request id to the write that answers for them.
+	answers    *btree.Map[string, uint64]
+	writeBytes uint64
+	// counted and contractCounts count accounts by instance and by contract; those of removed
+	// instances, which are orphans, don't count.
+	counted        *btree.Map[uint64, counts]
+	contractCounts *btree.Map[string, counts]
+	orphans        *btree.Map[uint64, bool]
+	stagings       *btree.Map[string, staging]
+	byRequest      index[contractRequest]
 }
 
 func newTables() tables {
@@ -72,12 +105,43 @@ func newTables() tables {
 		meta:        &meta{Settings: DefaultSettings},
 		contracts:   newTable[string, *Contract](),
 		instances:   newTable[uint64, *Instance](),
-		requests:    newTable[string, *request](),
+		pools:       newTable[string, *Pool](),
+		leases:      newTable[uint64, *Lease](),
+		projects:    newTable[string, *Project](),
+		tickets:     newTable[uint64, *Ticket](),
+		usage:       newTable[string, *Usage](),
+		writes:      newTable[uint64, *Write](),
 		allocated:   new(btree.Map[string, Quantities]),
 		byContract:  newIndex(contractInstance.less),
 		byName:      newIndex(instanceName.less),
 		due:         newIndex(deadline.less),
-		requestsAge: newIndex(requestAge.less),
+		leaseDue:    newIndex(leaseDeadline.less),
+		ending:      new(btree.Map[string, struct{}]),
+		poolsOf:     newIndex(contractPool.less),
+		uses:        newIndex(useRow.less),
+		draws:       newIndex(drawRow.less),
+		byUser:      newIndex(leaseKey.less),
+		lingering:   newIndex(lingerer.less),
+		byProject:   newIndex(projectLease.less),
+		byPool:      newIndex(ticketKey.less),
+		waiting:     newIndex(ticketKey.less),
+		ticketUsers: newIndex(userTicket.less),
+		waiters:     newIndex(waiter.less),
+		queues:      newIndex(contractPool.less),
+		usageAge:    newIndex(usageAge.less),
+		answers:     new(btree.Map[string, uint64]),
+
+		accounts:       newTable[string, *Account](),
+		stages:         newTable[string, *Stage](),
+		requests:       newTable[uint64, *LicenseRequest](),
+		responsibles:   newTable[string, *Responsible](),
+		episodes:       newTable[string, *Episode](),
+		notices:        newTable[uint64, *Notice](),
+		counted:        new(btree.Map[uint64, counts]),
+		contractCounts: new(btree.Map[string, counts]),
+		orphans:        new(btree.Map[uint64, bool]),
+		stagings:       new(btree.Map[string, staging]),
+		byRequest:      newIndex(contractRequest.less),
 	}
 }
 
@@ -86,11 +150,41 @@ func (t *tables) copy() tables {
 	c.digest.scratch = nil
 	c.contracts = t.contracts.copy()
 	c.instances = t.instances.copy()
-	c.requests = t.requests.copy()
+	c.pools = t.pools.copy()
+	c.leases = t.leases.copy()
+	c.projects = t.projects.copy()
+	c.tickets = t.tickets.copy()
+	c.usage = t.usage.copy()
+	c.writes = t.writes.copy()
 	c.allocated = t.allocated.Copy()
 	c.byContract = t.byContract.copy()
 	c.byName = t.byName.copy()
 	c.due = t.due.copy()
-	c.requestsAge = t.requestsAge.copy()
+	c.leaseDue = t.leaseDue.copy()
+	c.ending = t.ending.Copy()
+	c.poolsOf = t.poolsOf.copy()
+	c.uses = t.uses.copy()
+	c.draws = t.draws.copy()
+	c.byUser = t.byUser.copy()
+	c.lingering = t.lingering.copy()
+	c.byProject = t.byProject.copy()
+	c.byPool = t.byPool.copy()
+	c.waiting = t.waiting.copy()
+	c.ticketUsers = t.ticketUsers.copy()
+	c.waiters = t.waiters.copy()
+	c.queues = t.queues.copy()
+	c.usageAge = t.usageAge.copy()
+	c.answers = t.answers.Copy()
+	c.accounts = t.accounts.copy()
+	c.stages = t.stages.copy()
+	c.requests = t.requests.copy()
+	c.responsibles = t.responsibles.copy()
+	c.episodes = t.episodes.copy()
+	c.notices = t.notices.copy()
+	c.counted = t.counted.Copy()
+	c.contractCounts = t.contractCounts.Copy()
+	c.orphans = t.orphans.Copy()
+	c.stagings = t.stagings.Copy()
+	c.byRequest = t.byRequest.copy()
 	return c
 }

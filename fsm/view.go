@@ -44,7 +44,12 @@ func (v *View) DryRun(c *fsmpb.Command, nowMs int64) (*fsmpb.Outcome, error) {
 	}
 	s := v.Fork()
 	s.clock = s.clock.tick(nowMs, 0)
-	return s.Step(c, body), nil
+	o := s.Step(c, body)
+	if changed := o.GetPool(); changed != nil && !changed.Deleted {
+		p, _ := s.pools.get(changed.Pool.Pool.Name)
+		s.findBarred(p, changed)
+	}
+	return o, nil
 }
 
 // Fork returns a state that goes on from the view and shares nothing that changes.

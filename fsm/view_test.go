@@ -43,8 +43,8 @@ func TestDigestDiffers(t *testing.T) {
 		"index":      func(s *State) { s.index++ },
 		"wall clock": func(s *State) { s.clock.WallMs++ },
 		"pause":      func(s *State) { s.clock.PauseMs++ },
-		"serial":     func(s *State) { s.counters.LastSerial++ },
-		"request":    func(s *State) { r, _ := s.requests.get(testActor + "\x00r2"); s.forget(r) },
+		"serial":     func(s *State) { s.counters.lastSerial++ },
+		"write":      func(s *State) { _, w, _ := s.writes.rows.Min(); s.forget(w) },
 		"contract": func(s *State) {
 			c, _ := s.contracts.get("themis")
 			c = edit(c)

@@ -187,6 +187,30 @@ type Body struct {
 	//	*Body_ResizeInstance
 	//	*Body_RemoveInstance
 	//	*Body_ActivateInstance
+	//	*Body_CreateAccount
+	//	*Body_BlockAccount
+	//	*Body_UnblockAccount
+	//	*Body_MoveAccount
+	//	*Body_DeleteAccount
+	//	*Body_ImportAccounts
+	//	*Body_StageAccounts
+	//	*Body_SyncAccounts
+	//	*Body_OpenLicenseRequest
+	//	*Body_CloseLicenseRequest
+	//	*Body_SetResponsible
+	//	*Body_PutPool
+	//	*Body_ActivatePool
+	//	*Body_DeletePool
+	//	*Body_Checkout
+	//	*Body_Renew
+	//	*Body_CheckIn
+	//	*Body_ReturnBorrow
+	//	*Body_Revoke
+	//	*Body_ConvertProject
+	//	*Body_KeepTicket
+	//	*Body_ClaimOffer
+	//	*Body_LeaveQueue
+	//	*Body_Bulk
 	Kind          isBody_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -301,6 +325,222 @@ func (x *Body) GetActivateInstance() *ActivateInstance {
 	return nil
 }
 
+func (x *Body) GetCreateAccount() *CreateAccount {
+	if x != nil {
+		if x, ok := x.Kind.(*Body_CreateAccount); ok {
+			return x.CreateAccount
+		}
+	}
+	return nil
+}
+
+func (x *Body) GetBlockAccount() *BlockAccount {
+	if x != nil {
+		if x, ok := x.Kind.(*Body_BlockAccount); ok {
+			return x.BlockAccount
+		}
+	}
+	return nil
+}
+
+func (x *Body) GetUnblockAccount() *UnblockAccount {
+	if x != nil {
+		if x, ok := x.Kind.(*Body_UnblockAccount); ok {
+			return x.UnblockAccount
+		}
+	}
+	return nil
+}
+
+func (x *Body) GetMoveAccount() *MoveAccount {
+	if x != nil {
+		if x, ok := x.Kind.(*Body_MoveAccount); ok {
+			return x.MoveAccount
+		}
+	}
+	return nil
+}
+
+func (x *Body) GetDeleteAccount() *DeleteAccount {
+	if x != nil {
+		if x, ok := x.Kind.(*Body_DeleteAccount); ok {
+			return x.DeleteAccount
+		}
+	}
+	return nil
+}
+
+func (x *Body) GetImportAccounts() *ImportAccounts {
+	if x != nil {
+		if x, ok := x.Kind.(*Body_ImportAccounts); ok {
+			return x.ImportAccounts
+		}
+	}
+	return nil
+}
+
+func (x *Body) GetStageAccounts() *StageAccounts {
+	if x != nil {
+		if x, ok := x.Kind.(*Body_StageAccounts); ok {
+			return x.StageAccounts
+		}
+	}
+	return nil
+}
+
+func (x *Body) GetSyncAccounts() *SyncAccounts {
+	if x != nil {
+		if x, ok := x.Kind.(*Body_SyncAccounts); ok {
+			return x.SyncAccounts
+		}
+	}
+	return nil
+}
+
+func (x *Body) GetOpenLicenseRequest() *OpenLicenseRequest {
+	if x != nil {
+		if x, ok := x.Kind.(*Body_OpenLicenseRequest); ok {
+			return x.OpenLicenseRequest
+		}
+	}
+	return nil
+}
+
+func (x *Body) GetCloseLicenseRequest() *CloseLicenseRequest {
+	if x != nil {
+		if x, ok := x.Kind.(*Body_CloseLicenseRequest); ok {
+			return x.CloseLicenseRequest
+		}
+	}
+	return nil
+}
+
+func (x *Body) GetSetResponsible() *SetResponsible {
+	if x != nil {
+		if x, ok := x.Kind.(*Body_SetResponsible); ok {
+			return x.SetResponsible
+		}
+	}
+	return nil
+}
+
+func (x *Body) GetPutPool() *PutPool {
+	if x != nil {
+		if x, ok := x.Kind.(*Body_PutPool); ok {
+			return x.PutPool
+		}
+	}
+	return nil
+}
+
+func (x *Body) GetActivatePool() *ActivatePool {
+	if x != nil {
+		if x, ok := x.Kind.(*Body_ActivatePool); ok {
+			return x.ActivatePool
+		}
+	}
+	return nil
+}
+
+func (x *Body) GetDeletePool() *DeletePool {
+	if x != nil {
+		if x, ok := x.Kind.(*Body_DeletePool); ok {
+			return x.DeletePool
+		}
+	}
+	return nil
+}
+
+func (x *Body) GetCheckout() *Checkout {
+	if x != nil {
+		if x, ok := x.Kind.(*Body_Checkout); ok {
+			return x.Checkout
+		}
+	}
+	return nil
+}
+
+func (x *Body) GetRenew() *Renew {
+	if x != nil {
+		if x, ok := x.Kind.(*Body_Renew); ok {
+			return x.Renew
+		}
+	}
+	return nil
+}
+
+func (x *Body) GetCheckIn() *CheckIn {
+	if x != nil {
+		if x, ok := x.Kind.(*Body_CheckIn); ok {
+			return x.CheckIn
+		}
+	}
+	return nil
+}
+
+func (x *Body) GetReturnBorrow() *ReturnBorrow {
+	if x != nil {
+		if x, ok := x.Kind.(*Body_ReturnBorrow); ok {
+			return x.ReturnBorrow
+		}
+	}
+	return nil
+}
+
+func (x *Body) GetRevoke() *Revoke {
+	if x != nil {
+		if x, ok := x.Kind.(*Body_Revoke); ok {
+			return x.Revoke
+		}
+	}
+	return nil
+}
+
+func (x *Body) GetConvertProject() *ConvertProject {
+	if x != nil {
+		if x, ok := x.Kind.(*Body_ConvertProject); ok {
+			return x.ConvertProject
+		}
+	}
+	return nil
+}
+
+func (x *Body) GetKeepTicket() *KeepTicket {
+	if x != nil {
+		if x, ok := x.Kind.(*Body_KeepTicket); ok {
+			return x.KeepTicket
+		}
+	}
+	return nil
+}
+
+func (x *Body) GetClaimOffer() *ClaimOffer {
+	if x != nil {
+		if x, ok := x.Kind.(*Body_ClaimOffer); ok {
+			return x.ClaimOffer
+		}
+	}
+	return nil
+}
+
+func (x *Body) GetLeaveQueue() *LeaveQueue {
+	if x != nil {
+		if x, ok := x.Kind.(*Body_LeaveQueue); ok {
+			return x.LeaveQueue
+		}
+	}
+	return nil
+}
+
+func (x *Body) GetBulk() *Bulk {
+	if x != nil {
+		if x, ok := x.Kind.(*Body_Bulk); ok {
+			return x.Bulk
+		}
+	}
+	return nil
+}
+
 type isBody_Kind interface {
 	isBody_Kind()
 }
@@ -337,6 +577,102 @@ type Body_ActivateInstance struct {
 	ActivateInstance *ActivateInstance `protobuf:"bytes,8,opt,name=activate_instance,json=activateInstance,proto3,oneof"`
 }
 
+type Body_CreateAccount struct {
+	CreateAccount *CreateAccount `protobuf:"bytes,20,opt,name=create_account,json=createAccount,proto3,oneof"`
+}
+
+type Body_BlockAccount struct {
+	BlockAccount *BlockAccount `protobuf:"bytes,21,opt,name=block_account,json=blockAccount,proto3,oneof"`
+}
+
+type Body_UnblockAccount struct {
+	UnblockAccount *UnblockAccount `protobuf:"bytes,22,opt,name=unblock_account,json=unblockAccount,proto3,oneof"`
+}
+
+type Body_MoveAccount struct {
+	MoveAccount *MoveAccount `protobuf:"bytes,23,opt,name=move_account,json=moveAccount,proto3,oneof"`
+}
+
+type Body_DeleteAccount struct {
+	DeleteAccount *DeleteAccount `protobuf:"bytes,24,opt,name=delete_account,json=deleteAccount,proto3,oneof"`
+}
+
+type Body_ImportAccounts struct {
+	ImportAccounts *ImportAccounts `protobuf:"bytes,25,opt,name=import_accounts,json=importAccounts,proto3,oneof"`
+}
+
+type Body_StageAccounts struct {
+	StageAccounts *StageAccounts `protobuf:"bytes,26,opt,name=stage_accounts,json=stageAccounts,proto3,oneof"`
+}
+
+type Body_SyncAccounts struct {
+	SyncAccounts *SyncAccounts `protobuf:"bytes,27,opt,name=sync_accounts,json=syncAccounts,proto3,oneof"`
+}
+
+type Body_OpenLicenseRequest struct {
+	OpenLicenseRequest *OpenLicenseRequest `protobuf:"bytes,28,opt,name=open_license_request,json=openLicenseRequest,proto3,oneof"`
+}
+
+type Body_CloseLicenseRequest struct {
+	CloseLicenseRequest *CloseLicenseRequest `protobuf:"bytes,29,opt,name=close_license_request,json=closeLicenseRequest,proto3,oneof"`
+}
+
+type Body_SetResponsible struct {
+	SetResponsible *SetResponsible `protobuf:"bytes,30,opt,name=set_responsible,json=setResponsible,proto3,oneof"`
+}
+
+type Body_PutPool struct {
+	PutPool *PutPool `protobuf:"bytes,40,opt,name=put_pool,json=putPool,proto3,oneof"`
+}
+
+type Body_ActivatePool struct {
+	ActivatePool *ActivatePool `protobuf:"bytes,41,opt,name=activate_pool,json=activatePool,proto3,oneof"`
+}
+
+type Body_DeletePool struct {
+	DeletePool *DeletePool `protobuf:"bytes,42,opt,name=delete_pool,json=deletePool,proto3,oneof"`
+}
+
+type Body_Checkout struct {
+	Checkout *Checkout `protobuf:"bytes,43,opt,name=checkout,proto3,oneof"`
+}
+
+type Body_Renew struct {
+	Renew *Renew `protobuf:"bytes,44,opt,name=renew,proto3,oneof"`
+}
+
+type Body_CheckIn struct {
+	CheckIn *CheckIn `protobuf:"bytes,45,opt,name=check_in,json=checkIn,proto3,oneof"`
+}
+
+type Body_ReturnBorrow struct {
+	ReturnBorrow *ReturnBorrow `protobuf:"bytes,46,opt,name=return_borrow,json=returnBorrow,proto3,oneof"`
+}
+
+type Body_Revoke struct {
+	Revoke *Revoke `protobuf:"bytes,47,opt,name=revoke,proto3,oneof"`
+}
+
+type Body_ConvertProject struct {
+	ConvertProject *ConvertProject `protobuf:"bytes,48,opt,name=convert_project,json=convertProject,proto3,oneof"`
+}
+
+type Body_KeepTicket struct {
+	KeepTicket *KeepTicket `protobuf:"bytes,49,opt,name=keep_ticket,json=keepTicket,proto3,oneof"`
+}
+
+type Body_ClaimOffer struct {
+	ClaimOffer *ClaimOffer `protobuf:"bytes,50,opt,name=claim_offer,json=claimOffer,proto3,oneof"`
+}
+
+type Body_LeaveQueue struct {
+	LeaveQueue *LeaveQueue `protobuf:"bytes,51,opt,name=leave_queue,json=leaveQueue,proto3,oneof"`
+}
+
+type Body_Bulk struct {
+	Bulk *Bulk `protobuf:"bytes,52,opt,name=bulk,proto3,oneof"`
+}
+
 func (*Body_Initialise) isBody_Kind() {}
 
 func (*Body_Expire) isBody_Kind() {}
@@ -353,6 +689,100 @@ func (*Body_RemoveInstance) isBody_Kind() {}
 
 func (*Body_ActivateInstance) isBody_Kind() {}
 
+func (*Body_CreateAccount) isBody_Kind() {}
+
+func (*Body_BlockAccount) isBody_Kind() {}
+
+func (*Body_UnblockAccount) isBody_Kind() {}
+
+func (*Body_MoveAccount) isBody_Kind() {}
+
+func (*Body_DeleteAccount) isBody_Kind() {}
+
+func (*Body_ImportAccounts) isBody_Kind() {}
+
+func (*Body_StageAccounts) isBody_Kind() {}
+
+func (*Body_SyncAccounts) isBody_Kind() {}
+
+func (*Body_OpenLicenseRequest) isBody_Kind() {}
+
+func (*Body_CloseLicenseRequest) isBody_Kind() {}
+
+func (*Body_SetResponsible) isBody_Kind() {}
+
+func (*Body_PutPool) isBody_Kind() {}
+
+func (*Body_ActivatePool) isBody_Kind() {}
+
+func (*Body_DeletePool) isBody_Kind() {}
+
+func (*Body_Checkout) isBody_Kind() {}
+
+func (*Body_Renew) isBody_Kind() {}
+
+func (*Body_CheckIn) isBody_Kind() {}
+
+func (*Body_ReturnBorrow) isBody_Kind() {}
+
+func (*Body_Revoke) isBody_Kind() {}
+
+func (*Body_ConvertProject) isBody_Kind() {}
+
+func (*Body_KeepTicket) isBody_Kind() {}
+
+func (*Body_ClaimOffer) isBody_Kind() {}
+
+func (*Body_LeaveQueue) isBody_Kind() {}
+
+func (*Body_Bulk) isBody_Kind() {}
+
+// Bulk carries up to 1,000 checkouts, renewals and check-ins, decided one after the
+// other, each on its own.
+type Bulk struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Items         []*Body                `protobuf:"bytes,1,rep,name=items,proto3" json:"items,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Bulk) Reset() {
+	*x = Bulk{}
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Bulk) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Bulk) ProtoMessage() {}
+
+func (x *Bulk) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Bulk.ProtoReflect.Descriptor instead.
+func (*Bulk) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Bulk) GetItems() []*Body {
+	if x != nil {
+		return x.Items
+	}
+	return nil
+}
+
 type Initialise struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	ClusterId string                 `protobuf:"bytes,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
@@ -365,7 +795,7 @@ type Initialise struct {
 
 func (x *Initialise) Reset() {
 	*x = Initialise{}
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[3]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -377,7 +807,7 @@ func (x *Initialise) String() string {
 func (*Initialise) ProtoMessage() {}
 
 func (x *Initialise) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[3]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -390,7 +820,7 @@ func (x *Initialise) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Initialise.ProtoReflect.Descriptor instead.
 func (*Initialise) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{3}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Initialise) GetClusterId() string {
@@ -422,7 +852,7 @@ type Expire struct {
 
 func (x *Expire) Reset() {
 	*x = Expire{}
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[4]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -434,7 +864,7 @@ func (x *Expire) String() string {
 func (*Expire) ProtoMessage() {}
 
 func (x *Expire) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[4]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -447,7 +877,7 @@ func (x *Expire) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Expire.ProtoReflect.Descriptor instead.
 func (*Expire) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{4}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{5}
 }
 
 type PutSettings struct {
@@ -459,7 +889,7 @@ type PutSettings struct {
 
 func (x *PutSettings) Reset() {
 	*x = PutSettings{}
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[5]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -471,7 +901,7 @@ func (x *PutSettings) String() string {
 func (*PutSettings) ProtoMessage() {}
 
 func (x *PutSettings) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[5]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -484,7 +914,7 @@ func (x *PutSettings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutSettings.ProtoReflect.Descriptor instead.
 func (*PutSettings) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{5}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *PutSettings) GetSettings() *Settings {
@@ -504,7 +934,7 @@ type PutContract struct {
 
 func (x *PutContract) Reset() {
 	*x = PutContract{}
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[6]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -516,7 +946,7 @@ func (x *PutContract) String() string {
 func (*PutContract) ProtoMessage() {}
 
 func (x *PutContract) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[6]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -529,7 +959,7 @@ func (x *PutContract) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutContract.ProtoReflect.Descriptor instead.
 func (*PutContract) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{6}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *PutContract) GetDocument() string {
@@ -550,7 +980,7 @@ type CreateInstance struct {
 
 func (x *CreateInstance) Reset() {
 	*x = CreateInstance{}
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[7]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -562,7 +992,7 @@ func (x *CreateInstance) String() string {
 func (*CreateInstance) ProtoMessage() {}
 
 func (x *CreateInstance) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[7]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -575,7 +1005,7 @@ func (x *CreateInstance) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateInstance.ProtoReflect.Descriptor instead.
 func (*CreateInstance) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{7}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *CreateInstance) GetContract() string {
@@ -610,7 +1040,7 @@ type ResizeInstance struct {
 
 func (x *ResizeInstance) Reset() {
 	*x = ResizeInstance{}
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[8]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -622,7 +1052,7 @@ func (x *ResizeInstance) String() string {
 func (*ResizeInstance) ProtoMessage() {}
 
 func (x *ResizeInstance) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[8]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -635,7 +1065,7 @@ func (x *ResizeInstance) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResizeInstance.ProtoReflect.Descriptor instead.
 func (*ResizeInstance) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{8}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ResizeInstance) GetSerial() uint64 {
@@ -661,7 +1091,7 @@ type RemoveInstance struct {
 
 func (x *RemoveInstance) Reset() {
 	*x = RemoveInstance{}
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[9]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -673,7 +1103,7 @@ func (x *RemoveInstance) String() string {
 func (*RemoveInstance) ProtoMessage() {}
 
 func (x *RemoveInstance) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[9]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -686,7 +1116,7 @@ func (x *RemoveInstance) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveInstance.ProtoReflect.Descriptor instead.
 func (*RemoveInstance) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{9}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *RemoveInstance) GetSerial() uint64 {
@@ -709,7 +1139,7 @@ type ActivateInstance struct {
 
 func (x *ActivateInstance) Reset() {
 	*x = ActivateInstance{}
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[10]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -721,7 +1151,7 @@ func (x *ActivateInstance) String() string {
 func (*ActivateInstance) ProtoMessage() {}
 
 func (x *ActivateInstance) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[10]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -734,7 +1164,7 @@ func (x *ActivateInstance) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActivateInstance.ProtoReflect.Descriptor instead.
 func (*ActivateInstance) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{10}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ActivateInstance) GetKey() string {
@@ -758,64 +1188,18 @@ func (x *ActivateInstance) GetActive() []*Quantity {
 	return nil
 }
 
-type Quantity struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	N             uint64                 `protobuf:"varint,2,opt,name=n,proto3" json:"n,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Quantity) Reset() {
-	*x = Quantity{}
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[11]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Quantity) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Quantity) ProtoMessage() {}
-
-func (x *Quantity) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[11]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Quantity.ProtoReflect.Descriptor instead.
-func (*Quantity) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{11}
-}
-
-func (x *Quantity) GetName() string {
-	if x != nil {
-		return x.Name
-	}
-	return ""
-}
-
-func (x *Quantity) GetN() uint64 {
-	if x != nil {
-		return x.N
-	}
-	return 0
-}
-
 type Settings struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// How long the outcome of a request id is remembered, in seconds (rule E1).
 	RequestTtlSeconds uint64 `protobuf:"varint,1,opt,name=request_ttl_seconds,json=requestTtlSeconds,proto3" json:"request_ttl_seconds,omitempty"`
 	// How many outcomes are remembered at most (rule E1).
-	RequestLimit  uint64 `protobuf:"varint,2,opt,name=request_limit,json=requestLimit,proto3" json:"request_limit,omitempty"`
+	RequestLimit uint64 `protobuf:"varint,2,opt,name=request_limit,json=requestLimit,proto3" json:"request_limit,omitempty"`
+	// How many bytes of outcomes are remembered at most (rule E1).
+	RequestBytes uint64 `protobuf:"varint,3,opt,name=request_bytes,json=requestBytes,proto3" json:"request_bytes,omitempty"`
+	// For how many hours usage is kept.
+	UsageHours uint64 `protobuf:"varint,4,opt,name=usage_hours,json=usageHours,proto3" json:"usage_hours,omitempty"`
+	// How many rows of usage are kept at most.
+	UsageLimit    uint64 `protobuf:"varint,5,opt,name=usage_limit,json=usageLimit,proto3" json:"usage_limit,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -864,11 +1248,33 @@ func (x *Settings) GetRequestLimit() uint64 {
 	return 0
 }
 
+func (x *Settings) GetRequestBytes() uint64 {
+	if x != nil {
+		return x.RequestBytes
+	}
+	return 0
+}
+
+func (x *Settings) GetUsageHours() uint64 {
+	if x != nil {
+		return x.UsageHours
+	}
+	return 0
+}
+
+func (x *Settings) GetUsageLimit() uint64 {
+	if x != nil {
+		return x.UsageLimit
+	}
+	return 0
+}
+
 // Outcome is what a command came to. Recorded outcomes hold codes and numbers,
 // never sentences: wording may differ between builds, state may not.
 type Outcome struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Set if a rule refused the command; nothing was changed then.
+	// Set if a rule refused the command; nothing was changed then but what tells of it:
+	// the audit trail, and a notice that a limit stopped somebody (rule A6).
 	Refusal *Refusal `protobuf:"bytes,1,opt,name=refusal,proto3" json:"refusal,omitempty"`
 	// The Raft index of the entry that decided.
 	Index uint64 `protobuf:"varint,2,opt,name=index,proto3" json:"index,omitempty"`
@@ -883,6 +1289,18 @@ type Outcome struct {
 	//	*Outcome_Instance
 	//	*Outcome_Settings
 	//	*Outcome_Expired
+	//	*Outcome_Bulk
+	//	*Outcome_Account
+	//	*Outcome_Imported
+	//	*Outcome_Staged
+	//	*Outcome_Synced
+	//	*Outcome_LicenseRequest
+	//	*Outcome_Responsible
+	//	*Outcome_Pool
+	//	*Outcome_Lease
+	//	*Outcome_LeaseEnded
+	//	*Outcome_Ticket
+	//	*Outcome_Project
 	Result        isOutcome_Result `protobuf_oneof:"result"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -989,6 +1407,114 @@ func (x *Outcome) GetExpired() *Expired {
 	return nil
 }
 
+func (x *Outcome) GetBulk() *BulkDone {
+	if x != nil {
+		if x, ok := x.Result.(*Outcome_Bulk); ok {
+			return x.Bulk
+		}
+	}
+	return nil
+}
+
+func (x *Outcome) GetAccount() *AccountStatus {
+	if x != nil {
+		if x, ok := x.Result.(*Outcome_Account); ok {
+			return x.Account
+		}
+	}
+	return nil
+}
+
+func (x *Outcome) GetImported() *ImportDone {
+	if x != nil {
+		if x, ok := x.Result.(*Outcome_Imported); ok {
+			return x.Imported
+		}
+	}
+	return nil
+}
+
+func (x *Outcome) GetStaged() *StageDone {
+	if x != nil {
+		if x, ok := x.Result.(*Outcome_Staged); ok {
+			return x.Staged
+		}
+	}
+	return nil
+}
+
+func (x *Outcome) GetSynced() *SyncDone {
+	if x != nil {
+		if x, ok := x.Result.(*Outcome_Synced); ok {
+			return x.Synced
+		}
+	}
+	return nil
+}
+
+func (x *Outcome) GetLicenseRequest() *LicenseRequestRecord {
+	if x != nil {
+		if x, ok := x.Result.(*Outcome_LicenseRequest); ok {
+			return x.LicenseRequest
+		}
+	}
+	return nil
+}
+
+func (x *Outcome) GetResponsible() *ResponsibleStatus {
+	if x != nil {
+		if x, ok := x.Result.(*Outcome_Responsible); ok {
+			return x.Responsible
+		}
+	}
+	return nil
+}
+
+func (x *Outcome) GetPool() *PoolChanged {
+	if x != nil {
+		if x, ok := x.Result.(*Outcome_Pool); ok {
+			return x.Pool
+		}
+	}
+	return nil
+}
+
+func (x *Outcome) GetLease() *LeaseStatus {
+	if x != nil {
+		if x, ok := x.Result.(*Outcome_Lease); ok {
+			return x.Lease
+		}
+	}
+	return nil
+}
+
+func (x *Outcome) GetLeaseEnded() *LeaseEnded {
+	if x != nil {
+		if x, ok := x.Result.(*Outcome_LeaseEnded); ok {
+			return x.LeaseEnded
+		}
+	}
+	return nil
+}
+
+func (x *Outcome) GetTicket() *TicketStatus {
+	if x != nil {
+		if x, ok := x.Result.(*Outcome_Ticket); ok {
+			return x.Ticket
+		}
+	}
+	return nil
+}
+
+func (x *Outcome) GetProject() *ProjectStatus {
+	if x != nil {
+		if x, ok := x.Result.(*Outcome_Project); ok {
+			return x.Project
+		}
+	}
+	return nil
+}
+
 type isOutcome_Result interface {
 	isOutcome_Result()
 }
@@ -1009,6 +1535,54 @@ type Outcome_Expired struct {
 	Expired *Expired `protobuf:"bytes,13,opt,name=expired,proto3,oneof"`
 }
 
+type Outcome_Bulk struct {
+	Bulk *BulkDone `protobuf:"bytes,14,opt,name=bulk,proto3,oneof"`
+}
+
+type Outcome_Account struct {
+	Account *AccountStatus `protobuf:"bytes,20,opt,name=account,proto3,oneof"`
+}
+
+type Outcome_Imported struct {
+	Imported *ImportDone `protobuf:"bytes,21,opt,name=imported,proto3,oneof"`
+}
+
+type Outcome_Staged struct {
+	Staged *StageDone `protobuf:"bytes,22,opt,name=staged,proto3,oneof"`
+}
+
+type Outcome_Synced struct {
+	Synced *SyncDone `protobuf:"bytes,23,opt,name=synced,proto3,oneof"`
+}
+
+type Outcome_LicenseRequest struct {
+	LicenseRequest *LicenseRequestRecord `protobuf:"bytes,24,opt,name=license_request,json=licenseRequest,proto3,oneof"`
+}
+
+type Outcome_Responsible struct {
+	Responsible *ResponsibleStatus `protobuf:"bytes,25,opt,name=responsible,proto3,oneof"`
+}
+
+type Outcome_Pool struct {
+	Pool *PoolChanged `protobuf:"bytes,40,opt,name=pool,proto3,oneof"`
+}
+
+type Outcome_Lease struct {
+	Lease *LeaseStatus `protobuf:"bytes,41,opt,name=lease,proto3,oneof"`
+}
+
+type Outcome_LeaseEnded struct {
+	LeaseEnded *LeaseEnded `protobuf:"bytes,42,opt,name=lease_ended,json=leaseEnded,proto3,oneof"`
+}
+
+type Outcome_Ticket struct {
+	Ticket *TicketStatus `protobuf:"bytes,43,opt,name=ticket,proto3,oneof"`
+}
+
+type Outcome_Project struct {
+	Project *ProjectStatus `protobuf:"bytes,44,opt,name=project,proto3,oneof"`
+}
+
 func (*Outcome_Contract) isOutcome_Result() {}
 
 func (*Outcome_Instance) isOutcome_Result() {}
@@ -1016,6 +1590,75 @@ func (*Outcome_Instance) isOutcome_Result() {}
 func (*Outcome_Settings) isOutcome_Result() {}
 
 func (*Outcome_Expired) isOutcome_Result() {}
+
+func (*Outcome_Bulk) isOutcome_Result() {}
+
+func (*Outcome_Account) isOutcome_Result() {}
+
+func (*Outcome_Imported) isOutcome_Result() {}
+
+func (*Outcome_Staged) isOutcome_Result() {}
+
+func (*Outcome_Synced) isOutcome_Result() {}
+
+func (*Outcome_LicenseRequest) isOutcome_Result() {}
+
+func (*Outcome_Responsible) isOutcome_Result() {}
+
+func (*Outcome_Pool) isOutcome_Result() {}
+
+func (*Outcome_Lease) isOutcome_Result() {}
+
+func (*Outcome_LeaseEnded) isOutcome_Result() {}
+
+func (*Outcome_Ticket) isOutcome_Result() {}
+
+func (*Outcome_Project) isOutcome_Result() {}
+
+// BulkDone has an outcome for each item of a Bulk, in its order.
+type BulkDone struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Outcomes      []*Outcome             `protobuf:"bytes,1,rep,name=outcomes,proto3" json:"outcomes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BulkDone) Reset() {
+	*x = BulkDone{}
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BulkDone) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BulkDone) ProtoMessage() {}
+
+func (x *BulkDone) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BulkDone.ProtoReflect.Descriptor instead.
+func (*BulkDone) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *BulkDone) GetOutcomes() []*Outcome {
+	if x != nil {
+		return x.Outcomes
+	}
+	return nil
+}
 
 type Refusal struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1029,7 +1672,7 @@ type Refusal struct {
 
 func (x *Refusal) Reset() {
 	*x = Refusal{}
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[14]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1041,7 +1684,7 @@ func (x *Refusal) String() string {
 func (*Refusal) ProtoMessage() {}
 
 func (x *Refusal) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[14]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1054,7 +1697,7 @@ func (x *Refusal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refusal.ProtoReflect.Descriptor instead.
 func (*Refusal) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{14}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Refusal) GetCode() string {
@@ -1092,7 +1735,7 @@ type Fact struct {
 
 func (x *Fact) Reset() {
 	*x = Fact{}
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[15]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1104,7 +1747,7 @@ func (x *Fact) String() string {
 func (*Fact) ProtoMessage() {}
 
 func (x *Fact) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[15]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1117,7 +1760,7 @@ func (x *Fact) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fact.ProtoReflect.Descriptor instead.
 func (*Fact) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{15}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Fact) GetName() string {
@@ -1182,7 +1825,7 @@ type ContractStatus struct {
 
 func (x *ContractStatus) Reset() {
 	*x = ContractStatus{}
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[16]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1194,7 +1837,7 @@ func (x *ContractStatus) String() string {
 func (*ContractStatus) ProtoMessage() {}
 
 func (x *ContractStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[16]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1207,7 +1850,7 @@ func (x *ContractStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContractStatus.ProtoReflect.Descriptor instead.
 func (*ContractStatus) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{16}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ContractStatus) GetId() string {
@@ -1243,16 +1886,18 @@ type InstanceStatus struct {
 	Instance    *InstanceRecord        `protobuf:"bytes,1,opt,name=instance,proto3" json:"instance,omitempty"`
 	KeyRevision uint64                 `protobuf:"varint,2,opt,name=key_revision,json=keyRevision,proto3" json:"key_revision,omitempty"`
 	// The contract's expiry, milliseconds since 1970-01-01 UTC.
-	ExpiryMs      int64  `protobuf:"varint,3,opt,name=expiry_ms,json=expiryMs,proto3" json:"expiry_ms,omitempty"`
-	GraceDays     uint32 `protobuf:"varint,4,opt,name=grace_days,json=graceDays,proto3" json:"grace_days,omitempty"`
-	Ended         bool   `protobuf:"varint,5,opt,name=ended,proto3" json:"ended,omitempty"`
+	ExpiryMs  int64  `protobuf:"varint,3,opt,name=expiry_ms,json=expiryMs,proto3" json:"expiry_ms,omitempty"`
+	GraceDays uint32 `protobuf:"varint,4,opt,name=grace_days,json=graceDays,proto3" json:"grace_days,omitempty"`
+	Ended     bool   `protobuf:"varint,5,opt,name=ended,proto3" json:"ended,omitempty"`
+	// Its blocked accounts, if the cluster keeps them (rule A1). Its active ones are in the instance.
+	Blocked       []*Quantity `protobuf:"bytes,6,rep,name=blocked,proto3" json:"blocked,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *InstanceStatus) Reset() {
 	*x = InstanceStatus{}
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[17]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1264,7 +1909,7 @@ func (x *InstanceStatus) String() string {
 func (*InstanceStatus) ProtoMessage() {}
 
 func (x *InstanceStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[17]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1277,7 +1922,7 @@ func (x *InstanceStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InstanceStatus.ProtoReflect.Descriptor instead.
 func (*InstanceStatus) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{17}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *InstanceStatus) GetInstance() *InstanceRecord {
@@ -1315,18 +1960,30 @@ func (x *InstanceStatus) GetEnded() bool {
 	return false
 }
 
+func (x *InstanceStatus) GetBlocked() []*Quantity {
+	if x != nil {
+		return x.Blocked
+	}
+	return nil
+}
+
 type Expired struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Contracts uint64                 `protobuf:"varint,1,opt,name=contracts,proto3" json:"contracts,omitempty"`
 	// True if more was due than one command ends.
-	More          bool `protobuf:"varint,2,opt,name=more,proto3" json:"more,omitempty"`
+	More  bool   `protobuf:"varint,2,opt,name=more,proto3" json:"more,omitempty"`
+	Pools uint64 `protobuf:"varint,3,opt,name=pools,proto3" json:"pools,omitempty"`
+	// The leases that were reclaimed, the offers and tickets that timed out.
+	Leases        []uint64 `protobuf:"varint,4,rep,packed,name=leases,proto3" json:"leases,omitempty"`
+	Offers        []uint64 `protobuf:"varint,5,rep,packed,name=offers,proto3" json:"offers,omitempty"`
+	Tickets       []uint64 `protobuf:"varint,6,rep,packed,name=tickets,proto3" json:"tickets,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Expired) Reset() {
 	*x = Expired{}
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[18]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1338,7 +1995,7 @@ func (x *Expired) String() string {
 func (*Expired) ProtoMessage() {}
 
 func (x *Expired) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[18]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1351,7 +2008,7 @@ func (x *Expired) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Expired.ProtoReflect.Descriptor instead.
 func (*Expired) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{18}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Expired) GetContracts() uint64 {
@@ -1368,6 +2025,34 @@ func (x *Expired) GetMore() bool {
 	return false
 }
 
+func (x *Expired) GetPools() uint64 {
+	if x != nil {
+		return x.Pools
+	}
+	return 0
+}
+
+func (x *Expired) GetLeases() []uint64 {
+	if x != nil {
+		return x.Leases
+	}
+	return nil
+}
+
+func (x *Expired) GetOffers() []uint64 {
+	if x != nil {
+		return x.Offers
+	}
+	return nil
+}
+
+func (x *Expired) GetTickets() []uint64 {
+	if x != nil {
+		return x.Tickets
+	}
+	return nil
+}
+
 // Record is one row of a snapshot.
 type Record struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1376,8 +2061,19 @@ type Record struct {
 	//	*Record_Meta
 	//	*Record_Contract
 	//	*Record_Instance
-	//	*Record_Request
+	//	*Record_Write
 	//	*Record_Counters
+	//	*Record_Account
+	//	*Record_Stage
+	//	*Record_LicenseRequest
+	//	*Record_Responsible
+	//	*Record_Episode
+	//	*Record_Notice
+	//	*Record_Pool
+	//	*Record_Lease
+	//	*Record_Project
+	//	*Record_Ticket
+	//	*Record_Usage
 	Kind          isRecord_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1385,7 +2081,7 @@ type Record struct {
 
 func (x *Record) Reset() {
 	*x = Record{}
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[19]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1397,7 +2093,7 @@ func (x *Record) String() string {
 func (*Record) ProtoMessage() {}
 
 func (x *Record) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[19]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1410,7 +2106,7 @@ func (x *Record) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Record.ProtoReflect.Descriptor instead.
 func (*Record) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{19}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Record) GetKind() isRecord_Kind {
@@ -1447,10 +2143,10 @@ func (x *Record) GetInstance() *InstanceRecord {
 	return nil
 }
 
-func (x *Record) GetRequest() *RequestRecord {
+func (x *Record) GetWrite() *WriteRecord {
 	if x != nil {
-		if x, ok := x.Kind.(*Record_Request); ok {
-			return x.Request
+		if x, ok := x.Kind.(*Record_Write); ok {
+			return x.Write
 		}
 	}
 	return nil
@@ -1460,6 +2156,105 @@ func (x *Record) GetCounters() *CountersRecord {
 	if x != nil {
 		if x, ok := x.Kind.(*Record_Counters); ok {
 			return x.Counters
+		}
+	}
+	return nil
+}
+
+func (x *Record) GetAccount() *AccountRecord {
+	if x != nil {
+		if x, ok := x.Kind.(*Record_Account); ok {
+			return x.Account
+		}
+	}
+	return nil
+}
+
+func (x *Record) GetStage() *StageRecord {
+	if x != nil {
+		if x, ok := x.Kind.(*Record_Stage); ok {
+			return x.Stage
+		}
+	}
+	return nil
+}
+
+func (x *Record) GetLicenseRequest() *LicenseRequestRecord {
+	if x != nil {
+		if x, ok := x.Kind.(*Record_LicenseRequest); ok {
+			return x.LicenseRequest
+		}
+	}
+	return nil
+}
+
+func (x *Record) GetResponsible() *ResponsibleRecord {
+	if x != nil {
+		if x, ok := x.Kind.(*Record_Responsible); ok {
+			return x.Responsible
+		}
+	}
+	return nil
+}
+
+func (x *Record) GetEpisode() *EpisodeRecord {
+	if x != nil {
+		if x, ok := x.Kind.(*Record_Episode); ok {
+			return x.Episode
+		}
+	}
+	return nil
+}
+
+func (x *Record) GetNotice() *NoticeRecord {
+	if x != nil {
+		if x, ok := x.Kind.(*Record_Notice); ok {
+			return x.Notice
+		}
+	}
+	return nil
+}
+
+func (x *Record) GetPool() *PoolRecord {
+	if x != nil {
+		if x, ok := x.Kind.(*Record_Pool); ok {
+			return x.Pool
+		}
+	}
+	return nil
+}
+
+func (x *Record) GetLease() *LeaseRecord {
+	if x != nil {
+		if x, ok := x.Kind.(*Record_Lease); ok {
+			return x.Lease
+		}
+	}
+	return nil
+}
+
+func (x *Record) GetProject() *ProjectRecord {
+	if x != nil {
+		if x, ok := x.Kind.(*Record_Project); ok {
+			return x.Project
+		}
+	}
+	return nil
+}
+
+func (x *Record) GetTicket() *TicketRecord {
+	if x != nil {
+		if x, ok := x.Kind.(*Record_Ticket); ok {
+			return x.Ticket
+		}
+	}
+	return nil
+}
+
+func (x *Record) GetUsage() *UsageRecord {
+	if x != nil {
+		if x, ok := x.Kind.(*Record_Usage); ok {
+			return x.Usage
 		}
 	}
 	return nil
@@ -1481,12 +2276,56 @@ type Record_Instance struct {
 	Instance *InstanceRecord `protobuf:"bytes,3,opt,name=instance,proto3,oneof"`
 }
 
-type Record_Request struct {
-	Request *RequestRecord `protobuf:"bytes,4,opt,name=request,proto3,oneof"`
+type Record_Write struct {
+	Write *WriteRecord `protobuf:"bytes,4,opt,name=write,proto3,oneof"`
 }
 
 type Record_Counters struct {
 	Counters *CountersRecord `protobuf:"bytes,5,opt,name=counters,proto3,oneof"`
+}
+
+type Record_Account struct {
+	Account *AccountRecord `protobuf:"bytes,20,opt,name=account,proto3,oneof"`
+}
+
+type Record_Stage struct {
+	Stage *StageRecord `protobuf:"bytes,21,opt,name=stage,proto3,oneof"`
+}
+
+type Record_LicenseRequest struct {
+	LicenseRequest *LicenseRequestRecord `protobuf:"bytes,22,opt,name=license_request,json=licenseRequest,proto3,oneof"`
+}
+
+type Record_Responsible struct {
+	Responsible *ResponsibleRecord `protobuf:"bytes,23,opt,name=responsible,proto3,oneof"`
+}
+
+type Record_Episode struct {
+	Episode *EpisodeRecord `protobuf:"bytes,24,opt,name=episode,proto3,oneof"`
+}
+
+type Record_Notice struct {
+	Notice *NoticeRecord `protobuf:"bytes,25,opt,name=notice,proto3,oneof"`
+}
+
+type Record_Pool struct {
+	Pool *PoolRecord `protobuf:"bytes,40,opt,name=pool,proto3,oneof"`
+}
+
+type Record_Lease struct {
+	Lease *LeaseRecord `protobuf:"bytes,41,opt,name=lease,proto3,oneof"`
+}
+
+type Record_Project struct {
+	Project *ProjectRecord `protobuf:"bytes,42,opt,name=project,proto3,oneof"`
+}
+
+type Record_Ticket struct {
+	Ticket *TicketRecord `protobuf:"bytes,43,opt,name=ticket,proto3,oneof"`
+}
+
+type Record_Usage struct {
+	Usage *UsageRecord `protobuf:"bytes,44,opt,name=usage,proto3,oneof"`
 }
 
 func (*Record_Meta) isRecord_Kind() {}
@@ -1495,9 +2334,31 @@ func (*Record_Contract) isRecord_Kind() {}
 
 func (*Record_Instance) isRecord_Kind() {}
 
-func (*Record_Request) isRecord_Kind() {}
+func (*Record_Write) isRecord_Kind() {}
 
 func (*Record_Counters) isRecord_Kind() {}
+
+func (*Record_Account) isRecord_Kind() {}
+
+func (*Record_Stage) isRecord_Kind() {}
+
+func (*Record_LicenseRequest) isRecord_Kind() {}
+
+func (*Record_Responsible) isRecord_Kind() {}
+
+func (*Record_Episode) isRecord_Kind() {}
+
+func (*Record_Notice) isRecord_Kind() {}
+
+func (*Record_Pool) isRecord_Kind() {}
+
+func (*Record_Lease) isRecord_Kind() {}
+
+func (*Record_Project) isRecord_Kind() {}
+
+func (*Record_Ticket) isRecord_Kind() {}
+
+func (*Record_Usage) isRecord_Kind() {}
 
 type MetaRecord struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1511,7 +2372,7 @@ type MetaRecord struct {
 
 func (x *MetaRecord) Reset() {
 	*x = MetaRecord{}
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[20]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1523,7 +2384,7 @@ func (x *MetaRecord) String() string {
 func (*MetaRecord) ProtoMessage() {}
 
 func (x *MetaRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[20]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1536,7 +2397,7 @@ func (x *MetaRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaRecord.ProtoReflect.Descriptor instead.
 func (*MetaRecord) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{20}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *MetaRecord) GetClusterId() string {
@@ -1569,15 +2430,26 @@ func (x *MetaRecord) GetSettings() *Settings {
 
 // CountersRecord is apart from MetaRecord because it changes often.
 type CountersRecord struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	LastSerial    uint64                 `protobuf:"varint,1,opt,name=last_serial,json=lastSerial,proto3" json:"last_serial,omitempty"`
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	LastSerial uint64                 `protobuf:"varint,1,opt,name=last_serial,json=lastSerial,proto3" json:"last_serial,omitempty"`
+	// The number of the last write, and the head of the chain over all of them.
+	LastWrite uint64 `protobuf:"varint,2,opt,name=last_write,json=lastWrite,proto3" json:"last_write,omitempty"`
+	Chain     []byte `protobuf:"bytes,3,opt,name=chain,proto3" json:"chain,omitempty"`
+	// Lease ids are fences: they only grow.
+	LastLease          uint64 `protobuf:"varint,4,opt,name=last_lease,json=lastLease,proto3" json:"last_lease,omitempty"`
+	LastTicket         uint64 `protobuf:"varint,5,opt,name=last_ticket,json=lastTicket,proto3" json:"last_ticket,omitempty"`
+	LastBlock          uint64 `protobuf:"varint,6,opt,name=last_block,json=lastBlock,proto3" json:"last_block,omitempty"`
+	LastLicenseRequest uint64 `protobuf:"varint,7,opt,name=last_license_request,json=lastLicenseRequest,proto3" json:"last_license_request,omitempty"`
+	LastNotice         uint64 `protobuf:"varint,8,opt,name=last_notice,json=lastNotice,proto3" json:"last_notice,omitempty"`
+	// The chain before the oldest write that is kept.
+	ChainBase     []byte `protobuf:"bytes,9,opt,name=chain_base,json=chainBase,proto3" json:"chain_base,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CountersRecord) Reset() {
 	*x = CountersRecord{}
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[21]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1589,7 +2461,7 @@ func (x *CountersRecord) String() string {
 func (*CountersRecord) ProtoMessage() {}
 
 func (x *CountersRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[21]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1602,7 +2474,7 @@ func (x *CountersRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountersRecord.ProtoReflect.Descriptor instead.
 func (*CountersRecord) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{21}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *CountersRecord) GetLastSerial() uint64 {
@@ -1610,6 +2482,62 @@ func (x *CountersRecord) GetLastSerial() uint64 {
 		return x.LastSerial
 	}
 	return 0
+}
+
+func (x *CountersRecord) GetLastWrite() uint64 {
+	if x != nil {
+		return x.LastWrite
+	}
+	return 0
+}
+
+func (x *CountersRecord) GetChain() []byte {
+	if x != nil {
+		return x.Chain
+	}
+	return nil
+}
+
+func (x *CountersRecord) GetLastLease() uint64 {
+	if x != nil {
+		return x.LastLease
+	}
+	return 0
+}
+
+func (x *CountersRecord) GetLastTicket() uint64 {
+	if x != nil {
+		return x.LastTicket
+	}
+	return 0
+}
+
+func (x *CountersRecord) GetLastBlock() uint64 {
+	if x != nil {
+		return x.LastBlock
+	}
+	return 0
+}
+
+func (x *CountersRecord) GetLastLicenseRequest() uint64 {
+	if x != nil {
+		return x.LastLicenseRequest
+	}
+	return 0
+}
+
+func (x *CountersRecord) GetLastNotice() uint64 {
+	if x != nil {
+		return x.LastNotice
+	}
+	return 0
+}
+
+func (x *CountersRecord) GetChainBase() []byte {
+	if x != nil {
+		return x.ChainBase
+	}
+	return nil
 }
 
 type ContractRecord struct {
@@ -1625,7 +2553,7 @@ type ContractRecord struct {
 
 func (x *ContractRecord) Reset() {
 	*x = ContractRecord{}
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[22]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1637,7 +2565,7 @@ func (x *ContractRecord) String() string {
 func (*ContractRecord) ProtoMessage() {}
 
 func (x *ContractRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[22]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1650,7 +2578,7 @@ func (x *ContractRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContractRecord.ProtoReflect.Descriptor instead.
 func (*ContractRecord) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{22}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ContractRecord) GetDocument() string {
@@ -1694,7 +2622,7 @@ type InstanceRecord struct {
 
 func (x *InstanceRecord) Reset() {
 	*x = InstanceRecord{}
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[23]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1706,7 +2634,7 @@ func (x *InstanceRecord) String() string {
 func (*InstanceRecord) ProtoMessage() {}
 
 func (x *InstanceRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[23]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1719,7 +2647,7 @@ func (x *InstanceRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InstanceRecord.ProtoReflect.Descriptor instead.
 func (*InstanceRecord) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{23}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *InstanceRecord) GetSerial() uint64 {
@@ -1792,37 +2720,51 @@ func (x *InstanceRecord) GetActive() []*Quantity {
 	return nil
 }
 
-type RequestRecord struct {
-	state     protoimpl.MessageState `protogen:"open.v1"`
-	Actor     string                 `protobuf:"bytes,1,opt,name=actor,proto3" json:"actor,omitempty"`
-	RequestId string                 `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+// WriteRecord is one row of the audit trail: a write, what it came to, and by which
+// the same request is answered again (rule E1).
+type WriteRecord struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Counts all writes from 1, without a gap.
+	Seq uint64 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
 	// Position in the log: index of the entry and place within it.
-	Index    uint64 `protobuf:"varint,3,opt,name=index,proto3" json:"index,omitempty"`
-	Position uint32 `protobuf:"varint,4,opt,name=position,proto3" json:"position,omitempty"`
-	WallMs   int64  `protobuf:"varint,5,opt,name=wall_ms,json=wallMs,proto3" json:"wall_ms,omitempty"`
+	Index    uint64 `protobuf:"varint,2,opt,name=index,proto3" json:"index,omitempty"`
+	Position uint32 `protobuf:"varint,3,opt,name=position,proto3" json:"position,omitempty"`
+	WallMs   int64  `protobuf:"varint,4,opt,name=wall_ms,json=wallMs,proto3" json:"wall_ms,omitempty"`
+	// Empty for what the leader proposed of its own.
+	Actor     string `protobuf:"bytes,5,opt,name=actor,proto3" json:"actor,omitempty"`
+	RequestId string `protobuf:"bytes,6,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// The field number of the command's kind in Body.
+	Kind uint32 `protobuf:"varint,7,opt,name=kind,proto3" json:"kind,omitempty"`
 	// SHA-256 of the body.
-	Fingerprint []byte `protobuf:"bytes,6,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"`
+	Fingerprint []byte `protobuf:"bytes,8,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"`
+	// The body, if it is short and holds no document.
+	Body []byte `protobuf:"bytes,9,opt,name=body,proto3" json:"body,omitempty"`
 	// An Outcome.
-	Outcome       []byte `protobuf:"bytes,7,opt,name=outcome,proto3" json:"outcome,omitempty"`
+	Outcome []byte `protobuf:"bytes,10,opt,name=outcome,proto3" json:"outcome,omitempty"`
+	// SHA-256 of the chain before this row and of the row without this field.
+	Chain []byte `protobuf:"bytes,11,opt,name=chain,proto3" json:"chain,omitempty"`
+	// True if the request id is that of another request (idempotency_mismatch): this
+	// row does not answer for it.
+	Stray         bool `protobuf:"varint,12,opt,name=stray,proto3" json:"stray,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *RequestRecord) Reset() {
-	*x = RequestRecord{}
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[24]
+func (x *WriteRecord) Reset() {
+	*x = WriteRecord{}
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *RequestRecord) String() string {
+func (x *WriteRecord) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*RequestRecord) ProtoMessage() {}
+func (*WriteRecord) ProtoMessage() {}
 
-func (x *RequestRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[24]
+func (x *WriteRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1833,58 +2775,93 @@ func (x *RequestRecord) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use RequestRecord.ProtoReflect.Descriptor instead.
-func (*RequestRecord) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{24}
+// Deprecated: Use WriteRecord.ProtoReflect.Descriptor instead.
+func (*WriteRecord) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{25}
 }
 
-func (x *RequestRecord) GetActor() string {
+func (x *WriteRecord) GetSeq() uint64 {
 	if x != nil {
-		return x.Actor
+		return x.Seq
 	}
-	return ""
+	return 0
 }
 
-func (x *RequestRecord) GetRequestId() string {
-	if x != nil {
-		return x.RequestId
-	}
-	return ""
-}
-
-func (x *RequestRecord) GetIndex() uint64 {
+func (x *WriteRecord) GetIndex() uint64 {
 	if x != nil {
 		return x.Index
 	}
 	return 0
 }
 
-func (x *RequestRecord) GetPosition() uint32 {
+func (x *WriteRecord) GetPosition() uint32 {
 	if x != nil {
 		return x.Position
 	}
 	return 0
 }
 
-func (x *RequestRecord) GetWallMs() int64 {
+func (x *WriteRecord) GetWallMs() int64 {
 	if x != nil {
 		return x.WallMs
 	}
 	return 0
 }
 
-func (x *RequestRecord) GetFingerprint() []byte {
+func (x *WriteRecord) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *WriteRecord) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *WriteRecord) GetKind() uint32 {
+	if x != nil {
+		return x.Kind
+	}
+	return 0
+}
+
+func (x *WriteRecord) GetFingerprint() []byte {
 	if x != nil {
 		return x.Fingerprint
 	}
 	return nil
 }
 
-func (x *RequestRecord) GetOutcome() []byte {
+func (x *WriteRecord) GetBody() []byte {
+	if x != nil {
+		return x.Body
+	}
+	return nil
+}
+
+func (x *WriteRecord) GetOutcome() []byte {
 	if x != nil {
 		return x.Outcome
 	}
 	return nil
+}
+
+func (x *WriteRecord) GetChain() []byte {
+	if x != nil {
+		return x.Chain
+	}
+	return nil
+}
+
+func (x *WriteRecord) GetStray() bool {
+	if x != nil {
+		return x.Stray
+	}
+	return false
 }
 
 // SnapshotHeader is the first frame of a snapshot.
@@ -1902,7 +2879,7 @@ type SnapshotHeader struct {
 
 func (x *SnapshotHeader) Reset() {
 	*x = SnapshotHeader{}
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[25]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1914,7 +2891,7 @@ func (x *SnapshotHeader) String() string {
 func (*SnapshotHeader) ProtoMessage() {}
 
 func (x *SnapshotHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[25]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1927,7 +2904,7 @@ func (x *SnapshotHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotHeader.ProtoReflect.Descriptor instead.
 func (*SnapshotHeader) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{25}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *SnapshotHeader) GetIndex() uint64 {
@@ -1976,7 +2953,7 @@ var File_fsm_fsmpb_fsm_proto protoreflect.FileDescriptor
 
 const file_fsm_fsmpb_fsm_proto_rawDesc = "" +
 	"\n" +
-	"\x13fsm/fsmpb/fsm.proto\x12\flicet.fsm.v1\"\x9a\x01\n" +
+	"\x13fsm/fsmpb/fsm.proto\x12\flicet.fsm.v1\x1a\x17fsm/fsmpb/account.proto\x1a\x15fsm/fsmpb/lease.proto\x1a\x14fsm/fsmpb/pool.proto\x1a\x18fsm/fsmpb/quantity.proto\x1a\x15fsm/fsmpb/queue.proto\"\x9a\x01\n" +
 	"\x05Entry\x12\x16\n" +
 	"\x06format\x18\x01 \x01(\rR\x06format\x12\x12\n" +
 	"\x04term\x18\x02 \x01(\x04R\x04term\x12\x17\n" +
@@ -1987,7 +2964,7 @@ const file_fsm_fsmpb_fsm_proto_rawDesc = "" +
 	"\x05actor\x18\x01 \x01(\tR\x05actor\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x02 \x01(\tR\trequestId\x12\x12\n" +
-	"\x04body\x18\x03 \x01(\fR\x04body\"\xa4\x04\n" +
+	"\x04body\x18\x03 \x01(\fR\x04body\"\xae\x10\n" +
 	"\x04Body\x12:\n" +
 	"\n" +
 	"initialise\x18\x01 \x01(\v2\x18.licet.fsm.v1.InitialiseH\x00R\n" +
@@ -1998,8 +2975,38 @@ const file_fsm_fsmpb_fsm_proto_rawDesc = "" +
 	"\x0fcreate_instance\x18\x05 \x01(\v2\x1c.licet.fsm.v1.CreateInstanceH\x00R\x0ecreateInstance\x12G\n" +
 	"\x0fresize_instance\x18\x06 \x01(\v2\x1c.licet.fsm.v1.ResizeInstanceH\x00R\x0eresizeInstance\x12G\n" +
 	"\x0fremove_instance\x18\a \x01(\v2\x1c.licet.fsm.v1.RemoveInstanceH\x00R\x0eremoveInstance\x12M\n" +
-	"\x11activate_instance\x18\b \x01(\v2\x1e.licet.fsm.v1.ActivateInstanceH\x00R\x10activateInstanceB\x06\n" +
-	"\x04kind\"m\n" +
+	"\x11activate_instance\x18\b \x01(\v2\x1e.licet.fsm.v1.ActivateInstanceH\x00R\x10activateInstance\x12D\n" +
+	"\x0ecreate_account\x18\x14 \x01(\v2\x1b.licet.fsm.v1.CreateAccountH\x00R\rcreateAccount\x12A\n" +
+	"\rblock_account\x18\x15 \x01(\v2\x1a.licet.fsm.v1.BlockAccountH\x00R\fblockAccount\x12G\n" +
+	"\x0funblock_account\x18\x16 \x01(\v2\x1c.licet.fsm.v1.UnblockAccountH\x00R\x0eunblockAccount\x12>\n" +
+	"\fmove_account\x18\x17 \x01(\v2\x19.licet.fsm.v1.MoveAccountH\x00R\vmoveAccount\x12D\n" +
+	"\x0edelete_account\x18\x18 \x01(\v2\x1b.licet.fsm.v1.DeleteAccountH\x00R\rdeleteAccount\x12G\n" +
+	"\x0fimport_accounts\x18\x19 \x01(\v2\x1c.licet.fsm.v1.ImportAccountsH\x00R\x0eimportAccounts\x12D\n" +
+	"\x0estage_accounts\x18\x1a \x01(\v2\x1b.licet.fsm.v1.StageAccountsH\x00R\rstageAccounts\x12A\n" +
+	"\rsync_accounts\x18\x1b \x01(\v2\x1a.licet.fsm.v1.SyncAccountsH\x00R\fsyncAccounts\x12T\n" +
+	"\x14open_license_request\x18\x1c \x01(\v2 .licet.fsm.v1.OpenLicenseRequestH\x00R\x12openLicenseRequest\x12W\n" +
+	"\x15close_license_request\x18\x1d \x01(\v2!.licet.fsm.v1.CloseLicenseRequestH\x00R\x13closeLicenseRequest\x12G\n" +
+	"\x0fset_responsible\x18\x1e \x01(\v2\x1c.licet.fsm.v1.SetResponsibleH\x00R\x0esetResponsible\x122\n" +
+	"\bput_pool\x18( \x01(\v2\x15.licet.fsm.v1.PutPoolH\x00R\aputPool\x12A\n" +
+	"\ractivate_pool\x18) \x01(\v2\x1a.licet.fsm.v1.ActivatePoolH\x00R\factivatePool\x12;\n" +
+	"\vdelete_pool\x18* \x01(\v2\x18.licet.fsm.v1.DeletePoolH\x00R\n" +
+	"deletePool\x124\n" +
+	"\bcheckout\x18+ \x01(\v2\x16.licet.fsm.v1.CheckoutH\x00R\bcheckout\x12+\n" +
+	"\x05renew\x18, \x01(\v2\x13.licet.fsm.v1.RenewH\x00R\x05renew\x122\n" +
+	"\bcheck_in\x18- \x01(\v2\x15.licet.fsm.v1.CheckInH\x00R\acheckIn\x12A\n" +
+	"\rreturn_borrow\x18. \x01(\v2\x1a.licet.fsm.v1.ReturnBorrowH\x00R\freturnBorrow\x12.\n" +
+	"\x06revoke\x18/ \x01(\v2\x14.licet.fsm.v1.RevokeH\x00R\x06revoke\x12G\n" +
+	"\x0fconvert_project\x180 \x01(\v2\x1c.licet.fsm.v1.ConvertProjectH\x00R\x0econvertProject\x12;\n" +
+	"\vkeep_ticket\x181 \x01(\v2\x18.licet.fsm.v1.KeepTicketH\x00R\n" +
+	"keepTicket\x12;\n" +
+	"\vclaim_offer\x182 \x01(\v2\x18.licet.fsm.v1.ClaimOfferH\x00R\n" +
+	"claimOffer\x12;\n" +
+	"\vleave_queue\x183 \x01(\v2\x18.licet.fsm.v1.LeaveQueueH\x00R\n" +
+	"leaveQueue\x12(\n" +
+	"\x04bulk\x184 \x01(\v2\x12.licet.fsm.v1.BulkH\x00R\x04bulkB\x06\n" +
+	"\x04kind\"0\n" +
+	"\x04Bulk\x12(\n" +
+	"\x05items\x18\x01 \x03(\v2\x12.licet.fsm.v1.BodyR\x05items\"m\n" +
 	"\n" +
 	"Initialise\x12\x1d\n" +
 	"\n" +
@@ -2029,13 +3036,15 @@ const file_fsm_fsmpb_fsm_proto_rawDesc = "" +
 	"\x10ActivateInstance\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x18\n" +
 	"\areports\x18\x02 \x01(\bR\areports\x12.\n" +
-	"\x06active\x18\x03 \x03(\v2\x16.licet.fsm.v1.QuantityR\x06active\",\n" +
-	"\bQuantity\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12\f\n" +
-	"\x01n\x18\x02 \x01(\x04R\x01n\"_\n" +
+	"\x06active\x18\x03 \x03(\v2\x16.licet.fsm.v1.QuantityR\x06active\"\xc6\x01\n" +
 	"\bSettings\x12.\n" +
 	"\x13request_ttl_seconds\x18\x01 \x01(\x04R\x11requestTtlSeconds\x12#\n" +
-	"\rrequest_limit\x18\x02 \x01(\x04R\frequestLimit\"\xeb\x02\n" +
+	"\rrequest_limit\x18\x02 \x01(\x04R\frequestLimit\x12#\n" +
+	"\rrequest_bytes\x18\x03 \x01(\x04R\frequestBytes\x12\x1f\n" +
+	"\vusage_hours\x18\x04 \x01(\x04R\n" +
+	"usageHours\x12\x1f\n" +
+	"\vusage_limit\x18\x05 \x01(\x04R\n" +
+	"usageLimit\"\x93\b\n" +
 	"\aOutcome\x12/\n" +
 	"\arefusal\x18\x01 \x01(\v2\x15.licet.fsm.v1.RefusalR\arefusal\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\x04R\x05index\x12\x1a\n" +
@@ -2045,8 +3054,23 @@ const file_fsm_fsmpb_fsm_proto_rawDesc = "" +
 	" \x01(\v2\x1c.licet.fsm.v1.ContractStatusH\x00R\bcontract\x12:\n" +
 	"\binstance\x18\v \x01(\v2\x1c.licet.fsm.v1.InstanceStatusH\x00R\binstance\x124\n" +
 	"\bsettings\x18\f \x01(\v2\x16.licet.fsm.v1.SettingsH\x00R\bsettings\x121\n" +
-	"\aexpired\x18\r \x01(\v2\x15.licet.fsm.v1.ExpiredH\x00R\aexpiredB\b\n" +
-	"\x06result\"[\n" +
+	"\aexpired\x18\r \x01(\v2\x15.licet.fsm.v1.ExpiredH\x00R\aexpired\x12,\n" +
+	"\x04bulk\x18\x0e \x01(\v2\x16.licet.fsm.v1.BulkDoneH\x00R\x04bulk\x127\n" +
+	"\aaccount\x18\x14 \x01(\v2\x1b.licet.fsm.v1.AccountStatusH\x00R\aaccount\x126\n" +
+	"\bimported\x18\x15 \x01(\v2\x18.licet.fsm.v1.ImportDoneH\x00R\bimported\x121\n" +
+	"\x06staged\x18\x16 \x01(\v2\x17.licet.fsm.v1.StageDoneH\x00R\x06staged\x120\n" +
+	"\x06synced\x18\x17 \x01(\v2\x16.licet.fsm.v1.SyncDoneH\x00R\x06synced\x12M\n" +
+	"\x0flicense_request\x18\x18 \x01(\v2\".licet.fsm.v1.LicenseRequestRecordH\x00R\x0elicenseRequest\x12C\n" +
+	"\vresponsible\x18\x19 \x01(\v2\x1f.licet.fsm.v1.ResponsibleStatusH\x00R\vresponsible\x12/\n" +
+	"\x04pool\x18( \x01(\v2\x19.licet.fsm.v1.PoolChangedH\x00R\x04pool\x121\n" +
+	"\x05lease\x18) \x01(\v2\x19.licet.fsm.v1.LeaseStatusH\x00R\x05lease\x12;\n" +
+	"\vlease_ended\x18* \x01(\v2\x18.licet.fsm.v1.LeaseEndedH\x00R\n" +
+	"leaseEnded\x124\n" +
+	"\x06ticket\x18+ \x01(\v2\x1a.licet.fsm.v1.TicketStatusH\x00R\x06ticket\x127\n" +
+	"\aproject\x18, \x01(\v2\x1b.licet.fsm.v1.ProjectStatusH\x00R\aprojectB\b\n" +
+	"\x06result\"=\n" +
+	"\bBulkDone\x121\n" +
+	"\boutcomes\x18\x01 \x03(\v2\x15.licet.fsm.v1.OutcomeR\boutcomes\"[\n" +
 	"\aRefusal\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12(\n" +
 	"\x05facts\x18\x02 \x03(\v2\x12.licet.fsm.v1.FactR\x05facts\x12\x12\n" +
@@ -2060,23 +3084,39 @@ const file_fsm_fsmpb_fsm_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\x124\n" +
 	"\tallocated\x18\x03 \x03(\v2\x16.licet.fsm.v1.QuantityR\tallocated\x12\x14\n" +
-	"\x05ended\x18\x04 \x01(\bR\x05ended\"\xbf\x01\n" +
+	"\x05ended\x18\x04 \x01(\bR\x05ended\"\xf1\x01\n" +
 	"\x0eInstanceStatus\x128\n" +
 	"\binstance\x18\x01 \x01(\v2\x1c.licet.fsm.v1.InstanceRecordR\binstance\x12!\n" +
 	"\fkey_revision\x18\x02 \x01(\x04R\vkeyRevision\x12\x1b\n" +
 	"\texpiry_ms\x18\x03 \x01(\x03R\bexpiryMs\x12\x1d\n" +
 	"\n" +
 	"grace_days\x18\x04 \x01(\rR\tgraceDays\x12\x14\n" +
-	"\x05ended\x18\x05 \x01(\bR\x05ended\";\n" +
+	"\x05ended\x18\x05 \x01(\bR\x05ended\x120\n" +
+	"\ablocked\x18\x06 \x03(\v2\x16.licet.fsm.v1.QuantityR\ablocked\"\x9b\x01\n" +
 	"\aExpired\x12\x1c\n" +
 	"\tcontracts\x18\x01 \x01(\x04R\tcontracts\x12\x12\n" +
-	"\x04more\x18\x02 \x01(\bR\x04more\"\xad\x02\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more\x12\x14\n" +
+	"\x05pools\x18\x03 \x01(\x04R\x05pools\x12\x16\n" +
+	"\x06leases\x18\x04 \x03(\x04R\x06leases\x12\x16\n" +
+	"\x06offers\x18\x05 \x03(\x04R\x06offers\x12\x18\n" +
+	"\atickets\x18\x06 \x03(\x04R\atickets\"\x9b\a\n" +
 	"\x06Record\x12.\n" +
 	"\x04meta\x18\x01 \x01(\v2\x18.licet.fsm.v1.MetaRecordH\x00R\x04meta\x12:\n" +
 	"\bcontract\x18\x02 \x01(\v2\x1c.licet.fsm.v1.ContractRecordH\x00R\bcontract\x12:\n" +
-	"\binstance\x18\x03 \x01(\v2\x1c.licet.fsm.v1.InstanceRecordH\x00R\binstance\x127\n" +
-	"\arequest\x18\x04 \x01(\v2\x1b.licet.fsm.v1.RequestRecordH\x00R\arequest\x12:\n" +
-	"\bcounters\x18\x05 \x01(\v2\x1c.licet.fsm.v1.CountersRecordH\x00R\bcountersB\x06\n" +
+	"\binstance\x18\x03 \x01(\v2\x1c.licet.fsm.v1.InstanceRecordH\x00R\binstance\x121\n" +
+	"\x05write\x18\x04 \x01(\v2\x19.licet.fsm.v1.WriteRecordH\x00R\x05write\x12:\n" +
+	"\bcounters\x18\x05 \x01(\v2\x1c.licet.fsm.v1.CountersRecordH\x00R\bcounters\x127\n" +
+	"\aaccount\x18\x14 \x01(\v2\x1b.licet.fsm.v1.AccountRecordH\x00R\aaccount\x121\n" +
+	"\x05stage\x18\x15 \x01(\v2\x19.licet.fsm.v1.StageRecordH\x00R\x05stage\x12M\n" +
+	"\x0flicense_request\x18\x16 \x01(\v2\".licet.fsm.v1.LicenseRequestRecordH\x00R\x0elicenseRequest\x12C\n" +
+	"\vresponsible\x18\x17 \x01(\v2\x1f.licet.fsm.v1.ResponsibleRecordH\x00R\vresponsible\x127\n" +
+	"\aepisode\x18\x18 \x01(\v2\x1b.licet.fsm.v1.EpisodeRecordH\x00R\aepisode\x124\n" +
+	"\x06notice\x18\x19 \x01(\v2\x1a.licet.fsm.v1.NoticeRecordH\x00R\x06notice\x12.\n" +
+	"\x04pool\x18( \x01(\v2\x18.licet.fsm.v1.PoolRecordH\x00R\x04pool\x121\n" +
+	"\x05lease\x18) \x01(\v2\x19.licet.fsm.v1.LeaseRecordH\x00R\x05lease\x127\n" +
+	"\aproject\x18* \x01(\v2\x1b.licet.fsm.v1.ProjectRecordH\x00R\aproject\x124\n" +
+	"\x06ticket\x18+ \x01(\v2\x1a.licet.fsm.v1.TicketRecordH\x00R\x06ticket\x121\n" +
+	"\x05usage\x18, \x01(\v2\x19.licet.fsm.v1.UsageRecordH\x00R\x05usageB\x06\n" +
 	"\x04kind\"\xa3\x01\n" +
 	"\n" +
 	"MetaRecord\x12\x1d\n" +
@@ -2085,10 +3125,24 @@ const file_fsm_fsmpb_fsm_proto_rawDesc = "" +
 	"\vvendor_keys\x18\x02 \x03(\fR\n" +
 	"vendorKeys\x12!\n" +
 	"\fsigning_keys\x18\x03 \x03(\fR\vsigningKeys\x122\n" +
-	"\bsettings\x18\x04 \x01(\v2\x16.licet.fsm.v1.SettingsR\bsettings\"1\n" +
+	"\bsettings\x18\x04 \x01(\v2\x16.licet.fsm.v1.SettingsR\bsettings\"\xb7\x02\n" +
 	"\x0eCountersRecord\x12\x1f\n" +
 	"\vlast_serial\x18\x01 \x01(\x04R\n" +
-	"lastSerial\"X\n" +
+	"lastSerial\x12\x1d\n" +
+	"\n" +
+	"last_write\x18\x02 \x01(\x04R\tlastWrite\x12\x14\n" +
+	"\x05chain\x18\x03 \x01(\fR\x05chain\x12\x1d\n" +
+	"\n" +
+	"last_lease\x18\x04 \x01(\x04R\tlastLease\x12\x1f\n" +
+	"\vlast_ticket\x18\x05 \x01(\x04R\n" +
+	"lastTicket\x12\x1d\n" +
+	"\n" +
+	"last_block\x18\x06 \x01(\x04R\tlastBlock\x120\n" +
+	"\x14last_license_request\x18\a \x01(\x04R\x12lastLicenseRequest\x12\x1f\n" +
+	"\vlast_notice\x18\b \x01(\x04R\n" +
+	"lastNotice\x12\x1d\n" +
+	"\n" +
+	"chain_base\x18\t \x01(\fR\tchainBase\"X\n" +
 	"\x0eContractRecord\x12\x1a\n" +
 	"\bdocument\x18\x01 \x01(\tR\bdocument\x12\x14\n" +
 	"\x05terms\x18\x02 \x01(\x04R\x05terms\x12\x14\n" +
@@ -2107,16 +3161,22 @@ const file_fsm_fsmpb_fsm_proto_rawDesc = "" +
 	"\x12activated_revision\x18\b \x01(\x04R\x11activatedRevision\x12\x18\n" +
 	"\areports\x18\t \x01(\bR\areports\x12.\n" +
 	"\x06active\x18\n" +
-	" \x03(\v2\x16.licet.fsm.v1.QuantityR\x06active\"\xcb\x01\n" +
-	"\rRequestRecord\x12\x14\n" +
-	"\x05actor\x18\x01 \x01(\tR\x05actor\x12\x1d\n" +
+	" \x03(\v2\x16.licet.fsm.v1.QuantityR\x06active\"\xaf\x02\n" +
+	"\vWriteRecord\x12\x10\n" +
+	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x14\n" +
+	"\x05index\x18\x02 \x01(\x04R\x05index\x12\x1a\n" +
+	"\bposition\x18\x03 \x01(\rR\bposition\x12\x17\n" +
+	"\awall_ms\x18\x04 \x01(\x03R\x06wallMs\x12\x14\n" +
+	"\x05actor\x18\x05 \x01(\tR\x05actor\x12\x1d\n" +
 	"\n" +
-	"request_id\x18\x02 \x01(\tR\trequestId\x12\x14\n" +
-	"\x05index\x18\x03 \x01(\x04R\x05index\x12\x1a\n" +
-	"\bposition\x18\x04 \x01(\rR\bposition\x12\x17\n" +
-	"\awall_ms\x18\x05 \x01(\x03R\x06wallMs\x12 \n" +
-	"\vfingerprint\x18\x06 \x01(\fR\vfingerprint\x12\x18\n" +
-	"\aoutcome\x18\a \x01(\fR\aoutcome\"\xa0\x01\n" +
+	"request_id\x18\x06 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04kind\x18\a \x01(\rR\x04kind\x12 \n" +
+	"\vfingerprint\x18\b \x01(\fR\vfingerprint\x12\x12\n" +
+	"\x04body\x18\t \x01(\fR\x04body\x12\x18\n" +
+	"\aoutcome\x18\n" +
+	" \x01(\fR\aoutcome\x12\x14\n" +
+	"\x05chain\x18\v \x01(\fR\x05chain\x12\x14\n" +
+	"\x05stray\x18\f \x01(\bR\x05stray\"\xa0\x01\n" +
 	"\x0eSnapshotHeader\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x12\n" +
 	"\x04term\x18\x02 \x01(\x04R\x04term\x12\x17\n" +
@@ -2137,70 +3197,166 @@ func file_fsm_fsmpb_fsm_proto_rawDescGZIP() []byte {
 	return file_fsm_fsmpb_fsm_proto_rawDescData
 }
 
-var file_fsm_fsmpb_fsm_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_fsm_fsmpb_fsm_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_fsm_fsmpb_fsm_proto_goTypes = []any{
-	(*Entry)(nil),            // 0: licet.fsm.v1.Entry
-	(*Command)(nil),          // 1: licet.fsm.v1.Command
-	(*Body)(nil),             // 2: licet.fsm.v1.Body
-	(*Initialise)(nil),       // 3: licet.fsm.v1.Initialise
-	(*Expire)(nil),           // 4: licet.fsm.v1.Expire
-	(*PutSettings)(nil),      // 5: licet.fsm.v1.PutSettings
-	(*PutContract)(nil),      // 6: licet.fsm.v1.PutContract
-	(*CreateInstance)(nil),   // 7: licet.fsm.v1.CreateInstance
-	(*ResizeInstance)(nil),   // 8: licet.fsm.v1.ResizeInstance
-	(*RemoveInstance)(nil),   // 9: licet.fsm.v1.RemoveInstance
-	(*ActivateInstance)(nil), // 10: licet.fsm.v1.ActivateInstance
-	(*Quantity)(nil),         // 11: licet.fsm.v1.Quantity
-	(*Settings)(nil),         // 12: licet.fsm.v1.Settings
-	(*Outcome)(nil),          // 13: licet.fsm.v1.Outcome
-	(*Refusal)(nil),          // 14: licet.fsm.v1.Refusal
-	(*Fact)(nil),             // 15: licet.fsm.v1.Fact
-	(*ContractStatus)(nil),   // 16: licet.fsm.v1.ContractStatus
-	(*InstanceStatus)(nil),   // 17: licet.fsm.v1.InstanceStatus
-	(*Expired)(nil),          // 18: licet.fsm.v1.Expired
-	(*Record)(nil),           // 19: licet.fsm.v1.Record
-	(*MetaRecord)(nil),       // 20: licet.fsm.v1.MetaRecord
-	(*CountersRecord)(nil),   // 21: licet.fsm.v1.CountersRecord
-	(*ContractRecord)(nil),   // 22: licet.fsm.v1.ContractRecord
-	(*InstanceRecord)(nil),   // 23: licet.fsm.v1.InstanceRecord
-	(*RequestRecord)(nil),    // 24: licet.fsm.v1.RequestRecord
-	(*SnapshotHeader)(nil),   // 25: licet.fsm.v1.SnapshotHeader
+	(*Entry)(nil),                // 0: licet.fsm.v1.Entry
+	(*Command)(nil),              // 1: licet.fsm.v1.Command
+	(*Body)(nil),                 // 2: licet.fsm.v1.Body
+	(*Bulk)(nil),                 // 3: licet.fsm.v1.Bulk
+	(*Initialise)(nil),           // 4: licet.fsm.v1.Initialise
+	(*Expire)(nil),               // 5: licet.fsm.v1.Expire
+	(*PutSettings)(nil),          // 6: licet.fsm.v1.PutSettings
+	(*PutContract)(nil),          // 7: licet.fsm.v1.PutContract
+	(*CreateInstance)(nil),       // 8: licet.fsm.v1.CreateInstance
+	(*ResizeInstance)(nil),       // 9: licet.fsm.v1.ResizeInstance
+	(*RemoveInstance)(nil),       // 10: licet.fsm.v1.RemoveInstance
+	(*ActivateInstance)(nil),     // 11: licet.fsm.v1.ActivateInstance
+	(*Settings)(nil),             // 12: licet.fsm.v1.Settings
+	(*Outcome)(nil),              // 13: licet.fsm.v1.Outcome
+	(*BulkDone)(nil),             // 14: licet.fsm.v1.BulkDone
+	(*Refusal)(nil),              // 15: licet.fsm.v1.Refusal
+	(*Fact)(nil),                 // 16: licet.fsm.v1.Fact
+	(*ContractStatus)(nil),       // 17: licet.fsm.v1.ContractStatus
+	(*InstanceStatus)(nil),       // 18: licet.fsm.v1.InstanceStatus
+	(*Expired)(nil),              // 19: licet.fsm.v1.Expired
+	(*Record)(nil),               // 20: licet.fsm.v1.Record
+	(*MetaRecord)(nil),           // 21: licet.fsm.v1.MetaRecord
+	(*CountersRecord)(nil),       // 22: licet.fsm.v1.CountersRecord
+	(*ContractRecord)(nil),       // 23: licet.fsm.v1.ContractRecord
+	(*InstanceRecord)(nil),       // 24: licet.fsm.v1.InstanceRecord
+	(*WriteRecord)(nil),          // 25: licet.fsm.v1.WriteRecord
+	(*SnapshotHeader)(nil),       // 26: licet.fsm.v1.SnapshotHeader
+	(*CreateAccount)(nil),        // 27: licet.fsm.v1.CreateAccount
+	(*BlockAccount)(nil),         // 28: licet.fsm.v1.BlockAccount
+	(*UnblockAccount)(nil),       // 29: licet.fsm.v1.UnblockAccount
+	(*MoveAccount)(nil),          // 30: licet.fsm.v1.MoveAccount
+	(*DeleteAccount)(nil),        // 31: licet.fsm.v1.DeleteAccount
+	(*ImportAccounts)(nil),       // 32: licet.fsm.v1.ImportAccounts
+	(*StageAccounts)(nil),        // 33: licet.fsm.v1.StageAccounts
+	(*SyncAccounts)(nil),         // 34: licet.fsm.v1.SyncAccounts
+	(*OpenLicenseRequest)(nil),   // 35: licet.fsm.v1.OpenLicenseRequest
+	(*CloseLicenseRequest)(nil),  // 36: licet.fsm.v1.CloseLicenseRequest
+	(*SetResponsible)(nil),       // 37: licet.fsm.v1.SetResponsible
+	(*PutPool)(nil),              // 38: licet.fsm.v1.PutPool
+	(*ActivatePool)(nil),         // 39: licet.fsm.v1.ActivatePool
+	(*DeletePool)(nil),           // 40: licet.fsm.v1.DeletePool
+	(*Checkout)(nil),             // 41: licet.fsm.v1.Checkout
+	(*Renew)(nil),                // 42: licet.fsm.v1.Renew
+	(*CheckIn)(nil),              // 43: licet.fsm.v1.CheckIn
+	(*ReturnBorrow)(nil),         // 44: licet.fsm.v1.ReturnBorrow
+	(*Revoke)(nil),               // 45: licet.fsm.v1.Revoke
+	(*ConvertProject)(nil),       // 46: licet.fsm.v1.ConvertProject
+	(*KeepTicket)(nil),           // 47: licet.fsm.v1.KeepTicket
+	(*ClaimOffer)(nil),           // 48: licet.fsm.v1.ClaimOffer
+	(*LeaveQueue)(nil),           // 49: licet.fsm.v1.LeaveQueue
+	(*Quantity)(nil),             // 50: licet.fsm.v1.Quantity
+	(*AccountStatus)(nil),        // 51: licet.fsm.v1.AccountStatus
+	(*ImportDone)(nil),           // 52: licet.fsm.v1.ImportDone
+	(*StageDone)(nil),            // 53: licet.fsm.v1.StageDone
+	(*SyncDone)(nil),             // 54: licet.fsm.v1.SyncDone
+	(*LicenseRequestRecord)(nil), // 55: licet.fsm.v1.LicenseRequestRecord
+	(*ResponsibleStatus)(nil),    // 56: licet.fsm.v1.ResponsibleStatus
+	(*PoolChanged)(nil),          // 57: licet.fsm.v1.PoolChanged
+	(*LeaseStatus)(nil),          // 58: licet.fsm.v1.LeaseStatus
+	(*LeaseEnded)(nil),           // 59: licet.fsm.v1.LeaseEnded
+	(*TicketStatus)(nil),         // 60: licet.fsm.v1.TicketStatus
+	(*ProjectStatus)(nil),        // 61: licet.fsm.v1.ProjectStatus
+	(*AccountRecord)(nil),        // 62: licet.fsm.v1.AccountRecord
+	(*StageRecord)(nil),          // 63: licet.fsm.v1.StageRecord
+	(*ResponsibleRecord)(nil),    // 64: licet.fsm.v1.ResponsibleRecord
+	(*EpisodeRecord)(nil),        // 65: licet.fsm.v1.EpisodeRecord
+	(*NoticeRecord)(nil),         // 66: licet.fsm.v1.NoticeRecord
+	(*PoolRecord)(nil),           // 67: licet.fsm.v1.PoolRecord
+	(*LeaseRecord)(nil),          // 68: licet.fsm.v1.LeaseRecord
+	(*ProjectRecord)(nil),        // 69: licet.fsm.v1.ProjectRecord
+	(*TicketRecord)(nil),         // 70: licet.fsm.v1.TicketRecord
+	(*UsageRecord)(nil),          // 71: licet.fsm.v1.UsageRecord
 }
 var file_fsm_fsmpb_fsm_proto_depIdxs = []int32{
 	1,  // 0: licet.fsm.v1.Entry.commands:type_name -> licet.fsm.v1.Command
-	3,  // 1: licet.fsm.v1.Body.initialise:type_name -> licet.fsm.v1.Initialise
-	4,  // 2: licet.fsm.v1.Body.expire:type_name -> licet.fsm.v1.Expire
-	5,  // 3: licet.fsm.v1.Body.put_settings:type_name -> licet.fsm.v1.PutSettings
-	6,  // 4: licet.fsm.v1.Body.put_contract:type_name -> licet.fsm.v1.PutContract
-	7,  // 5: licet.fsm.v1.Body.create_instance:type_name -> licet.fsm.v1.CreateInstance
-	8,  // 6: licet.fsm.v1.Body.resize_instance:type_name -> licet.fsm.v1.ResizeInstance
-	9,  // 7: licet.fsm.v1.Body.remove_instance:type_name -> licet.fsm.v1.RemoveInstance
-	10, // 8: licet.fsm.v1.Body.activate_instance:type_name -> licet.fsm.v1.ActivateInstance
-	12, // 9: licet.fsm.v1.PutSettings.settings:type_name -> licet.fsm.v1.Settings
-	11, // 10: licet.fsm.v1.CreateInstance.allocation:type_name -> licet.fsm.v1.Quantity
-	11, // 11: licet.fsm.v1.ResizeInstance.allocation:type_name -> licet.fsm.v1.Quantity
-	11, // 12: licet.fsm.v1.ActivateInstance.active:type_name -> licet.fsm.v1.Quantity
-	14, // 13: licet.fsm.v1.Outcome.refusal:type_name -> licet.fsm.v1.Refusal
-	16, // 14: licet.fsm.v1.Outcome.contract:type_name -> licet.fsm.v1.ContractStatus
-	17, // 15: licet.fsm.v1.Outcome.instance:type_name -> licet.fsm.v1.InstanceStatus
-	12, // 16: licet.fsm.v1.Outcome.settings:type_name -> licet.fsm.v1.Settings
-	18, // 17: licet.fsm.v1.Outcome.expired:type_name -> licet.fsm.v1.Expired
-	15, // 18: licet.fsm.v1.Refusal.facts:type_name -> licet.fsm.v1.Fact
-	11, // 19: licet.fsm.v1.ContractStatus.allocated:type_name -> licet.fsm.v1.Quantity
-	23, // 20: licet.fsm.v1.InstanceStatus.instance:type_name -> licet.fsm.v1.InstanceRecord
-	20, // 21: licet.fsm.v1.Record.meta:type_name -> licet.fsm.v1.MetaRecord
-	22, // 22: licet.fsm.v1.Record.contract:type_name -> licet.fsm.v1.ContractRecord
-	23, // 23: licet.fsm.v1.Record.instance:type_name -> licet.fsm.v1.InstanceRecord
-	24, // 24: licet.fsm.v1.Record.request:type_name -> licet.fsm.v1.RequestRecord
-	21, // 25: licet.fsm.v1.Record.counters:type_name -> licet.fsm.v1.CountersRecord
-	12, // 26: licet.fsm.v1.MetaRecord.settings:type_name -> licet.fsm.v1.Settings
-	11, // 27: licet.fsm.v1.InstanceRecord.allocation:type_name -> licet.fsm.v1.Quantity
-	11, // 28: licet.fsm.v1.InstanceRecord.active:type_name -> licet.fsm.v1.Quantity
-	29, // [29:29] is the sub-list for method output_type
-	29, // [29:29] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	4,  // 1: licet.fsm.v1.Body.initialise:type_name -> licet.fsm.v1.Initialise
+	5,  // 2: licet.fsm.v1.Body.expire:type_name -> licet.fsm.v1.Expire
+	6,  // 3: licet.fsm.v1.Body.put_settings:type_name -> licet.fsm.v1.PutSettings
+	7,  // 4: licet.fsm.v1.Body.put_contract:type_name -> licet.fsm.v1.PutContract
+	8,  // 5: licet.fsm.v1.Body.create_instance:type_name -> licet.fsm.v1.CreateInstance
+	9,  // 6: licet.fsm.v1.Body.resize_instance:type_name -> licet.fsm.v1.ResizeInstance
+	10, // 7: licet.fsm.v1.Body.remove_instance:type_name -> licet.fsm.v1.RemoveInstance
+	11, // 8: licet.fsm.v1.Body.activate_instance:type_name -> licet.fsm.v1.ActivateInstance
+	27, // 9: licet.fsm.v1.Body.create_account:type_name -> licet.fsm.v1.CreateAccount
+	28, // 10: licet.fsm.v1.Body.block_account:type_name -> licet.fsm.v1.BlockAccount
+	29, // 11: licet.fsm.v1.Body.unblock_account:type_name -> licet.fsm.v1.UnblockAccount
+	30, // 12: licet.fsm.v1.Body.move_account:type_name -> licet.fsm.v1.MoveAccount
+	31, // 13: licet.fsm.v1.Body.delete_account:type_name -> licet.fsm.v1.DeleteAccount
+	32, // 14: licet.fsm.v1.Body.import_accounts:type_name -> licet.fsm.v1.ImportAccounts
+	33, // 15: licet.fsm.v1.Body.stage_accounts:type_name -> licet.fsm.v1.StageAccounts
+	34, // 16: licet.fsm.v1.Body.sync_accounts:type_name -> licet.fsm.v1.SyncAccounts
+	35, // 17: licet.fsm.v1.Body.open_license_request:type_name -> licet.fsm.v1.OpenLicenseRequest
+	36, // 18: licet.fsm.v1.Body.close_license_request:type_name -> licet.fsm.v1.CloseLicenseRequest
+	37, // 19: licet.fsm.v1.Body.set_responsible:type_name -> licet.fsm.v1.SetResponsible
+	38, // 20: licet.fsm.v1.Body.put_pool:type_name -> licet.fsm.v1.PutPool
+	39, // 21: licet.fsm.v1.Body.activate_pool:type_name -> licet.fsm.v1.ActivatePool
+	40, // 22: licet.fsm.v1.Body.delete_pool:type_name -> licet.fsm.v1.DeletePool
+	41, // 23: licet.fsm.v1.Body.checkout:type_name -> licet.fsm.v1.Checkout
+	42, // 24: licet.fsm.v1.Body.renew:type_name -> licet.fsm.v1.Renew
+	43, // 25: licet.fsm.v1.Body.check_in:type_name -> licet.fsm.v1.CheckIn
+	44, // 26: licet.fsm.v1.Body.return_borrow:type_name -> licet.fsm.v1.ReturnBorrow
+	45, // 27: licet.fsm.v1.Body.revoke:type_name -> licet.fsm.v1.Revoke
+	46, // 28: licet.fsm.v1.Body.convert_project:type_name -> licet.fsm.v1.ConvertProject
+	47, // 29: licet.fsm.v1.Body.keep_ticket:type_name -> licet.fsm.v1.KeepTicket
+	48, // 30: licet.fsm.v1.Body.claim_offer:type_name -> licet.fsm.v1.ClaimOffer
+	49, // 31: licet.fsm.v1.Body.leave_queue:type_name -> licet.fsm.v1.LeaveQueue
+	3,  // 32: licet.fsm.v1.Body.bulk:type_name -> licet.fsm.v1.Bulk
+	2,  // 33: licet.fsm.v1.Bulk.items:type_name -> licet.fsm.v1.Body
+	12, // 34: licet.fsm.v1.PutSettings.settings:type_name -> licet.fsm.v1.Settings
+	50, // 35: licet.fsm.v1.CreateInstance.allocation:type_name -> licet.fsm.v1.Quantity
+	50, // 36: licet.fsm.v1.ResizeInstance.allocation:type_name -> licet.fsm.v1.Quantity
+	50, // 37: licet.fsm.v1.ActivateInstance.active:type_name -> licet.fsm.v1.Quantity
+	15, // 38: licet.fsm.v1.Outcome.refusal:type_name -> licet.fsm.v1.Refusal
+	17, // 39: licet.fsm.v1.Outcome.contract:type_name -> licet.fsm.v1.ContractStatus
+	18, // 40: licet.fsm.v1.Outcome.instance:type_name -> licet.fsm.v1.InstanceStatus
+	12, // 41: licet.fsm.v1.Outcome.settings:type_name -> licet.fsm.v1.Settings
+	19, // 42: licet.fsm.v1.Outcome.expired:type_name -> licet.fsm.v1.Expired
+	14, // 43: licet.fsm.v1.Outcome.bulk:type_name -> licet.fsm.v1.BulkDone
+	51, // 44: licet.fsm.v1.Outcome.account:type_name -> licet.fsm.v1.AccountStatus
+	52, // 45: licet.fsm.v1.Outcome.imported:type_name -> licet.fsm.v1.ImportDone
+	53, // 46: licet.fsm.v1.Outcome.staged:type_name -> licet.fsm.v1.StageDone
+	54, // 47: licet.fsm.v1.Outcome.synced:type_name -> licet.fsm.v1.SyncDone
+	55, // 48: licet.fsm.v1.Outcome.license_request:type_name -> licet.fsm.v1.LicenseRequestRecord
+	56, // 49: licet.fsm.v1.Outcome.responsible:type_name -> licet.fsm.v1.ResponsibleStatus
+	57, // 50: licet.fsm.v1.Outcome.pool:type_name -> licet.fsm.v1.PoolChanged
+	58, // 51: licet.fsm.v1.Outcome.lease:type_name -> licet.fsm.v1.LeaseStatus
+	59, // 52: licet.fsm.v1.Outcome.lease_ended:type_name -> licet.fsm.v1.LeaseEnded
+	60, // 53: licet.fsm.v1.Outcome.ticket:type_name -> licet.fsm.v1.TicketStatus
+	61, // 54: licet.fsm.v1.Outcome.project:type_name -> licet.fsm.v1.ProjectStatus
+	13, // 55: licet.fsm.v1.BulkDone.outcomes:type_name -> licet.fsm.v1.Outcome
+	16, // 56: licet.fsm.v1.Refusal.facts:type_name -> licet.fsm.v1.Fact
+	50, // 57: licet.fsm.v1.ContractStatus.allocated:type_name -> licet.fsm.v1.Quantity
+	24, // 58: licet.fsm.v1.InstanceStatus.instance:type_name -> licet.fsm.v1.InstanceRecord
+	50, // 59: licet.fsm.v1.InstanceStatus.blocked:type_name -> licet.fsm.v1.Quantity
+	21, // 60: licet.fsm.v1.Record.meta:type_name -> licet.fsm.v1.MetaRecord
+	23, // 61: licet.fsm.v1.Record.contract:type_name -> licet.fsm.v1.ContractRecord
+	24, // 62: licet.fsm.v1.Record.instance:type_name -> licet.fsm.v1.InstanceRecord
+	25, // 63: licet.fsm.v1.Record.write:type_name -> licet.fsm.v1.WriteRecord
+	22, // 64: licet.fsm.v1.Record.counters:type_name -> licet.fsm.v1.CountersRecord
+	62, // 65: licet.fsm.v1.Record.account:type_name -> licet.fsm.v1.AccountRecord
+	63, // 66: licet.fsm.v1.Record.stage:type_name -> licet.fsm.v1.StageRecord
+	55, // 67: licet.fsm.v1.Record.license_request:type_name -> licet.fsm.v1.LicenseRequestRecord
+	64, // 68: licet.fsm.v1.Record.responsible:type_name -> licet.fsm.v1.ResponsibleRecord
+	65, // 69: licet.fsm.v1.Record.episode:type_name -> licet.fsm.v1.EpisodeRecord
+	66, // 70: licet.fsm.v1.Record.notice:type_name -> licet.fsm.v1.NoticeRecord
+	67, // 71: licet.fsm.v1.Record.pool:type_name -> licet.fsm.v1.PoolRecord
+	68, // 72: licet.fsm.v1.Record.lease:type_name -> licet.fsm.v1.LeaseRecord
+	69, // 73: licet.fsm.v1.Record.project:type_name -> licet.fsm.v1.ProjectRecord
+	70, // 74: licet.fsm.v1.Record.ticket:type_name -> licet.fsm.v1.TicketRecord
+	71, // 75: licet.fsm.v1.Record.usage:type_name -> licet.fsm.v1.UsageRecord
+	12, // 76: licet.fsm.v1.MetaRecord.settings:type_name -> licet.fsm.v1.Settings
+	50, // 77: licet.fsm.v1.InstanceRecord.allocation:type_name -> licet.fsm.v1.Quantity
+	50, // 78: licet.fsm.v1.InstanceRecord.active:type_name -> licet.fsm.v1.Quantity
+	79, // [79:79] is the sub-list for method output_type
+	79, // [79:79] is the sub-list for method input_type
+	79, // [79:79] is the sub-list for extension type_name
+	79, // [79:79] is the sub-list for extension extendee
+	0,  // [0:79] is the sub-list for field type_name
 }
 
 func init() { file_fsm_fsmpb_fsm_proto_init() }
@@ -2208,6 +3364,11 @@ func file_fsm_fsmpb_fsm_proto_init() {
 	if File_fsm_fsmpb_fsm_proto != nil {
 		return
 	}
+	file_fsm_fsmpb_account_proto_init()
+	file_fsm_fsmpb_lease_proto_init()
+	file_fsm_fsmpb_pool_proto_init()
+	file_fsm_fsmpb_quantity_proto_init()
+	file_fsm_fsmpb_queue_proto_init()
 	file_fsm_fsmpb_fsm_proto_msgTypes[2].OneofWrappers = []any{
 		(*Body_Initialise)(nil),
 		(*Body_Expire)(nil),
@@ -2217,23 +3378,70 @@ func file_fsm_fsmpb_fsm_proto_init() {
 		(*Body_ResizeInstance)(nil),
 		(*Body_RemoveInstance)(nil),
 		(*Body_ActivateInstance)(nil),
+		(*Body_CreateAccount)(nil),
+		(*Body_BlockAccount)(nil),
+		(*Body_UnblockAccount)(nil),
+		(*Body_MoveAccount)(nil),
+		(*Body_DeleteAccount)(nil),
+		(*Body_ImportAccounts)(nil),
+		(*Body_StageAccounts)(nil),
+		(*Body_SyncAccounts)(nil),
+		(*Body_OpenLicenseRequest)(nil),
+		(*Body_CloseLicenseRequest)(nil),
+		(*Body_SetResponsible)(nil),
+		(*Body_PutPool)(nil),
+		(*Body_ActivatePool)(nil),
+		(*Body_DeletePool)(nil),
+		(*Body_Checkout)(nil),
+		(*Body_Renew)(nil),
+		(*Body_CheckIn)(nil),
+		(*Body_ReturnBorrow)(nil),
+		(*Body_Revoke)(nil),
+		(*Body_ConvertProject)(nil),
+		(*Body_KeepTicket)(nil),
+		(*Body_ClaimOffer)(nil),
+		(*Body_LeaveQueue)(nil),
+		(*Body_Bulk)(nil),
 	}
 	file_fsm_fsmpb_fsm_proto_msgTypes[13].OneofWrappers = []any{
 		(*Outcome_Contract)(nil),
 		(*Outcome_Instance)(nil),
 		(*Outcome_Settings)(nil),
 		(*Outcome_Expired)(nil),
+		(*Outcome_Bulk)(nil),
+		(*Outcome_Account)(nil),
+		(*Outcome_Imported)(nil),
+		(*Outcome_Staged)(nil),
+		(*Outcome_Synced)(nil),
+		(*Outcome_LicenseRequest)(nil),
+		(*Outcome_Responsible)(nil),
+		(*Outcome_Pool)(nil),
+		(*Outcome_Lease)(nil),
+		(*Outcome_LeaseEnded)(nil),
+		(*Outcome_Ticket)(nil),
+		(*Outcome_Project)(nil),
 	}
-	file_fsm_fsmpb_fsm_proto_msgTypes[15].OneofWrappers = []any{
+	file_fsm_fsmpb_fsm_proto_msgTypes[16].OneofWrappers = []any{
 		(*Fact_Number)(nil),
 		(*Fact_Text)(nil),
 	}
-	file_fsm_fsmpb_fsm_proto_msgTypes[19].OneofWrappers = []any{
+	file_fsm_fsmpb_fsm_proto_msgTypes[20].OneofWrappers = []any{
 		(*Record_Meta)(nil),
 		(*Record_Contract)(nil),
 		(*Record_Instance)(nil),
-		(*Record_Request)(nil),
+		(*Record_Write)(nil),
 		(*Record_Counters)(nil),
+		(*Record_Account)(nil),
+		(*Record_Stage)(nil),
+		(*Record_LicenseRequest)(nil),
+		(*Record_Responsible)(nil),
+		(*Record_Episode)(nil),
+		(*Record_Notice)(nil),
+		(*Record_Pool)(nil),
+		(*Record_Lease)(nil),
+		(*Record_Project)(nil),
+		(*Record_Ticket)(nil),
+		(*Record_Usage)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2241,7 +3449,7 @@ func file_fsm_fsmpb_fsm_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fsm_fsmpb_fsm_proto_rawDesc), len(file_fsm_fsmpb_fsm_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   26,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -21,6 +21,7 @@ const (
 	MaxProducts  = 1000
 	MaxQuantity  = 1_000_000_000
 	MaxGraceDays = 3650
+	MaxAnswers   = 100
 )
 
 // Contract is what a vendor grants a customer (rule C1).
@@ -41,6 +42,8 @@ type Contract struct {
 	Users map[string]uint64 `json:"users,omitempty"`
 	// Products maps a product's name to what is granted of it.
 	Products map[string]Product `json:"products,omitempty"`
+	// Answers are the ids of the license requests that this revision answers (A7), rising.
+	Answers []uint64 `json:"answers,omitempty"`
 }
 
 // Model is how a product's seats are counted.
@@ -87,7 +90,7 @@ func VerifyContract(document string, vendors []ed25519.PublicKey) (*Contract, st
 func (c *Contract) Validate() error {
 	errs := []error{
 		CheckName("id", c.ID),
-		checkText("customer", c.Customer, 200),
+		CheckText("customer", c.Customer, 200),
 		CheckEmail("email", c.Email),
 		checkTime("start", c.Start),
 		checkTime("expiry", c.Expiry),
@@ -98,7 +101,7 @@ func (c *Contract) Validate() error {
 	if c.Revision == 0 {
 		errs = append(errs, errors.New("revision: it must be at least 1"))
 	}
-	if !c.Start.Before(c.Expiry) {
+	if !c.Start.IsZero() && !c.Expiry.IsZero() && !c.Start.Before(c.Expiry) {
 		errs = append(errs, fmt.Errorf("expiry: %s is not after start %s", c.Expiry.Format(time.RFC3339), c.Start.Format(time.RFC3339)))
 	}
 	if len(c.Users)+len(c.Products) == 0 {
@@ -110,7 +113,22 @@ func (c *Contract) Validate() error {
 	for _, name := range slices.Sorted(maps.Keys(c.Products)) {
 		errs = append(errs, c.Products[name].validate(name))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, c.validateAnswers())...)
+}
+
+// validateAnswers wants one spelling of each set.
+func (c *Contract) validateAnswers() error {
+	if err := checkMax("number of answers", uint64(len(c.Answers)), MaxAnswers); err != nil {
+		return err
+	}
+	var last uint64
+	for _, id := range c.Answers {
+		if id <= last {
+			return fmt.Errorf("answers: %d after %d: they must rise from 1", id, last)
+		}
+		last = id
+	}
+	return nil
 }
 
 func (p Product) validate(name string) error {
@@ -162,7 +180,8 @@ func CheckEmail(field, address string) error {
 	return nil
 }
 
-func checkText(field, text string, most int) error {
+// CheckText refuses text that is blank, no UTF-8, holds control characters, or has more than so many characters.
+func CheckText(field, text string, most int) error {
 	switch {
 	case strings.TrimSpace(text) == "":
 		return fmt.Errorf("%s: it is missing", field)

@@ -92,6 +92,14 @@ func many[V any](n int) map[string]V {
 	return m
 }
 
+// What is missing is told once.
+func TestContractWithoutDates(t *testing.T) {
+	c := &Contract{ID: "c", Revision: 1, Customer: "c", Email: "a@example.org", Users: map[string]uint64{"primary": 1}}
+	if got, want := fmt.Sprint(c.Validate()), "start: it is missing\nexpiry: it is missing"; got != want {
+		t.Errorf("%q instead of %q", got, want)
+	}
+}
+
 func TestContractBoundsAreAccepted(t *testing.T) {
 	for name, change := range map[string]func(*Contract){
 		"as it is":      func(*Contract) {},

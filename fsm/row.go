@@ -1,0 +1,73 @@
+package fsm
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/licet/licet/fsm/fsmpb"
+)
+
+// message is a protobuf message with generated encoding: that by reflection takes
+// three times as long.
+type message interface {
+	proto.Message
+	SizeVT() int
+	MarshalToSizedBufferVTStrict(b []byte) (int, error)
+}
+
+// row is something that a snapshot holds. Rows are immutable once they are in a
+// table; a change replaces the row.
+type row interface {
+	// message is the row as the field of Record that has its number.
+	message() (recordKind, message)
+	sum() *lanes
+}
+
+// recordKind is the number of a field of Record.
+type recordKind = protowire.Number
+
+// lanes are the 32 bytes of a hash as numbers to add.
+type lanes [4]uint64
+
+func lanesOf(hash *[sha256.Size]byte) (l lanes) {
+	for i := range l {
+		l[i] = binary.LittleEndian.Uint64(hash[8*i:])
+	}
+	return l
+}
+
+// hashed is embedded in rows: it keeps the row's hash, so that taking a row out
+// of the digest costs nothing.
+type hashed struct{ lanes lanes }
+
+func (h *hashed) sum() *lanes { return &h.lanes }
+
+// appendRecord appends the bytes of a Record that holds a message.
+func appendRecord(b []byte, kind recordKind, m message) []byte {
+	b = protowire.AppendTag(b, kind, protowire.BytesType)
+	size := m.SizeVT()
+	b = protowire.AppendVarint(b, uint64(size))
+	return appendSized(b, m, size)
+}
+
+func appendSized(b []byte, m message, size int) []byte {
+	at := len(b)
+	if need := at + size; need <= cap(b) {
+		b = b[:need]
+	} else {
+		b = append(b, make([]byte, size)...)
+	}
+	if _, err := m.MarshalToSizedBufferVTStrict(b[at:]); err != nil {
+		// Generated code of messages without required fields returns none.
+		panic("fsm: a message cannot be encoded: " + err.Error())
+	}
+	return b
+}
+
+func encodeOutcome(o *fsmpb.Outcome) []byte {
+	size := o.SizeVT()
+	return appendSized(make([]byte, 0, size), o, size)
+}

@@ -1,0 +1,129 @@
+package fsm
+
+import (
+	"encoding/binary"
+
+	"github.com/licet/licet/fsm/fsmpb"
+)
+
+const hourMs = 3_600_000
+
+// Usage is one hour of a product in a pool, or of a whole pool, immutable. Hours in which
+// nothing changed have no row: until the next row, use was what that row opens with.
+type Usage struct {
+	Pool string
+	// Product is empty for the pool as a whole, which has rows of its own if it has more than one product.
+	Product string
+	// Hour counts from 1970-01-01 UTC.
+	Hour int64
+	// HighWater is the most seats in use at once, Open how many were before the hour's first change.
+	HighWater, Open uint64
+	// Denials are checkouts that were denied, by code.
+	Denials Quantities
+	hashed
+}
+
+func (u *Usage) message() (recordKind, message) { return 44, u.Proto() }
+
+// Proto is the row as snapshots hold it.
+func (u *Usage) Proto() *fsmpb.UsageRecord {
+	return &fsmpb.UsageRecord{Pool: u.Pool, Product: u.Product, Hour: u.Hour, HighWater: u.HighWater, Open: u.Open, Denials: u.Denials.proto()}
+}
+
+func usageFromProto(p *fsmpb.UsageRecord) *Usage {
+	return &Usage{Pool: p.Pool, Product: p.Product, Hour: p.Hour, HighWater: p.HighWater, Open: p.Open, Denials: QuantitiesFromProto(p.Denials)}
+}
+
+func (u *Usage) key() string { return usageKey(u.Pool, u.Product, u.Hour) }
+
+func usageKey(pool, product string, hour int64) string {
+	b := make([]byte, 0, 96)
+	b = append(append(b, pool...), 0)
+	b = append(append(b, product...), 0)
+	return string(binary.BigEndian.AppendUint64(b, uint64(hour)))
+}
+
+// usageAge orders rows by hour, for forgetting.
+type usageAge struct {
+	hour int64
+	key  string
+}
+
+func (a usageAge) less(b usageAge) bool {
+	if a.hour != b.hour {
+		return a.hour < b.hour
+	}
+	return a.key < b.key
+}
+
+func (s *State) hour() int64 { return s.clock.WallMs / hourMs }
+
+// noteUse keeps the high-water mark of this hour; before is what was in use before the change.
+func (s *State) noteUse(p *Pool, product string, before uint64) {
+	used := s.use(p.Name, product).used
+	row, ok := s.usage.get(usageKey(p.Name, product, s.hour()))
+	if ok && used <= row.HighWater {
+		return
+	}
+	if !ok {
+		row = s.newUsage(p.Name, product, before)
+	}
+	next := edit(row)
+	next.HighWater = max(row.HighWater, used)
+	s.setUsage(next)
+}
+
+// newUsage is the row of an hour that begins with so many seats in use.
+func (s *State) newUsage(pool, product string, used uint64) *Usage {
+	s.forgetUsage()
+	return &Usage{Pool: pool, Product: product, Hour: s.hour(), HighWater: used, Open: used}
+}
+
+// noteDenial counts a denied checkout.
+func (s *State) noteDenial(p *Pool, product string, code string) {
+	if p.product(product) == nil {
+		product = ""
+	}
+	row, ok := s.usage.get(usageKey(p.Name, product, s.hour()))
+	if !ok {
+		row = s.newUsage(p.Name, product, s.use(p.Name, product).used)
+	}
+	row = edit(row)
+	row.Denials = row.Denials.plus(Quantities{{code, 1}})
+	s.setUsage(row)
+}
+
+func (s *State) setUsage(row *Usage) {
+	s.usage.set(&s.digest, row.key(), row)
+	s.usageAge.keys.Set(usageAge{row.Hour, row.key()})
+}
+
+// forgetUsage drops rows that are too old or too many, and leaves room for one more.
+func (s *State) forgetUsage() {
+	limits := s.meta.Settings
+	for range forgetAtOnce {
+		oldest, ok := s.usageAge.keys.Min()
+		if !ok || oldest.hour > s.hour()-int64(limits.UsageHours) && uint64(s.usage.len()) < limits.UsageLimit {
+			return
+		}
+		s.usage.delete(&s.digest, oldest.key)
+		s.usageAge.keys.Delete(oldest)
+	}
+}
+
+// Usage returns the rows of a product in a pool, or of the pool as a whole, for hours in [from, to), at most limit.
+func (v *View) Usage(pool, product string, from, to int64, limit int) []*Usage {
+	var rows []*Usage
+	if limit <= 0 || from < 0 {
+		return nil
+	}
+	end := usageKey(pool, product, to)
+	v.usage.rows.Ascend(usageKey(pool, product, from), func(key string, row *Usage) bool {
+		if key >= end {
+			return false
+		}
+		rows = append(rows, row)
+		return len(rows) < limit
+	})
+	return rows
+}
