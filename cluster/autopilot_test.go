@@ -13,8 +13,31 @@ import (
 // TestPromotionOfWhoIsGone: autopilot decides by what it saw up to a second ago. A
 // node that was removed meanwhile does not come back as a voter.
 func TestPromotionOfWhoIsGone(t *testing.T) {
+	r, address := loneRaft(t)
+	if err := r.AddNonvoter("quimper", "nowhere", 0, 0).Error(); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.RemoveServer("quimper", 0, 0).Error(); err != nil {
+		t.Fatal(err)
+	}
+	g := guardedRaft{r, new(sync.Mutex)}
+	for _, id := range []raft.ServerID{"quimper", loneID} {
+		if err := g.AddVoter(id, "nowhere", 0, 0).Error(); !errors.Is(err, errNoNonvoter) {
+			t.Errorf("the promotion of %s: %v", id, err)
+		}
+	}
+	if left := r.GetConfiguration().Configuration().Servers; len(left) != 1 || left[0].Address != address {
+		t.Errorf("the members are %v", left)
+	}
+}
+
+const loneID = "bordeaux"
+
+// loneRaft is Raft in memory that leads a cluster of itself.
+func loneRaft(t *testing.T) (*raft.Raft, raft.ServerAddress) {
+	t.Helper()
 	c := raft.DefaultConfig()
-	c.LocalID = "bordeaux"
+	c.LocalID = loneID
 	c.HeartbeatTimeout, c.ElectionTimeout, c.LeaderLeaseTimeout = 50*time.Millisecond, 50*time.Millisecond, 50*time.Millisecond
 	c.Logger = hclog.NewNullLogger()
 	address, carrier := raft.NewInmemTransport("")
@@ -32,19 +55,5 @@ func TestPromotionOfWhoIsGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-r.LeaderCh()
-	if err := r.AddNonvoter("quimper", "nowhere", 0, 0).Error(); err != nil {
-		t.Fatal(err)
-	}
-	if err := r.RemoveServer("quimper", 0, 0).Error(); err != nil {
-		t.Fatal(err)
-	}
-	g := guardedRaft{r, new(sync.Mutex)}
-	for _, id := range []raft.ServerID{"quimper", c.LocalID} {
-		if err := g.AddVoter(id, "nowhere", 0, 0).Error(); !errors.Is(err, errNoNonvoter) {
-			t.Errorf("the promotion of %s: %v", id, err)
-		}
-	}
-	if left := r.GetConfiguration().Configuration().Servers; len(left) != 1 || left[0].Address != address {
-		t.Errorf("the members are %v", left)
-	}
+	return r, address
 }

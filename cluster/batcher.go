@@ -1,6 +1,9 @@
 package cluster
 
-import "sync"
+import (
+	"runtime"
+	"sync"
+)
 
 // batcher collects what arrives while earlier batches are under way, and hands
 // it on in one piece as soon as one of them is done. Nothing waits on a timer:
@@ -93,7 +96,12 @@ func (b *batcher[T]) gather(batch []T) (full, left []T) {
 			}
 			batch = append(batch, x)
 		default:
-			return batch, nil
+			// Those whom the batch before has just answered come again as soon as they are let:
+			// without it they come by halves, in two batches.
+			runtime.Gosched()
+			if len(b.queue) == 0 {
+				return batch, nil
+			}
 		}
 	}
 	return batch, nil

@@ -19,29 +19,46 @@ type clock struct {
 	checked time.Time // with a monotonic reading
 	at      time.Time // wall at that moment
 	fault   *Error
+
+	// The wall clock's lead over the monotonic clock since begun, as far as stamps have told it.
+	begun, begunAt time.Time
+	told           time.Duration
 }
 
 func newClock(wall func() time.Time, most time.Duration) *clock {
 	c := &clock{wall: wall, most: most}
 	c.mark()
+	c.begin()
 	return c
+}
+
+// begin starts a term, from which on jumps are told.
+func (c *clock) begin() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.begun, c.begunAt, c.told = time.Now(), c.wall().Round(0), 0
 }
 
 func (c *clock) mark() { c.checked, c.at = time.Now(), c.wall().Round(0) }
 
-// stamp returns the wall clock in milliseconds, or why it is not believed.
-func (c *clock) stamp() (int64, *Error) {
+// stamp returns the wall clock in milliseconds, or why it is not believed. Jumped is how far it
+// went ahead of the monotonic clock since the last stamp: time that no lease has had (rule D2).
+func (c *clock) stamp() (ms, jumped int64, fault *Error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.fault != nil {
-		return 0, c.fault
+		return 0, 0, c.fault
 	}
 	now := c.wall().Round(0)
 	if jump := now.Sub(c.at.Add(time.Since(c.checked))); jump.Abs() > c.most {
-		return 0, errorf(ClockSkew, "This node's clock jumped by %s, more than %s; it writes nothing until other nodes confirm its time.",
+		return 0, 0, errorf(ClockSkew, "This node's clock jumped by %s, more than %s; it writes nothing until other nodes confirm its time.",
 			jump.Round(time.Millisecond), c.most)
 	}
-	return now.UnixMilli(), nil
+	if lead := now.Sub(c.begunAt.Add(time.Since(c.begun))); lead > c.told+time.Millisecond {
+		jumped = (lead - c.told).Milliseconds()
+		c.told = lead
+	}
+	return now.UnixMilli(), jumped, nil
 }
 
 // compare takes the differences of other nodes' clocks from this one's. A

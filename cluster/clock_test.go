@@ -169,3 +169,49 @@ func TestD4ExpiryIsTheOnlyWriteOfAnIdleCluster(t *testing.T) {
 	}
 	sameDigests(t, list)
 }
+
+// D2, D3: a clock that is wrong by less than is noticed costs no lease any time: neither where a leader's
+// clock steps ahead, nor where the next leader's clock is ahead of the last one's.
+func TestD2SmallJumpsCostNoLeaseTime(t *testing.T) {
+	const step = 3 * time.Second
+	list := sites(t, 3)
+	clocks := map[*site]*wrongClock{}
+	for _, s := range list {
+		clocks[s] = new(wrongClock)
+		s.options.Wall, s.options.MaxClockSkew = clocks[s].now, 5*time.Second
+		s.start()
+	}
+	oneCluster(t, list)
+	list[0].propose(putContract(t, 30))
+	sameDigests(t, list)
+	began := time.Now()
+	before := leaderOf(t, list).node.Status().View.Clock()
+	check := func(after string) {
+		t.Helper()
+		list[0].propose(createInstance(after, 0))
+		sameDigests(t, list)
+		clock := list[0].node.Status().View.Clock()
+		passed := time.Since(began)
+		if lease := time.Duration(clock.LeaseMs()-before.LeaseMs()) * time.Millisecond; lease > passed+50*time.Millisecond {
+			t.Errorf("after %s the lease clock went on by %s in %s", after, lease, passed)
+		}
+	}
+
+	check("nothing")
+	old := leaderOf(t, list)
+	for _, s := range list {
+		if s != old {
+			clocks[s].ahead.Store(int64(step))
+		}
+	}
+	if err := old.node.Transfer(t.Context(), ""); err != nil {
+		t.Fatal(err)
+	}
+	check("a-leader-ahead")
+	clocks[old].ahead.Store(int64(step))
+	clocks[leaderOf(t, list)].ahead.Store(int64(step + 2*time.Second))
+	check("a-step-ahead")
+	if wall := list[0].node.Status().View.Clock().Wall(); time.Until(wall) < step {
+		t.Fatal("no clock was ahead: the test tests nothing")
+	}
+}

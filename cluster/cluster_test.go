@@ -30,6 +30,8 @@ type site struct {
 	listen  string
 	files   transport.Files
 	node    *cluster.Node
+	// rejected is told of connections that its port refuses; nil if nobody is.
+	rejected func(net.Addr, error)
 }
 
 // sites makes n nodes on loopback ports that are not started yet.
@@ -64,6 +66,7 @@ func sites(t testing.TB, n int) []*site {
 			VendorKeys:       []ed25519.PublicKey{vendor.Public().(ed25519.PublicKey)},
 			HeartbeatTimeout: 300 * time.Millisecond, ElectionTimeout: 300 * time.Millisecond,
 			SnapshotThreshold: 8192, TrailingLogs: 10240, SnapshotInterval: 30 * time.Second,
+			TrailFileBytes: 1 << 20, TrailTotalBytes: 16 << 20,
 			Queue: 4096, BatchCommands: 512, BatchBytes: 1 << 20, RequestTimeout: 5 * time.Second, MaxClockSkew: 5 * time.Second,
 			Log: testLog(names[i]),
 		}}
@@ -108,7 +111,7 @@ func (s *site) open() (*cluster.Node, error) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	port, err := transport.Listen(s.t.Context(), s.listen, transport.Options{Certificates: certificates})
+	port, err := transport.Listen(s.t.Context(), s.listen, transport.Options{Certificates: certificates, Rejected: s.rejected})
 	if err != nil {
 		s.t.Fatal(err)
 	}

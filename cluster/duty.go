@@ -79,11 +79,17 @@ func (n *Node) lead(ctx context.Context) {
 // no leader (rule D2). Once it is applied here, so is all that earlier leaders
 // acknowledged, and the node serves. It is tried until it succeeds or the term is over.
 func (n *Node) openTerm(ctx context.Context, term uint64) bool {
+	// Only what is applied tells when the last entry was stamped, and a node that has just started has applied nothing.
+	if err := n.raft.Barrier(n.options.RequestTimeout).Error(); err != nil {
+		n.log.Warn("the term could not be opened yet", "term", term, "reason", err)
+		return false
+	}
 	answers := n.probeMembers(ctx, term)
 	if !n.checkClock(answers) {
 		return false
 	}
-	_, err := n.commit(term, nil, n.outage(answers, term).Milliseconds())
+	n.clock.begin()
+	_, err := n.commit(term, nil, n.outage(answers, term).Milliseconds()+n.ahead().Milliseconds())
 	if err == nil {
 		err = n.initialise(term)
 	}
@@ -149,6 +155,19 @@ func (n *Node) outage(answers map[string]probed, term uint64) time.Duration {
 		}
 	}
 	return least
+}
+
+// ahead is how much further the wall clock has gone since the last entry's stamp than this node has seen time
+// pass since it applied that entry: the most by which its clock may be ahead of the one that stamped it. Leases
+// must not lose that time (rule D2). A node that has just replayed its log has seen too little pass;
+// believed clocks are no further apart than MaxClockSkew.
+func (n *Node) ahead() time.Duration {
+	last, applied := n.replica.lastApplied()
+	if last == 0 {
+		return 0
+	}
+	passed := time.Duration(n.options.Wall().UnixMilli()-last) * time.Millisecond
+	return min(max(0, passed-time.Since(applied)), n.options.MaxClockSkew)
 }
 
 // guardClock compares clocks while the node leads, and hands leadership to a
@@ -224,7 +243,8 @@ func (n *Node) probeMembers(ctx context.Context, beforeTerm uint64) map[string]p
 			addresses = append(addresses, string(m.Address))
 		}
 	}
-	return n.peers.probe(ctx, addresses, &clusterpb.ProbeRequest{Node: n.options.ID, BeforeTerm: beforeTerm})
+	answers, _ := n.peers.probe(ctx, addresses, &clusterpb.ProbeRequest{Node: n.options.ID, BeforeTerm: beforeTerm})
+	return answers
 }
 
 // members is the latest Raft configuration.

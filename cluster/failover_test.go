@@ -3,10 +3,13 @@ package cluster_test
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/oklog/ulid/v2"
 
 	"github.com/licet/licet/cluster"
@@ -172,5 +175,58 @@ func TestFollowerCatchesUpThroughASnapshot(t *testing.T) {
 	sameDigests(t, list)
 	if s := lagging.node.Status(); s.SnapshotIndex == 0 {
 		t.Errorf("the node caught up without a snapshot: %+v", s)
+	}
+}
+
+// lines is a log's output.
+type lines struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+// with returns the lines that hold all these.
+func (l *lines) with(parts ...string) (found []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for line := range strings.Lines(l.text.String()) {
+		if !slices.ContainsFunc(parts, func(part string) bool { return !strings.Contains(line, part) }) {
+			found = append(found, line)
+		}
+	}
+	return found
+}
+
+func TestSilentPeerIsToldOnce(t *testing.T) {
+	list := sites(t, 3)
+	log := new(lines)
+	for _, s := range list {
+		s.options.Log = hclog.New(&hclog.LoggerOptions{Name: s.options.ID, Level: hclog.Debug, Output: log, IndependentLevels: true})
+		s.start()
+	}
+	oneCluster(t, list)
+	leader := leaderOf(t, list)
+	down := list[0]
+	if down == leader {
+		down = list[1]
+	}
+	down.stop()
+	repeated := []string{leader.options.ID + ".raft", "failed to heartbeat to", down.listen, "connection refused"}
+	eventually(t, "heartbeats fail again and again", func() error {
+		if n := len(log.with(append(repeated, "[DEBUG]")...)); n < 3 {
+			return fmt.Errorf("%d failed", n)
+		}
+		return nil
+	})
+	if told := log.with(append(repeated, "[WARN]")...); len(told) != 1 {
+		t.Errorf("it is told %d times: %q", len(told), told)
+	}
+	if errs := log.with("[ERROR]", "peer="); len(errs) > 0 {
+		t.Errorf("an error of this node: %q", errs)
 	}
 }

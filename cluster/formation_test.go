@@ -4,10 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"strings"
+	"sync/atomic"
 	"testing"
+
+	"github.com/hashicorp/go-hclog"
 
 	"github.com/licet/licet/cluster"
 	"github.com/licet/licet/fsm"
@@ -235,4 +239,38 @@ func TestDataDirectoryIsRefused(t *testing.T) {
 	})
 	s.start()
 	s.ready()
+}
+
+// TestForeignPeersAreToldWhy: nodes whose certificates come from two authorities never
+// find each other, and each says so once.
+func TestForeignPeersAreToldWhy(t *testing.T) {
+	list := sites(t, 2)
+	list[1].files = sites(t, 2)[1].files
+	logs := []*lines{new(lines), new(lines)}
+	var refused [2]atomic.Int64
+	for i, s := range list {
+		s.options.Log = hclog.New(&hclog.LoggerOptions{Name: s.options.ID, Output: logs[i], IndependentLevels: true})
+		s.rejected = func(net.Addr, error) { refused[i].Add(1) }
+		s.start()
+	}
+	for i, s := range list {
+		other := list[1-i].listen
+		foreign := []string{s.options.ID + ".cluster", "0 of 1 peers answer", other, "does not lead to the cluster's authority", "x509: certificate signed by unknown authority"}
+		eventually(t, s.options.ID+" says why", func() error {
+			if len(logs[i].with(foreign...)) == 0 {
+				return fmt.Errorf("it logs %q", logs[i].with("forming"))
+			}
+			return nil
+		})
+		before := refused[i].Load()
+		eventually(t, other+" is asked again and again", func() error {
+			if n := refused[i].Load() - before; n < 5 {
+				return fmt.Errorf("%d times", n)
+			}
+			return nil
+		})
+		if told := logs[i].with("forming"); len(told) > 2 {
+			t.Errorf("%s tells it %d times: %q", s.options.ID, len(told), told)
+		}
+	}
 }

@@ -97,7 +97,8 @@ func (n *Node) forward(batch []*proposal) {
 		request.Commands[i] = &clusterpb.Forwarded{Command: p.command, TimeoutMs: time.Until(p.deadline).Milliseconds()}
 		last = later(last, p.deadline)
 	}
-	ctx, cancel := context.WithDeadline(n.ctx, last)
+	// After a change of leader the commands go to the next one with the same request ids (rule E1).
+	ctx, cancel := context.WithDeadline(n.leader.reign(), last)
 	defer cancel()
 	reply, err := n.sendForward(ctx, request)
 	if err != nil {

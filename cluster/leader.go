@@ -24,10 +24,16 @@ type leaderWatch struct {
 	id      string
 	since   time.Time // since when there is no leader; zero while there is one
 	change  chan struct{}
+	// present ends when the leader changes; end ends it.
+	present context.Context
+	end     context.CancelFunc
 }
 
-func newLeaderWatch(r *raft.Raft, patience time.Duration) *leaderWatch {
-	return &leaderWatch{raft: r, patience: patience, since: time.Now(), change: make(chan struct{})}
+// newLeaderWatch returns a watch whose reigns all end with ctx.
+func newLeaderWatch(ctx context.Context, r *raft.Raft, patience time.Duration) *leaderWatch {
+	w := &leaderWatch{raft: r, patience: patience, since: time.Now(), change: make(chan struct{})}
+	w.present, w.end = context.WithCancel(ctx)
+	return w
 }
 
 // follow keeps the watch up to date until ctx ends.
@@ -41,7 +47,7 @@ func (w *leaderWatch) follow(ctx context.Context) {
 	defer w.raft.DeregisterObserver(observer)
 	for {
 		// The events only wake: a dropped one is made good by reading afresh.
-		w.refresh()
+		w.refresh(ctx)
 		select {
 		case <-events:
 		case <-ctx.Done():
@@ -50,7 +56,7 @@ func (w *leaderWatch) follow(ctx context.Context) {
 	}
 }
 
-func (w *leaderWatch) refresh() {
+func (w *leaderWatch) refresh(ctx context.Context) {
 	address, id := w.raft.LeaderWithID()
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -62,6 +68,8 @@ func (w *leaderWatch) refresh() {
 	if w.current == "" {
 		w.since = time.Now()
 	}
+	w.end()
+	w.present, w.end = context.WithCancel(ctx)
 	w.wakeLocked()
 }
 
@@ -82,6 +90,14 @@ func (w *leaderWatch) address() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.current
+}
+
+// reign is a context for asking the leader something: it ends when the leader
+// changes. One that is cut off may never answer, and its successor can be asked.
+func (w *leaderWatch) reign() context.Context {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.present
 }
 
 func (w *leaderWatch) leaderID() string {

@@ -26,6 +26,7 @@ import (
 	"github.com/licet/licet/cluster/clusterpb"
 	"github.com/licet/licet/fsm/fsmpb"
 	"github.com/licet/licet/fsm/signed"
+	"github.com/licet/licet/trail"
 	"github.com/licet/licet/transport"
 )
 
@@ -33,8 +34,9 @@ const (
 	// entriesUnderway is how many of the leader's batches are in Raft at a time; the next
 	// one fills meanwhile.
 	entriesUnderway = 1
-	// framesUnderway is how many frames a follower has at the leader at a time.
-	framesUnderway = 4
+	// framesUnderway is how many frames a follower has at the leader at a time. Only one
+	// entry is under way there, so a second frame would mostly wait, and halve both.
+	framesUnderway = 1
 	// proofsUnderway is how many proofs of leadership run at a time.
 	proofsUnderway = 2
 	// retainSnapshots is how many snapshots stay on disk.
@@ -69,6 +71,9 @@ type Options struct {
 	SnapshotThreshold, TrailingLogs   uint64
 	SnapshotInterval                  time.Duration
 
+	// TrailFileBytes is the size of a file of the audit trail, TrailTotalBytes bounds all of them.
+	TrailFileBytes, TrailTotalBytes int64
+
 	// Queue bounds the writes, and the reads, that wait.
 	Queue int
 	// BatchCommands and BatchBytes bound one Raft entry.
@@ -93,8 +98,10 @@ type Node struct {
 	identity  *identity
 	contact   *contact
 	clock     *clock
+	stamping  sync.Mutex
 	store     store
 	replica   *replica
+	keeper    *keeper
 	raft      *raft.Raft
 	snapshots *raft.FileSnapshotStore
 	carrier   *raft.NetworkTransport
@@ -160,6 +167,13 @@ func (n *Node) open() error {
 		return err
 	}
 	n.replica = newReplica(n.fail)
+	n.keeper, err = startKeeper(trail.Options{
+		Dir: trail.Directory(o.DataDir), Node: o.ID, FileBytes: o.TrailFileBytes, TotalBytes: o.TrailTotalBytes,
+	}, n.log.Named("trail"), n.fail)
+	if err != nil {
+		return err
+	}
+	n.replica.trail = n.keeper
 	if err := n.openRaft(); err != nil {
 		return err
 	}
@@ -174,7 +188,7 @@ func (n *Node) open() error {
 
 func (n *Node) openRaft() error {
 	o := n.options
-	log := n.libraries[0]
+	log := newPeerLog(n.libraries[0])
 	var err error
 	n.snapshots, err = raft.NewFileSnapshotStoreWithLogger(o.DataDir, retainSnapshots, log)
 	if err != nil {
@@ -228,7 +242,7 @@ func (n *Node) nodeAt(address string) string {
 // run starts everything that goes on by itself.
 func (n *Node) run() {
 	o := n.options
-	n.leader = newLeaderWatch(n.raft, 3*(o.HeartbeatTimeout+o.ElectionTimeout))
+	n.leader = newLeaderWatch(n.ctx, n.raft, 3*(o.HeartbeatTimeout+o.ElectionTimeout))
 	n.autopilot = newAutopilot(n)
 	n.proposals = newBatcher(o.Queue, entriesUnderway, o.BatchCommands, o.BatchBytes, (*proposal).size, n.propose)
 	n.forwards = newBatcher(o.Queue, framesUnderway, o.BatchCommands, o.BatchBytes, (*proposal).size, n.forward)
@@ -267,6 +281,10 @@ func (n *Node) watchContact() {
 			at = n.raft.LastContact()
 		}
 		if leader, _ := n.raft.LeaderWithID(); leader == "" || at.IsZero() || n.raft.CurrentTerm() != term {
+			continue
+		}
+		if n.replica.view.Load().Term() != term {
+			// A leader that has not opened its term has not told how long there was none before it.
 			continue
 		}
 		n.contact.observe(term, at)
@@ -357,6 +375,12 @@ func (n *Node) DryRun(ctx context.Context, c *fsmpb.Command) (*fsmpb.Outcome, er
 	return view.DryRun(c, n.options.Wall().UnixMilli())
 }
 
+// ID is the node's id.
+func (n *Node) ID() string { return n.options.ID }
+
+// Wall is the node's wall clock.
+func (n *Node) Wall() time.Time { return n.options.Wall() }
+
 // SignLicenseKey signs with the cluster's key, which every member has.
 func (n *Node) SignLicenseKey(k *signed.LicenseKey) (string, error) {
 	key := n.identity.signingKey()
@@ -411,6 +435,10 @@ func (n *Node) close() error {
 	}
 	if n.raft != nil {
 		errs = append(errs, n.raft.Shutdown().Error())
+	}
+	if n.keeper != nil {
+		// Raft has ended: no more rows come.
+		errs = append(errs, n.keeper.close())
 	}
 	if n.carrier != nil {
 		errs = append(errs, n.carrier.Close())

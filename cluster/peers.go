@@ -74,25 +74,29 @@ func (p *peers) keep(members map[peer]bool) error {
 
 func (p *peers) close() error { return p.keep(nil) }
 
-// probe asks all addresses at once and returns the answers that came in time.
-func (p *peers) probe(ctx context.Context, addresses []string, request *clusterpb.ProbeRequest) map[string]probed {
-	answers := make(chan probed, len(addresses))
+// probe asks all addresses at once and returns the answers that came in time, and
+// why the others did not.
+func (p *peers) probe(ctx context.Context, addresses []string, request *clusterpb.ProbeRequest) (answers map[string]probed, silent map[string]error) {
+	results := make(chan probed, len(addresses))
 	for _, address := range addresses {
-		go func() { answers <- p.probeOne(ctx, address, request) }()
+		go func() { results <- p.probeOne(ctx, address, request) }()
 	}
-	all := make(map[string]probed, len(addresses))
+	answers, silent = make(map[string]probed, len(addresses)), map[string]error{}
 	for range addresses {
-		if a := <-answers; a.reply != nil {
-			all[a.address] = a
+		if r := <-results; r.err == nil {
+			answers[r.address] = r
+		} else {
+			silent[r.address] = r.err
 		}
 	}
-	return all
+	return answers, silent
 }
 
-// probed is a node's answer and when it was asked and answered.
+// probed is a node's answer, or why there is none, and when it was asked and answered.
 type probed struct {
 	address        string
 	reply          *clusterpb.ProbeReply
+	err            error
 	asked, replied time.Time
 }
 
@@ -100,12 +104,10 @@ func (p *peers) probeOne(ctx context.Context, address string, request *clusterpb
 	result := probed{address: address, asked: time.Now()}
 	client, err := p.at(address)
 	if err != nil {
+		result.err = err
 		return result
 	}
-	result.reply, err = client.Probe(ctx, request)
-	if err != nil {
-		result.reply = nil
-	}
+	result.reply, result.err = client.Probe(ctx, request)
 	result.replied = time.Now()
 	return result
 }

@@ -81,15 +81,10 @@ func (n *Node) commit(term uint64, commands []*fsmpb.Command, pauseMs int64) ([]
 	if term == 0 {
 		return nil, errorf(notLeader, "This node does not lead.")
 	}
-	stamp, fault := n.clock.stamp()
+	future, fault := n.apply(term, commands, pauseMs)
 	if fault != nil {
 		return nil, fault
 	}
-	data, err := fsm.EncodeEntry(&fsmpb.Entry{Term: term, WallMs: stamp, PauseMs: pauseMs, Commands: commands})
-	if err != nil {
-		return nil, errorf(Unsupported, "The entry can't be encoded: %v", err)
-	}
-	future := n.raft.Apply(data, n.options.RequestTimeout)
 	if err := future.Error(); err != nil {
 		return nil, applyFault(err)
 	}
@@ -98,6 +93,23 @@ func (n *Node) commit(term uint64, commands []*fsmpb.Command, pauseMs int64) ([]
 		return nil, errorf(OutcomeUnknown, "This node failed while it applied the entry: %v", err)
 	}
 	return outcomes, nil
+}
+
+// apply stamps an entry and hands it to Raft. Entries must land in the order of their stamps: a jump of
+// the clock is told by the first entry after it, and no entry before it may carry the jump's time. The lock
+// is held while encoding, which holds up the leader's own few commands alone: of batches one is under way.
+func (n *Node) apply(term uint64, commands []*fsmpb.Command, pauseMs int64) (raft.ApplyFuture, *Error) {
+	n.stamping.Lock()
+	defer n.stamping.Unlock()
+	stamp, jumped, fault := n.clock.stamp()
+	if fault != nil {
+		return nil, fault
+	}
+	data, err := fsm.EncodeEntry(&fsmpb.Entry{Term: term, WallMs: stamp, PauseMs: pauseMs + jumped, Commands: commands})
+	if err != nil {
+		return nil, errorf(Unsupported, "The entry can't be encoded: %v", err)
+	}
+	return n.raft.Apply(data, n.options.RequestTimeout), nil
 }
 
 // applyFault tells apart what surely was not done and what may have been.

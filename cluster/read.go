@@ -105,7 +105,7 @@ func (n *Node) prove(batch []*reader) {
 		deadline, _ := r.ctx.Deadline()
 		last = later(last, deadline)
 	}
-	ctx, cancel := context.WithDeadline(n.ctx, last)
+	ctx, cancel := context.WithDeadline(n.leader.reign(), last)
 	defer cancel()
 	index, err := n.confirmedIndex(ctx)
 	for _, r := range batch {

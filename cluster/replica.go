@@ -7,6 +7,7 @@ import (
 	"io"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/hashicorp/raft"
 
@@ -20,9 +21,13 @@ import (
 type replica struct {
 	state *fsm.State
 	view  atomic.Pointer[fsm.View]
+	// applied is when the last entry was applied, as the monotonic clock has it.
+	applied atomic.Pointer[time.Time]
 	// fail ends the node: a replica that can't apply an entry must not go on.
 	fail   func(error)
 	failed error
+	// trail keeps the audit trail; nil in tests that need none.
+	trail *keeper
 
 	mu      sync.Mutex
 	waiters map[chan struct{}]uint64
@@ -48,12 +53,32 @@ func (r *replica) Apply(l *raft.Log) any {
 		r.fail(err)
 		return err
 	}
-	r.publish()
+	if err := r.publish(); err != nil {
+		r.failed = err
+		return err
+	}
 	return outcomes
 }
 
-func (r *replica) publish() {
+// lastApplied is the stamp of the last entry, in milliseconds, and when it was applied here; zero if none was.
+func (r *replica) lastApplied() (stampMs int64, at time.Time) {
+	if now := r.applied.Load(); now != nil {
+		at = *now
+	}
+	return r.view.Load().Clock().WallMs, at
+}
+
+// publish shows the present state to readers. The rows of the audit trail are handed over before, so that
+// readers find in the files what the view has forgotten.
+func (r *replica) publish() error {
+	now := time.Now()
+	r.applied.Store(&now)
 	view := r.state.View()
+	if r.trail != nil {
+		if err := r.trail.keep(view); err != nil {
+			return err
+		}
+	}
 	r.view.Store(view)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -63,6 +88,7 @@ func (r *replica) publish() {
 			close(done)
 		}
 	}
+	return nil
 }
 
 // wait returns once the view has reached index.
@@ -96,7 +122,7 @@ func (r *replica) Snapshot() (raft.FSMSnapshot, error) {
 	if r.failed != nil {
 		return nil, r.failed
 	}
-	return snapshot{r.view.Load()}, nil
+	return snapshot{r.view.Load(), r.trail}, nil
 }
 
 // Restore implements raft.FSM. The new state is built beside the present one
@@ -107,14 +133,22 @@ func (r *replica) Restore(source io.ReadCloser) error {
 		return fmt.Errorf("the snapshot is refused and the state kept: %w", err)
 	}
 	r.state = state
-	r.publish()
-	return nil
+	return r.publish()
 }
 
-type snapshot struct{ view *fsm.View }
+type snapshot struct {
+	view  *fsm.View
+	trail *keeper
+}
 
-// Persist implements raft.FSMSnapshot.
+// Persist implements raft.FSMSnapshot. A replay of the log begins with the snapshot, so that rows
+// from before it could not be written again: they must be on disk first.
 func (s snapshot) Persist(sink raft.SnapshotSink) error {
+	if s.trail != nil {
+		if err := s.trail.settle(s.view); err != nil {
+			return errors.Join(err, sink.Cancel())
+		}
+	}
 	if err := s.view.Snapshot(sink); err != nil {
 		return errors.Join(err, sink.Cancel())
 	}

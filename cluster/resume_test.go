@@ -20,7 +20,7 @@ func TestFounderThatDiedWhileItBootstrapped(t *testing.T) {
 	for _, s := range list {
 		s.stop()
 		// All are promised, and none has a log yet.
-		for _, name := range []string{"raft.db", "snapshots"} {
+		for _, name := range []string{"raft.db", "snapshots", "audit"} {
 			if err := os.RemoveAll(filepath.Join(s.options.DataDir, name)); err != nil {
 				t.Fatal(err)
 			}

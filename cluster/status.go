@@ -88,7 +88,8 @@ func (n *Node) findLeaderAPI() {
 	}
 	ctx, cancel := context.WithTimeout(n.ctx, probeTimeout)
 	defer cancel()
-	for _, a := range n.peers.probe(ctx, []string{address}, &clusterpb.ProbeRequest{Node: n.options.ID}) {
+	answers, _ := n.peers.probe(ctx, []string{address}, &clusterpb.ProbeRequest{Node: n.options.ID})
+	for _, a := range answers {
 		n.leads.Store(&leaderAPI{id: a.reply.Node, http: a.reply.HttpAddress})
 	}
 }

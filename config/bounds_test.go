@@ -39,6 +39,8 @@ func TestBounds(t *testing.T) {
 		{"limits.body_bytes", 1024, 4 << 20, "", "from 1 KiB to 4 MiB"},
 		{"limits.max_clock_skew", 10 * ms, 600_000 * ms, "ns", "from 10ms to 10m"},
 		{"limits.request_timeout", 100 * ms, 600_000 * ms, "ns", "from 100ms to 10m"},
+		{"audit.file_bytes", 64 << 10, 1 << 30, "", "from 64 KiB to 1 GiB"},
+		{"audit.total_bytes", 128 << 10, 1 << 40, "", "from 128 KiB to 1024 GiB"},
 	}
 	tested := map[string]bool{}
 	for _, r := range rows {
@@ -88,6 +90,10 @@ func TestGrammar(t *testing.T) {
 		{
 			keys: "limits.batch_bytes", good: []string{"65536", "65536B", "65536 B", "64KiB", "64 KiB", "1 MiB"},
 			bad: []string{"", "64KB", "64k", "0.5 MiB", "64  KiB", "064 KiB", "-1", "MiB", "KiB", " KiB", "8589934592 GiB", "1 GiB", "0 B", "0"},
+		},
+		{
+			keys: "audit.file_bytes audit.total_bytes", good: []string{"131072", "128KiB", "64 MiB", "1 GiB", "1073741824"},
+			bad: []string{"", "1", "64KB", "8589934592 GiB", "9223372036854775807", "9223372036854775808", "0"},
 		},
 		{keys: "log.level", good: []string{"trace", "debug", "info", "warn", "error"}, bad: []string{"", "INFO", "warning", "off"}},
 		{keys: "log.format", good: []string{"text", "json"}, bad: []string{"", "xml"}},

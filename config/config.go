@@ -25,6 +25,7 @@ type Config struct {
 	Auth    Auth
 	Raft    Raft
 	Limits  Limits
+	Audit   Audit
 	Log     Log
 }
 
@@ -102,6 +103,12 @@ type Limits struct {
 	BodyBytes      ByteSize // never above BatchBytes
 	MaxClockSkew   time.Duration
 	RequestTimeout time.Duration // always above Raft.ElectionTimeout
+}
+
+// Audit bounds the files of the audit trail.
+type Audit struct {
+	FileBytes  ByteSize
+	TotalBytes ByteSize // at least twice FileBytes
 }
 
 // Log is the node's own log, on standard error.

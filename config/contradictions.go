@@ -25,6 +25,9 @@ func (l *loader) contradictions() {
 	l.contradiction(c.Limits.BodyBytes > c.Limits.BatchBytes,
 		[]string{"limits.body_bytes", "limits.batch_bytes"},
 		"the first must not be larger than the second, or a request's command could not fit into a Raft entry")
+	l.contradiction(c.Audit.TotalBytes < 2*c.Audit.FileBytes,
+		[]string{"audit.total_bytes", "audit.file_bytes"},
+		"the first must be at least twice the second, or each new file would be the only one")
 }
 
 // contradiction records one, unless one of the values is wrong by itself. It stands at the first of the keys that

@@ -29,6 +29,10 @@ func TestContradictions(t *testing.T) {
 			want: []string{"--set limits.body_bytes: limits.body_bytes (1048577 B, --set) and limits.batch_bytes (1 MiB, the default): the first must not be larger than the second, or a request's command could not fit into a Raft entry"},
 		},
 		{
+			name: "audit files above half of all", overrides: []string{"audit.file_bytes=513MiB"},
+			want: []string{"--set audit.file_bytes: audit.total_bytes (1 GiB, the default) and audit.file_bytes (513 MiB, --set): the first must be at least twice the second, or each new file would be the only one"},
+		},
+		{
 			name: "unspecified addresses", add: "http: {listen: '0.0.0.0:7001'}\ngossip: {listen: '[::]:7201'}\n", overrides: []string{"node.listen=:7101"},
 			want: []string{
 				"--set node.listen: listens on every address (:7101), so node.advertise must say at which one others reach it",

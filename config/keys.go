@@ -28,6 +28,7 @@ var sections = []struct{ name, doc string }{
 	{"auth", "Who may use the API."},
 	{"raft", "Consensus. The defaults suit sites up to some 50 ms apart; further apart, raise both timeouts."},
 	{"limits", "Bounds on what one node takes on. Beyond them it refuses at once instead of slowing down."},
+	{"audit", "The audit trail in files of this node, below node.data_dir: what the replicated state has forgotten."},
 	{"log", "The node's own log, on standard error."},
 }
 
@@ -194,6 +195,17 @@ var keys = []key{
 		name: "limits.request_timeout", def: "10s",
 		doc:  "How long a request may take where the client sets no deadline. Above raft.election_timeout, or no request could outlive an election.",
 		kind: duration(func(c *Config) *time.Duration { return &c.Limits.RequestTimeout }, 100*time.Millisecond, 10*time.Minute),
+	},
+
+	{
+		name: "audit.file_bytes", def: "64 MiB",
+		doc:  "Size at which a file of the audit trail is followed by the next one.",
+		kind: size(func(c *Config) *ByteSize { return &c.Audit.FileBytes }, 64<<10, 1<<30),
+	},
+	{
+		name: "audit.total_bytes", def: "1 GiB",
+		doc:  "Size of all files of the audit trail together; beyond it the oldest file is removed. A row takes about 600 bytes. At least twice audit.file_bytes. To keep more, copy files away: they verify anywhere.",
+		kind: size(func(c *Config) *ByteSize { return &c.Audit.TotalBytes }, 128<<10, 1<<40),
 	},
 
 	{

@@ -171,7 +171,8 @@ func TestDefaults(t *testing.T) {
 			Queue: 4096, BatchCommands: 512, BatchBytes: 1 << 20, BodyBytes: 1 << 20, MaxClockSkew: 5e9,
 			RequestTimeout: 10e9,
 		},
-		Log: Log{Level: "info", Format: "text"},
+		Audit: Audit{FileBytes: 64 << 20, TotalBytes: 1 << 30},
+		Log:   Log{Level: "info", Format: "text"},
 	}
 	if diff := cmp.Diff(want, Defaults()); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"math"
 	"net/url"
 	"path/filepath"
 	"slices"
@@ -162,9 +163,8 @@ func parseSize(text string) (ByteSize, bool) {
 			break
 		}
 	}
-	// 31 bits of the largest unit still fit into 63.
-	n, err := strconv.ParseUint(text, 10, 31)
-	return ByteSize(n) * unit, err == nil && (len(text) == 1 || text[0] != '0')
+	n, err := strconv.ParseUint(text, 10, 63)
+	return ByteSize(n) * unit, err == nil && n <= uint64(math.MaxInt64/unit) && (len(text) == 1 || text[0] != '0')
 }
 
 func size(at func(*Config) *ByteSize, least, most ByteSize) kind {
@@ -172,8 +172,11 @@ func size(at func(*Config) *ByteSize, least, most ByteSize) kind {
 		b, ok := parseSize(text)
 		return b, ok && b >= least && b <= most
 	}
-	return one(at, parse, ByteSize.String,
-		fmt.Sprintf("bytes, or a whole number of KiB or MiB, from %s to %s", least, most))
+	units := "KiB or MiB"
+	if most >= 1<<30 {
+		units = "KiB, MiB or GiB"
+	}
+	return one(at, parse, ByteSize.String, fmt.Sprintf("bytes, or a whole number of %s, from %s to %s", units, least, most))
 }
 
 func choice(at func(*Config) *string, words ...string) kind {

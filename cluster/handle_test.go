@@ -1,0 +1,55 @@
+package cluster
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"errors"
+	"testing"
+
+	"github.com/licet/licet/fsm/signed"
+)
+
+// K6: all members derive the same handle of a request, and another of any other request.
+func TestHandle(t *testing.T) {
+	key := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{7}, ed25519.SeedSize))
+	one, other := &Node{identity: &identity{signing: key}}, &Node{identity: &identity{signing: key}}
+	stranger := &Node{identity: &identity{signing: ed25519.NewKeyFromSeed(bytes.Repeat([]byte{8}, ed25519.SeedSize))}}
+	handle := func(n *Node, actor, id string, item int) string {
+		t.Helper()
+		h, err := n.Handle(actor, id, item)
+		if err != nil || len(h) != 32 {
+			t.Fatalf("%q, %v", h, err)
+		}
+		return h
+	}
+	first := handle(one, "operator", "id-1", 0)
+	if first != handle(other, "operator", "id-1", 0) {
+		t.Error("two members derive two handles")
+	}
+	seen := map[string]bool{first: true}
+	for _, h := range []string{
+		handle(one, "operator", "id-1", 1), handle(one, "operator", "id-2", 0), handle(one, "other", "id-1", 0),
+		handle(one, "operator", "id-11", 0), handle(one, "operator", "id-1", 11), handle(stranger, "operator", "id-1", 0),
+	} {
+		if seen[h] {
+			t.Errorf("handle %s is that of two requests", h)
+		}
+		seen[h] = true
+	}
+}
+
+// A node that has no key yet says so.
+func TestHandleWithoutKey(t *testing.T) {
+	n := &Node{identity: &identity{}}
+	if _, err := n.Handle("operator", "id-1", 0); !saysNotReady(err) {
+		t.Errorf("handle: %v", err)
+	}
+	if _, err := n.SignBorrow(&signed.Borrow{}); !saysNotReady(err) {
+		t.Errorf("borrow: %v", err)
+	}
+}
+
+func saysNotReady(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.code == NotReady
+}
