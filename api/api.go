@@ -37,9 +37,17 @@ type Options struct {
 	RequestTimeout time.Duration
 }
 
-// service is what handlers share; it does not change.
+// service is what handlers share.
 type service struct {
+	// Options do not change.
 	Options
+	waiters waiters
+}
+
+// handler is what New returns; tests look behind it.
+type handler struct {
+	http.Handler
+	service *service
 }
 
 // New returns the handler of the whole interface. It is safe for concurrent use.
@@ -68,5 +76,5 @@ func New(o Options) (http.Handler, error) {
 		o.Log = hclog.NewNullLogger()
 	}
 	s := &service{Options: o}
-	return s.observed(s.routed(routes)), nil
+	return &handler{s.observed(s.routed(routes)), s}, nil
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 
 	"github.com/licet/licet/api/apiv1"
+	"github.com/licet/licet/fsm"
 )
 
 // badCase is a request that must be refused before anything happens.
@@ -136,6 +137,11 @@ func badTexts(s *openapi3.Schema) []string {
 		return []string{"", "yes", "1", "0", "TRUE", "True", " true", "null", "\x00"}
 	case len(s.Enum) > 0:
 		return []string{"", "x", strings.ToUpper(fmt.Sprint(s.Enum[0])), fmt.Sprint(s.Enum[0]) + " ", "\x00"}
+	case s.Format == "date-time":
+		return []string{"", "x", "2026-13-01T00:00:00Z", "2026-06-01", "1780272000", "2026-06-01T00:00:00", "0000-01-01T00:00:00Z", "9999-01-01T00:00:00Z", "\x00"}
+	case s.Pattern == "":
+		// A free text of one line.
+		return []string{"", " ", strings.Repeat("a", int(*s.MaxLength)+1), strings.Repeat("é", int(*s.MaxLength)), "a\x00b", "a\r\nX-Evil: 1", "a\xff", "\u0085"}
 	default:
 		return append(badNames(s), "")
 	}
@@ -143,10 +149,41 @@ func badTexts(s *openapi3.Schema) []string {
 
 // badNames are texts that fit no name, node id or request id.
 func badNames(s *openapi3.Schema) []string {
-	return []string{
+	names := []string{
 		strings.Repeat("a", int(*s.MaxLength)+1), strings.Repeat("a", 5_000), "a b", " a", "a\x00b", "a\r\nX-Evil: 1", "é", "a\xff\xfe", "日本", "a\u202eb", "<script>",
 		"../../etc/passwd", `..\..\x`, "a/b", "a;b", "%2e%2e", "'; DROP TABLE x", "{{7*7}}", "${x}",
 	}
+	if *s.MaxLength == fsm.MaxAccountName {
+		// Names of accounts are those of people.
+		names = slices.DeleteFunc(names, func(name string) bool { return fsm.CheckAccountName("name", name) == nil })
+	}
+	return names
+}
+
+// badCSV are files that are no list of accounts.
+func badCSV(sample request) []badCase {
+	var cases []badCase
+	body := func(name, text string, code apiv1.Code) {
+		r := sample
+		r.body = text
+		cases = append(cases, badCase{name, r, code})
+	}
+	for _, text := range []string{
+		" ", "\n", "name", "name,area", "name,area\n", "area\nprimary", "name,area,name\na,primary,b", "name,area,extra\na,primary,x", "Name,Area\na,primary", "name;area\na;primary",
+		"name,area\na", "name,area\na,primary,Yes", "name,area\na,pri mary", "name,area\n=1,primary", "name,area\n,primary", "name,area\n\"a,primary", "name,area\na\"b,primary",
+		"name,area,account state\na,primary,yes", "name,area,account state\na,primary,", "name,area,account state\na,primary,active", "name,area\n\xff,primary", "{}",
+		"name,area\n" + strings.Repeat("x", 255) + ",primary", "name,area\n a,primary", "name,area\na , primary", "name,area\na\x00,primary",
+	} {
+		body(fmt.Sprintf("file %.40q", text), text, apiv1.CodeBadRequest)
+	}
+	body("10 MB", "name,area\n"+strings.Repeat("ann,primary\n", 1<<20), apiv1.CodeBodyTooLarge)
+	body("more rows than one may have", "name,area\n"+strings.Repeat("a,primary\n", fsm.MaxListed+1), apiv1.CodeBadRequest)
+	body("more than one command holds", "name,area\n"+strings.Repeat(strings.Repeat("x", 200)+",primary\n", 3000), apiv1.CodeBodyTooLarge)
+	body("no body, but a type", "", apiv1.CodeUnsupportedMediaType)
+	for _, kinds := range [][]string{{}, {""}, {"application/json"}, {"text/plain"}, {"text/csv; charset=latin1"}, {"text/csv", "text/csv"}} {
+		cases = append(cases, badCase{fmt.Sprintf("content type %q", kinds), sample.with("Content-Type", kinds...), apiv1.CodeUnsupportedMediaType})
+	}
+	return cases
 }
 
 func goodValue(s *openapi3.Schema) any {
@@ -173,6 +210,9 @@ func badBodies(op operation, sample request) []badCase {
 			cases = append(cases, badCase{"body " + clip(body, 5), r, apiv1.CodeBadRequest})
 		}
 		return cases
+	}
+	if op.RequestBody.Value.Content.Get("text/csv") != nil {
+		return badCSV(sample)
 	}
 	cases := badJSON(sample, op.RequestBody.Value.Required)
 	schema := op.RequestBody.Value.Content.Get("application/json").Schema.Value
@@ -270,6 +310,14 @@ func badValues(s *openapi3.Schema) []string {
 		if *s.Min > 0 {
 			bad = append(bad, fmt.Sprintf("%.0f", *s.Min-1))
 		}
+	case s.Type.Is("boolean"):
+		return []string{"null", "0", "1", `"true"`, `""`, "[]", "{}"}
+	case s.Type.Is("array"):
+		return append(badLists(s), "null", "true", "1", "{}", `"x"`)
+	case s.Format == "date-time":
+		return append(bad, "{}", "1", `""`, `"x"`, `"2026-13-01T00:00:00Z"`, `"2026-06-01"`, `"9999-01-01T00:00:00Z"`)
+	case s.Type.Is("string") && len(s.Enum) > 0:
+		bad = append(bad, "{}", "1", `""`, `"x"`, `"`+strings.ToUpper(fmt.Sprint(s.Enum[0]))+`"`)
 	case s.Type.Is("string"):
 		bad = append(bad, "{}", "1", `""`, `"`+strings.Repeat("a", int(*s.MaxLength)+1)+`"`)
 		if s.Pattern != "" {
@@ -278,6 +326,8 @@ func badValues(s *openapi3.Schema) []string {
 				bad = append(bad, string(text))
 			}
 		}
+	case s.Type.Is("object") && len(s.Properties) > 0:
+		return badObjects(s)
 	case s.Type.Is("object"):
 		bad = append(bad, "1", `"x"`)
 		if s.MinProps > 0 {
@@ -300,6 +350,39 @@ func badValues(s *openapi3.Schema) []string {
 	return bad
 }
 
+// badLists are arrays that a field of the schema must not have.
+func badLists(s *openapi3.Schema) []string {
+	item := s.Items.Value
+	bad := []string{"[null]", "[[]]"}
+	if s.MinItems > 0 {
+		bad = append(bad, "[]")
+	}
+	many := make([]any, *s.MaxItems+1)
+	for i := range many {
+		many[i] = goodValue(item)
+	}
+	text, _ := json.Marshal(many)
+	bad = append(bad, string(text))
+	for _, value := range badValues(item) {
+		bad = append(bad, "["+value+"]")
+	}
+	return bad
+}
+
+// badObjects are objects that a field of the schema must not have: each has one bad field.
+func badObjects(s *openapi3.Schema) []string {
+	bad := []string{"null", "true", "[]", "1", `"x"`, `{"unknown":1}`}
+	if s.MinProps > 0 || len(s.Required) > 0 {
+		bad = append(bad, "{}")
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Properties)) {
+		for _, value := range badValues(s.Properties[name].Value) {
+			bad = append(bad, fmt.Sprintf("{%q:%s}", name, value))
+		}
+	}
+	return bad
+}
+
 // What a path or a server does not have is answered by problems, too.
 func TestUnknownPathsAndMethods(t *testing.T) {
 	f := newFixture(t)
@@ -312,8 +395,11 @@ func TestUnknownPathsAndMethods(t *testing.T) {
 		f.do(request{method: "GET", path: path}.bad()).want(404).refused(apiv1.CodeRouteNotFound)
 	}
 	for _, op := range operations() {
-		path := samples[op.OperationID].path
+		path, _, _ := strings.Cut(samples[op.OperationID].path, "?")
 		for _, method := range []string{"HEAD", "OPTIONS", "PUT", "TRACE", "get", "BREW", "GET "} {
+			if spec.Paths.Value(op.path).Operations()[method] != nil {
+				continue
+			}
 			a := f.do(request{method: method, path: path}.bad()).want(405)
 			if a.refused(apiv1.CodeMethodNotAllowed); !strings.Contains(a.header.Get("Allow"), op.method) {
 				t.Errorf("%s: Allow is %q", a, a.header.Get("Allow"))

@@ -29,7 +29,7 @@ func (s *service) listContracts(c *call) (*answer, error) {
 	found := v.Contracts(after, limit+1)
 	page := apiv1.ContractList{Contracts: make([]apiv1.Contract, 0, min(limit, len(found)))}
 	for _, x := range found[:min(limit, len(found))] {
-		page.Contracts = append(page.Contracts, contractOf(x.Doc, x.Document, x.Allocated, x.Ended, false))
+		page.Contracts = append(page.Contracts, contractOf(v, x.Contract, x.Allocated, x.Ended, false))
 	}
 	if len(found) > limit {
 		page.Next = page.Contracts[limit-1].ID
@@ -50,7 +50,7 @@ func (s *service) getContract(c *call) (*answer, error) {
 	if !found {
 		return nil, refusal(&fsmpb.Refusal{Code: string(fsm.ContractNotFound), Facts: []*fsmpb.Fact{{Name: "contract", Value: &fsmpb.Fact_Text{Text: id}}}})
 	}
-	return ok(contractOf(x.Doc, x.Document, x.Allocated, x.Ended, true)), nil
+	return ok(contractOf(v, x.Contract, x.Allocated, x.Ended, true)), nil
 }
 
 func (s *service) putContract(c *call) (*answer, error) {
@@ -72,16 +72,21 @@ func (s *service) putContract(c *call) (*answer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the contract accepted at index %d: %w", o.Index, err)
 	}
-	return ok(contractOf(doc, accepted, fsm.QuantitiesFromProto(x.Allocated), x.Ended, true)), nil
+	// What pools make of the products is as of the decision, if this node is there already.
+	if after, _, err := s.Node.Read(c.ctx, Read{Stale: true, MinIndex: o.Index}); err == nil {
+		v = after
+	}
+	return ok(contractOf(v, &fsm.Contract{Doc: doc, Document: accepted}, fsm.QuantitiesFromProto(x.Allocated), x.Ended, true)), nil
 }
 
 // contractOf shows a contract, with or without the signed document.
-func contractOf(doc *signed.Contract, text string, allocated fsm.Quantities, ended, whole bool) apiv1.Contract {
+func contractOf(v *fsm.View, c *fsm.Contract, allocated fsm.Quantities, ended, whole bool) apiv1.Contract {
+	doc := c.Doc
 	x := apiv1.Contract{
 		ID: doc.ID, Revision: doc.Revision, Customer: doc.Customer, Email: doc.Email,
 		Start: doc.Start, Expiry: doc.Expiry, GraceDays: doc.GraceDays, Ends: doc.Ends(), Ended: ended,
 		Areas: make(map[string]apiv1.ContractArea, len(doc.Users)), Products: make(map[string]apiv1.Product, len(doc.Products)),
-		VendorKey: keyIDOf(text),
+		VendorKey: keyIDOf(c.Document),
 	}
 	for area, most := range doc.Users {
 		x.Areas[area] = apiv1.ContractArea{Max: most, Free: most}
@@ -92,11 +97,15 @@ func contractOf(doc *signed.Contract, text string, allocated fsm.Quantities, end
 		x.Areas[used.Name] = area
 		x.OverAllocated = x.OverAllocated || area.Over > 0
 	}
-	for name, p := range doc.Products {
-		x.Products[name] = apiv1.Product{Model: apiv1.Model(p.Model), Quantity: p.Quantity, Overdraft: p.Overdraft}
+	for _, p := range v.Products(c) {
+		x.Products[p.Name] = apiv1.Product{
+			Model: apiv1.Model(p.Model), Quantity: p.Quantity, Overdraft: p.Overdraft,
+			Promised: p.Promised, Used: p.Used, Over: p.Over, Overdrawn: p.Overdrawn,
+		}
+		x.OverAllocated = x.OverAllocated || p.Over > 0
 	}
 	if whole {
-		x.Document = text
+		x.Document = c.Document
 	}
 	return x
 }

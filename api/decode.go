@@ -16,15 +16,15 @@ import (
 // maxDepth bounds how deep a body nests; no schema comes near it.
 const maxDepth = 8
 
-// readBody returns the whole body of a request that must be JSON.
-func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+// readBody returns the whole body of a request, which must be of the wanted type and UTF-8.
+func readBody(w http.ResponseWriter, r *http.Request, limit int64, want string) ([]byte, error) {
 	types := r.Header.Values("Content-Type")
 	if len(types) != 1 {
 		return nil, problemf(apiv1.CodeUnsupportedMediaType, "There are %d Content-Type headers instead of one.", len(types))
 	}
 	kind, params, err := mime.ParseMediaType(types[0])
-	if err != nil || kind != "application/json" || !plainCharset(params) {
-		return nil, problemf(apiv1.CodeUnsupportedMediaType, "The body is %.80q instead of application/json.", types[0])
+	if err != nil || kind != want || !plainCharset(params) {
+		return nil, problemf(apiv1.CodeUnsupportedMediaType, "The body is %.80q instead of %s.", types[0], want)
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	var tooLarge *http.MaxBytesError
@@ -39,7 +39,7 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 	return body, nil
 }
 
-// plainCharset accepts the charset that JSON has anyway.
+// plainCharset accepts the charset that bodies have anyway.
 func plainCharset(params map[string]string) bool {
 	for name, value := range params {
 		if name != "charset" || !bytes.EqualFold([]byte(value), []byte("utf-8")) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"runtime/debug"
 	"strconv"
@@ -99,6 +100,15 @@ func (s *service) reply(w http.ResponseWriter, r *http.Request, a *answer) {
 		send(w, a.status, document.text)
 		return
 	}
+	if flow, ok := a.body.(stream); ok {
+		w.Header().Set("Content-Type", flow.kind)
+		w.WriteHeader(a.status)
+		if err := flow.write(w); err != nil {
+			// Half an answer must not look whole.
+			panic(http.ErrAbortHandler)
+		}
+		return
+	}
 	if a.body == nil {
 		w.WriteHeader(http.StatusNoContent)
 		return
@@ -116,6 +126,12 @@ func (s *service) reply(w http.ResponseWriter, r *http.Request, a *answer) {
 type document struct {
 	kind string
 	text []byte
+}
+
+// stream is an answer that is written as it is made.
+type stream struct {
+	kind  string
+	write func(io.Writer) error
 }
 
 // fail answers with a problem.

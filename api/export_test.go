@@ -1,6 +1,26 @@
 package api
 
-import "github.com/licet/licet/api/apiv1"
+import (
+	"net/http"
+
+	"github.com/licet/licet/api/apiv1"
+	"github.com/licet/licet/fsm"
+)
+
+// FillWaiters has as many wait as may, for nothing.
+func FillWaiters(h http.Handler, n Node) (leave func()) {
+	w := &h.(*handler).service.waiters
+	var all []func()
+	for range maxWaiters {
+		_, out := w.join(n, func(*fsm.View) bool { return false })
+		all = append(all, out)
+	}
+	return func() {
+		for _, out := range all {
+			out()
+		}
+	}
+}
 
 // Routes are all served operations as "METHOD path".
 func Routes() []string {

@@ -42,7 +42,7 @@ func TestNodeErrors(t *testing.T) {
 // What no error says is a fault: 500, with the reason in the log only.
 func TestNodeFaults(t *testing.T) {
 	eachSample(t, func(t *testing.T, f *fixture, op operation, sample request) {
-		f.node.fail = errors.New("disk secret")
+		f.node.fail, f.node.calls = errors.New("disk secret"), nil
 		a := f.do(sample)
 		switch {
 		case a.status < 300:
@@ -158,9 +158,9 @@ const newerCodeTest = "TestNewerCode"
 // A code of a newer node is passed on as a conflict, with its facts.
 func TestNewerCode(t *testing.T) {
 	f, all := newSampleFixture(t)
-	f.node.refuse = &fsmpb.Refusal{Code: "seat_limit_reached", Facts: []*fsmpb.Fact{{Name: "max", Value: &fsmpb.Fact_Number{Number: 5}}}}
+	f.node.refuse = &fsmpb.Refusal{Code: "from_the_future", Facts: []*fsmpb.Fact{{Name: "max", Value: &fsmpb.Fact_Number{Number: 5}}}}
 	a := f.do(all["createInstance"]).want(409)
-	if p := a.problem(); p.Code != "seat_limit_reached" || p.Facts["max"] != apiv1.Number(5) || p.Title != "Seat limit reached" {
+	if p := a.problem(); p.Code != "from_the_future" || p.Facts["max"] != apiv1.Number(5) || p.Title != "From the future" {
 		t.Errorf("%+v", p)
 	}
 }

@@ -142,12 +142,17 @@ func (f *form) quantities(name string, least int) []*fsmpb.Quantity {
 
 // done reports everything that was wrong.
 func (f *form) done() error {
+	f.leftovers()
+	return malformed(f.faults)
+}
+
+// leftovers are the fields that nobody asked for.
+func (f *form) leftovers() {
 	for _, name := range slices.Sorted(maps.Keys(f.fields)) {
 		if !f.asked[name] {
 			f.fault(name, "field %.80q is unknown", name)
 		}
 	}
-	return malformed(f.faults)
 }
 
 // malformed makes one problem of faults, or nil of none.

@@ -139,6 +139,9 @@ func (r request) http(ctx context.Context) *http.Request {
 		out.Body, out.ContentLength = io.NopCloser(strings.NewReader(r.body)), int64(len(r.body))
 		if h["Content-Type"] == nil {
 			h.Set("Content-Type", "application/json")
+			if strings.HasSuffix(path, "/imports") {
+				h.Set("Content-Type", "text/csv")
+			}
 		}
 	}
 	return out.WithContext(ctx)

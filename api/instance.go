@@ -169,6 +169,14 @@ func instanceOf(x fsm.InstanceStatus) apiv1.Instance {
 	for _, q := range x.Active {
 		out.Areas[q.Name] = apiv1.InstanceArea{Allocation: x.Allocation.Get(q.Name), Active: &q.N, MustRemove: excess.Get(q.Name)}
 	}
+	for _, q := range x.Blocked {
+		area := out.Areas[q.Name]
+		if area.Active == nil {
+			area.Active = new(uint64)
+		}
+		area.Blocked = q.N
+		out.Areas[q.Name] = area
+	}
 	if x.ActivatedMs != 0 {
 		at := time.UnixMilli(x.ActivatedMs).UTC()
 		out.Activated, out.ActivatedRevision = &at, &x.ActivatedRevision

@@ -23,8 +23,18 @@ type Node interface {
 	DryRun(ctx context.Context, c *fsmpb.Command) (*fsmpb.Outcome, error)
 	// Read returns a view and, for a stale read, the age of its data.
 	Read(ctx context.Context, r Read) (*fsm.View, time.Duration, error)
+	// Trail returns up to limit rows of the audit trail that come after a number: from the view, or from the node's
+	// files if the view has forgotten them. Rows that the node has not are left out.
+	Trail(ctx context.Context, v *fsm.View, after uint64, limit int) ([]*fsm.Write, error)
 	// SignLicenseKey signs with the cluster's key.
 	SignLicenseKey(ctx context.Context, k *signed.LicenseKey) (string, error)
+	// SignBorrow signs with the cluster's key (rule K4).
+	SignBorrow(ctx context.Context, b *signed.Borrow) (string, error)
+	// Handle is the secret handle of what one item of a request takes: the same on
+	// every node, derived anew each time (rule K6).
+	Handle(actor, requestID string, item int) (string, error)
+	// Wall is the node's wall clock.
+	Wall() time.Time
 	// Status is what the node knows of itself. It never fails and never waits.
 	Status(ctx context.Context) apiv1.NodeStatus
 	// Ready says why the node can't serve now; nil if it can.

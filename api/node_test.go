@@ -4,7 +4,11 @@ import (
 	"bytes"
 	"context"
 	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
+	"fmt"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -40,19 +44,23 @@ type fakeNode struct {
 	index     uint64
 	now       time.Time
 	proposals int
-	calls     []string
-	members   apiv1.MemberList
+	// changed is closed when an entry is applied.
+	changed chan struct{}
+	calls   []string
+	members apiv1.MemberList
+	// files are rows that the node has besides those of the state.
+	files []*fsm.Write
 
 	// fail is what every method that can fail answers, signFail what signing
 	// does, refuse what rules do; hang waits for the end of the context.
-	fail, signFail error
-	refuse         *fsmpb.Refusal
-	hang, panics   bool
+	fail, signFail, trailFail error
+	refuse                    *fsmpb.Refusal
+	hang, panics              bool
 }
 
 func newNode(t testing.TB) *fakeNode {
 	t.Helper()
-	n := &fakeNode{state: fsm.New(), now: epoch, members: apiv1.MemberList{Leader: "lyon", Members: []apiv1.Member{
+	n := &fakeNode{state: fsm.New(), now: epoch, changed: make(chan struct{}), members: apiv1.MemberList{Leader: "lyon", Members: []apiv1.Member{
 		{ID: "bordeaux", Address: "127.0.0.1:7101", Voter: true, Healthy: true},
 		{ID: "lyon", Address: "127.0.0.1:7102", Voter: true, Leader: true, Healthy: true},
 	}}}
@@ -84,6 +92,29 @@ func (n *fakeNode) mustApply(t testing.TB, body *fsmpb.Body) {
 	}
 }
 
+// propose has commands decided in one entry, whatever comes of them.
+func (n *fakeNode) propose(t testing.TB, bodies ...*fsmpb.Body) {
+	t.Helper()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	e := &fsmpb.Entry{Term: 1, WallMs: n.now.UnixMilli()}
+	n.index++
+	for i, body := range bodies {
+		c, err := fsm.NewCommand("operator", fmt.Sprintf("%d-%d", n.index, i), body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.Commands = append(e.Commands, c)
+	}
+	data, err := fsm.EncodeEntry(e)
+	if err == nil {
+		_, err = n.state.Apply(n.index, 1, data)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 func (n *fakeNode) apply(c *fsmpb.Command) (*fsmpb.Outcome, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -92,6 +123,10 @@ func (n *fakeNode) apply(c *fsmpb.Command) (*fsmpb.Outcome, error) {
 		return nil, err
 	}
 	n.index++
+	defer func() {
+		close(n.changed)
+		n.changed = make(chan struct{})
+	}()
 	outcomes, err := n.state.Apply(n.index, 1, entry)
 	if err != nil {
 		return nil, err
@@ -148,14 +183,70 @@ func (n *fakeNode) Read(ctx context.Context, r api.Read) (*fsm.View, time.Durati
 	if err := n.fault(ctx, "read"); err != nil {
 		return nil, 0, err
 	}
-	v := n.view()
-	if r.MinIndex > v.Index() {
-		return nil, 0, codedError{code: "index_timeout", text: "index not reached"}
+	v, err := n.await(ctx, r.MinIndex)
+	if err != nil {
+		return nil, 0, err
 	}
 	if r.Stale {
 		return v, 1500 * time.Millisecond, nil
 	}
 	return v, 0, nil
+}
+
+// reads is how often the state was read.
+func (n *fakeNode) reads() (count int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, call := range n.calls {
+		if call == "read" {
+			count++
+		}
+	}
+	return count
+}
+
+// waitReads waits until the state was read so often.
+func (n *fakeNode) waitReads(t testing.TB, want int) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); n.reads() < want; {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d reads instead of %d", n.reads(), want)
+		}
+		runtime.Gosched()
+	}
+}
+
+// await is a short one: what tests wait for is applied at once, or never.
+func (n *fakeNode) await(ctx context.Context, index uint64) (*fsm.View, error) {
+	patience := time.After(20 * time.Millisecond)
+	for {
+		n.mu.Lock()
+		changed := n.changed
+		n.mu.Unlock()
+		if v := n.view(); v.Index() >= index {
+			return v, nil
+		}
+		select {
+		case <-changed:
+		case <-patience:
+			return nil, codedError{code: "index_timeout", text: "index not reached"}
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+func (n *fakeNode) Trail(ctx context.Context, v *fsm.View, after uint64, limit int) ([]*fsm.Write, error) {
+	if err := errors.Join(n.fault(ctx, "trail"), n.trailFail); err != nil {
+		return nil, err
+	}
+	var rows []*fsm.Write
+	for _, w := range n.files {
+		if w.Seq > after && w.Seq < v.OldestWrite() && len(rows) < limit {
+			rows = append(rows, w)
+		}
+	}
+	return append(rows, v.WritesAfter(max(after, v.OldestWrite()-1), limit-len(rows))...), nil
 }
 
 func (n *fakeNode) SignLicenseKey(ctx context.Context, k *signed.LicenseKey) (string, error) {
@@ -164,6 +255,23 @@ func (n *fakeNode) SignLicenseKey(ctx context.Context, k *signed.LicenseKey) (st
 	}
 	return k.Sign(clusterKey)
 }
+
+func (n *fakeNode) SignBorrow(ctx context.Context, b *signed.Borrow) (string, error) {
+	if err := errors.Join(n.fault(ctx, "sign"), n.signFail); err != nil {
+		return "", err
+	}
+	return b.Sign(clusterKey)
+}
+
+func (n *fakeNode) Handle(actor, requestID string, item int) (string, error) {
+	if n.panics {
+		panic("a bug in handle (secret)")
+	}
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s %s %d", actor, requestID, item))
+	return base64.RawURLEncoding.EncodeToString(sum[:24]), nil
+}
+
+func (n *fakeNode) Wall() time.Time { return n.now }
 
 func (n *fakeNode) Status(context.Context) apiv1.NodeStatus {
 	if n.panics {

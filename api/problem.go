@@ -37,6 +37,8 @@ var statuses = map[apiv1.Code]int{
 	apiv1.CodeMemberRefused:  http.StatusConflict,
 	apiv1.CodeUnsupported:    http.StatusNotImplemented,
 
+	apiv1.CodeAuditRowNotFound: http.StatusNotFound,
+
 	apiv1.CodeNotInitialised:      http.StatusServiceUnavailable,
 	apiv1.CodeAlreadyInitialised:  http.StatusConflict,
 	apiv1.CodeInvalid:             http.StatusUnprocessableEntity,
@@ -57,6 +59,60 @@ var statuses = map[apiv1.Code]int{
 	apiv1.CodeKeyInvalid:         http.StatusUnprocessableEntity,
 	apiv1.CodeKeyStale:           http.StatusConflict,
 	apiv1.CodeAreaOverAllocation: http.StatusConflict,
+
+	apiv1.CodePoolNotFound:          http.StatusNotFound,
+	apiv1.CodePoolExists:            http.StatusConflict,
+	apiv1.CodePoolInUse:             http.StatusConflict,
+	apiv1.CodePoolInactive:          http.StatusConflict,
+	apiv1.CodePoolEnded:             http.StatusConflict,
+	apiv1.CodeProductNotInPool:      http.StatusNotFound,
+	apiv1.CodeProductNotGranted:     http.StatusConflict,
+	apiv1.CodeUserBarred:            http.StatusForbidden,
+	apiv1.CodeProjectRequired:       http.StatusConflict,
+	apiv1.CodeProjectNotAllowed:     http.StatusConflict,
+	apiv1.CodeTokenIsOne:            http.StatusConflict,
+	apiv1.CodeTTLOutOfBounds:        http.StatusConflict,
+	apiv1.CodeCountAboveLimit:       http.StatusConflict,
+	apiv1.CodePoolFull:              http.StatusConflict,
+	apiv1.CodeCapReached:            http.StatusConflict,
+	apiv1.CodeSeatsReserved:         http.StatusConflict,
+	apiv1.CodeQuantityReached:       http.StatusConflict,
+	apiv1.CodeQueueAhead:            http.StatusConflict,
+	apiv1.CodeQueueFull:             http.StatusConflict,
+	apiv1.CodeBorrowNotAllowed:      http.StatusConflict,
+	apiv1.CodeBorrowTooLong:         http.StatusConflict,
+	apiv1.CodeBorrowLowWater:        http.StatusConflict,
+	apiv1.CodeBorrowNotRenewable:    http.StatusConflict,
+	apiv1.CodeBorrowTokenNeeded:     http.StatusConflict,
+	apiv1.CodeBorrowTokenInvalid:    http.StatusUnprocessableEntity,
+	apiv1.CodeProjectBusy:           http.StatusConflict,
+	apiv1.CodeProjectOpenAsTeam:     http.StatusConflict,
+	apiv1.CodeProjectOpenAsMono:     http.StatusConflict,
+	apiv1.CodeProjectShared:         http.StatusConflict,
+	apiv1.CodeLeaseNotFound:         http.StatusNotFound,
+	apiv1.CodeLeaseEnded:            http.StatusGone,
+	apiv1.CodeNotHolder:             http.StatusForbidden,
+	apiv1.CodeTicketNotFound:        http.StatusNotFound,
+	apiv1.CodeTicketGone:            http.StatusGone,
+	apiv1.CodeNotTicketHolder:       http.StatusForbidden,
+	apiv1.CodeNotOffered:            http.StatusConflict,
+	apiv1.CodeInstanceReports:       http.StatusConflict,
+	apiv1.CodeInstanceKeepsAccounts: http.StatusConflict,
+	apiv1.CodeAreaNotFound:          http.StatusNotFound,
+	apiv1.CodeSeatLimitReached:      http.StatusConflict,
+	apiv1.CodeAccountNotFound:       http.StatusNotFound,
+	apiv1.CodeAccountExists:         http.StatusConflict,
+	apiv1.CodeAccountTwice:          http.StatusConflict,
+	apiv1.CodeImportRefused:         http.StatusConflict,
+	apiv1.CodeStagingNotFound:       http.StatusNotFound,
+	apiv1.CodeStagingIncomplete:     http.StatusConflict,
+	apiv1.CodeStagingMismatch:       http.StatusConflict,
+	apiv1.CodeStagingLimitReached:   http.StatusConflict,
+	apiv1.CodeRequestNotFound:       http.StatusNotFound,
+	apiv1.CodeRequestClosed:         http.StatusConflict,
+	apiv1.CodeRequestTooSmall:       http.StatusConflict,
+	apiv1.CodeRequestTooLarge:       http.StatusConflict,
+	apiv1.CodeRequestLimitReached:   http.StatusConflict,
 }
 
 // hints say what to do about the codes that are this package's own.
@@ -65,10 +121,11 @@ var hints = map[apiv1.Code]string{
 	apiv1.CodeUnauthorized:         "Send the operator's token as `Authorization: Bearer TOKEN`.",
 	apiv1.CodeRouteNotFound:        "/v1/openapi.yaml lists the paths.",
 	apiv1.CodeMethodNotAllowed:     "Use one of the methods in the Allow header.",
-	apiv1.CodeBodyTooLarge:         "Send a shorter body.",
-	apiv1.CodeUnsupportedMediaType: "Send JSON with `Content-Type: application/json`.",
+	apiv1.CodeBodyTooLarge:         "Send a shorter body; stage a list of accounts in parts.",
+	apiv1.CodeUnsupportedMediaType: "Send JSON with `Content-Type: application/json`, or `text/csv` where the document says so.",
 	apiv1.CodeInternal:             "Look for the request id in the node's log. If this was a write, send it again with the same Idempotency-Key to learn its outcome.",
 	apiv1.CodeNotInitialised:       "Wait until the nodes have found each other; `licet status` shows who is missing.",
+	apiv1.CodeAuditRowNotFound:     "Ask the other nodes: each has the rows that the state has forgotten in files of its own, within the bound of audit.total_bytes.",
 	apiv1.CodeNotReady:             "Ask another node, or try again soon.",
 	apiv1.CodeTimeout:              "Try again, with more time or on another node.",
 	apiv1.CodeOutcomeUnknown:       "Send the request again with the same Idempotency-Key to learn its outcome.",
@@ -79,6 +136,7 @@ type problem struct {
 	code         apiv1.Code
 	detail, next string
 	facts        map[string]apiv1.Fact
+	rows         []apiv1.RejectedRow
 	retryAfter   time.Duration
 	// cause is for the log only.
 	cause error
@@ -159,6 +217,6 @@ func title(code apiv1.Code) string {
 func (p *problem) body(requestID string) apiv1.Problem {
 	return apiv1.Problem{
 		Type: "urn:licet:problem:" + string(p.code), Title: title(p.code), Status: p.status(),
-		Detail: p.detail, Code: p.code, RequestID: requestID, Next: p.next, Facts: p.facts,
+		Detail: p.detail, Code: p.code, RequestID: requestID, Next: p.next, Facts: p.facts, Rows: p.rows,
 	}
 }

@@ -69,6 +69,9 @@ func (q *query) name(name string, check func(field, text string) error) string {
 	return text
 }
 
+// limit reads the length of a page.
+func (q *query) limit() int { return int(q.number("limit", 1, maxLimit, defaultLimit)) }
+
 // choice reads one of a few words, the first of them if it is absent.
 func (q *query) choice(name string, words ...string) string {
 	if !q.values.Has(name) {

@@ -32,6 +32,8 @@ const (
 	noBody content = iota
 	optionalBody
 	requiredBody
+	// csvBody is a file, not JSON.
+	csvBody
 )
 
 // route is one operation of the document.
@@ -42,7 +44,9 @@ type route struct {
 	// params are the query parameters besides those of the kind.
 	params []string
 	// open routes need no token.
-	open   bool
+	open bool
+	// waits: the route can take maxWait longer than others.
+	waits  bool
 	handle func(*service, *call) (*answer, error)
 }
 
@@ -59,6 +63,8 @@ var routes = []route{
 	{method: "GET", path: "/v1/settings", kind: read, handle: (*service).getSettings},
 	{method: "PATCH", path: "/v1/settings", kind: write, body: requiredBody, handle: (*service).updateSettings},
 	{method: "GET", path: "/v1/keys", kind: read, handle: (*service).getKeys},
+	{method: "GET", path: "/v1/audit", kind: read, params: []string{"after", "before", "limit", "actor", "kind", "outcome", "request_id"}, handle: (*service).listAudit},
+	{method: "GET", path: "/v1/audit/{seq}", kind: read, handle: (*service).getAuditRow},
 	{method: "GET", path: "/v1/contracts", kind: read, params: []string{"after", "limit"}, handle: (*service).listContracts},
 	{method: "POST", path: "/v1/contracts", kind: write, body: requiredBody, handle: (*service).putContract},
 	{method: "GET", path: "/v1/contracts/{id}", kind: read, handle: (*service).getContract},
@@ -68,6 +74,51 @@ var routes = []route{
 	{method: "PATCH", path: "/v1/instances/{serial}", kind: write, body: requiredBody, handle: (*service).resizeInstance},
 	{method: "DELETE", path: "/v1/instances/{serial}", kind: write, handle: (*service).removeInstance},
 	{method: "GET", path: "/v1/instances/{serial}/key", kind: read, handle: (*service).getInstanceKey},
+	{method: "GET", path: "/v1/pools", kind: read, params: []string{"contract", "after", "limit"}, handle: (*service).listPools},
+	{method: "POST", path: "/v1/pools", kind: write, body: requiredBody, handle: (*service).createPool},
+	{method: "GET", path: "/v1/pools/{pool}", kind: read, handle: (*service).getPool},
+	{method: "PUT", path: "/v1/pools/{pool}", kind: write, body: requiredBody, handle: (*service).replacePool},
+	{method: "DELETE", path: "/v1/pools/{pool}", kind: write, params: []string{"force"}, handle: (*service).deletePool},
+	{method: "POST", path: "/v1/pools/{pool}/activate", kind: write, handle: (*service).activatePool},
+	{method: "POST", path: "/v1/pools/{pool}/deactivate", kind: write, handle: (*service).deactivatePool},
+	{method: "GET", path: "/v1/pools/{pool}/usage", kind: read, params: []string{"product", "from", "to"}, handle: (*service).getUsage},
+	{method: "GET", path: "/v1/pools/{pool}/projects", kind: read, params: []string{"after", "limit"}, handle: (*service).listProjects},
+	{method: "POST", path: "/v1/pools/{pool}/projects/convert", kind: write, body: requiredBody, handle: (*service).convertProject},
+	{method: "GET", path: "/v1/pools/{pool}/tickets", kind: read, params: []string{"after", "limit"}, handle: (*service).listTickets},
+	{method: "POST", path: "/v1/checkouts", kind: write, body: requiredBody, handle: (*service).checkout},
+	{method: "POST", path: "/v1/checkouts/explain", kind: read, body: requiredBody, handle: (*service).explainCheckout},
+	{method: "GET", path: "/v1/leases", kind: read, params: []string{"pool", "user", "project", "after", "limit"}, handle: (*service).listLeases},
+	{method: "GET", path: "/v1/leases/{lease}", kind: read, handle: (*service).getLease},
+	{method: "DELETE", path: "/v1/leases/{lease}", kind: write, params: []string{"reason"}, handle: (*service).revokeLease},
+	{method: "POST", path: "/v1/leases/{lease}/renew", kind: write, body: requiredBody, handle: (*service).renewLease},
+	{method: "POST", path: "/v1/leases/{lease}/return", kind: write, body: requiredBody, handle: (*service).returnLease},
+	{method: "POST", path: "/v1/borrows/return", kind: write, body: requiredBody, handle: (*service).returnBorrow},
+	{method: "POST", path: "/v1/bulk", kind: write, body: requiredBody, handle: (*service).bulk},
+	{method: "GET", path: "/v1/tickets/{ticket}", kind: read, params: []string{"wait"}, waits: true, handle: (*service).getTicket},
+	{method: "POST", path: "/v1/tickets/{ticket}/keep", kind: write, body: requiredBody, handle: (*service).keepTicket},
+	{method: "POST", path: "/v1/tickets/{ticket}/claim", kind: write, body: requiredBody, handle: (*service).claimOffer},
+	{method: "POST", path: "/v1/tickets/{ticket}/leave", kind: write, body: requiredBody, handle: (*service).leaveQueue},
+	{method: "GET", path: "/v1/instances/{serial}/accounts", kind: read, params: []string{"after", "limit"}, handle: (*service).listAccounts},
+	{method: "POST", path: "/v1/instances/{serial}/accounts", kind: write, body: requiredBody, handle: (*service).createAccount},
+	{method: "GET", path: "/v1/instances/{serial}/accounts/{account}", kind: read, handle: (*service).getAccount},
+	{method: "PATCH", path: "/v1/instances/{serial}/accounts/{account}", kind: write, body: requiredBody, handle: (*service).changeAccount},
+	{method: "DELETE", path: "/v1/instances/{serial}/accounts/{account}", kind: write, handle: (*service).deleteAccount},
+	{method: "GET", path: "/v1/instances/{serial}/totals", kind: read, handle: (*service).getInstanceTotals},
+	{method: "GET", path: "/v1/instances/{serial}/export", kind: read, handle: (*service).exportAccounts},
+	{method: "POST", path: "/v1/instances/{serial}/imports", kind: write, body: csvBody, handle: (*service).importAccounts},
+	{method: "POST", path: "/v1/instances/{serial}/imports/staged", kind: write, body: requiredBody, handle: (*service).importStaged},
+	{method: "PUT", path: "/v1/instances/{serial}/stagings/{staging}/{part}", kind: write, body: requiredBody, handle: (*service).stageAccounts},
+	{method: "POST", path: "/v1/instances/{serial}/syncs", kind: write, body: requiredBody, handle: (*service).syncAccounts},
+	{method: "POST", path: "/v1/instances/{serial}/syncs/staged", kind: write, body: requiredBody, handle: (*service).syncStaged},
+	{method: "GET", path: "/v1/contracts/{id}/totals", kind: read, handle: (*service).getContractTotals},
+	{method: "GET", path: "/v1/contracts/{id}/responsible", kind: read, handle: (*service).getResponsible},
+	{method: "PUT", path: "/v1/contracts/{id}/responsible", kind: write, body: requiredBody, handle: (*service).setResponsible},
+	{method: "DELETE", path: "/v1/contracts/{id}/responsible", kind: write, handle: (*service).resetResponsible},
+	{method: "GET", path: "/v1/notices", kind: read, params: []string{"after", "limit"}, handle: (*service).listNotices},
+	{method: "GET", path: "/v1/requests", kind: read, params: []string{"contract", "after", "limit"}, handle: (*service).listRequests},
+	{method: "POST", path: "/v1/requests", kind: write, body: requiredBody, handle: (*service).openRequest},
+	{method: "GET", path: "/v1/requests/{request}", kind: read, handle: (*service).getRequest},
+	{method: "POST", path: "/v1/requests/{request}/close", kind: write, body: requiredBody, handle: (*service).closeRequest},
 	{method: "POST", path: "/v1/activations", kind: write, body: requiredBody, handle: (*service).activate},
 }
 
@@ -116,12 +167,15 @@ type call struct {
 	actor string
 	query *query
 	form  *form
+	// text is a body that is not JSON.
+	text []byte
 	// requestKey is the request id of a write.
 	requestKey string
 	dryRun     bool
 	read       Read
-	// header is the answer's.
+	// header is the answer's, writer for what concerns its connection.
 	header http.Header
+	writer http.ResponseWriter
 }
 
 // answer is a handler's success. No body means 204.
@@ -134,14 +188,18 @@ func ok(body any) *answer { return &answer{http.StatusOK, body} }
 
 // serve checks a request, has it handled and answers.
 func (s *service) serve(w http.ResponseWriter, r *http.Request, rt *route) {
-	limit, err := timeout(r.Header, s.RequestTimeout)
+	most := s.RequestTimeout
+	if rt.waits {
+		most += maxWait
+	}
+	limit, err := timeout(r.Header, most)
 	if err != nil {
 		s.fail(w, r, err)
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), limit)
 	defer cancel()
-	c := &call{Request: r, ctx: ctx, header: w.Header()}
+	c := &call{Request: r, ctx: ctx, header: w.Header(), writer: w}
 	if err := s.check(w, c, rt); err != nil {
 		s.fail(w, r, err)
 		return
@@ -190,9 +248,17 @@ func (s *service) checkBody(w http.ResponseWriter, c *call, want content) error 
 		c.form = newForm(nil)
 		return nil
 	}
-	body, err := readBody(w, c.Request, s.MaxBody)
+	kind := "application/json"
+	if want == csvBody {
+		kind = "text/csv"
+	}
+	body, err := readBody(w, c.Request, s.MaxBody, kind)
 	if err != nil {
 		return err
+	}
+	if want == csvBody {
+		c.form, c.text = newForm(nil), body
+		return nil
 	}
 	o, err := decodeBody(body)
 	if err != nil {

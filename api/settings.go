@@ -11,8 +11,14 @@ func (s *service) getSettings(c *call) (*answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	x := v.Settings()
-	return ok(apiv1.Settings{RequestTTLSeconds: x.RequestTTL, RequestLimit: x.RequestLimit}), nil
+	return ok(settingsOf(v.Settings())), nil
+}
+
+func settingsOf(x fsm.Settings) apiv1.Settings {
+	return apiv1.Settings{
+		RequestTTLSeconds: x.RequestTTL, RequestLimit: x.RequestLimit, RequestBytes: x.RequestBytes,
+		UsageHours: x.UsageHours, UsageLimit: x.UsageLimit,
+	}
 }
 
 func (s *service) updateSettings(c *call) (*answer, error) {
@@ -20,6 +26,9 @@ func (s *service) updateSettings(c *call) (*answer, error) {
 	changes := &fsmpb.Settings{
 		RequestTtlSeconds: c.form.number("request_ttl_seconds", fsm.MinRequestTTL, fsm.MaxRequestTTL),
 		RequestLimit:      c.form.number("request_limit", fsm.MinRequestLimit, fsm.MaxRequestLimit),
+		RequestBytes:      c.form.number("request_bytes", fsm.MinRequestBytes, fsm.MaxRequestBytes),
+		UsageHours:        c.form.number("usage_hours", fsm.MinUsageHours, fsm.MaxUsageHours),
+		UsageLimit:        c.form.number("usage_limit", fsm.MinUsageLimit, fsm.MaxUsageLimit),
 	}
 	if len(c.form.fields) == 0 {
 		c.form.fault("body", "no setting is named")
@@ -31,6 +40,5 @@ func (s *service) updateSettings(c *call) (*answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	x := o.GetSettings()
-	return ok(apiv1.Settings{RequestTTLSeconds: x.GetRequestTtlSeconds(), RequestLimit: x.GetRequestLimit()}), nil
+	return ok(settingsOf(fsm.SettingsFromProto(o.GetSettings()))), nil
 }

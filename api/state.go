@@ -16,8 +16,7 @@ func (s *service) view(c *call) (*fsm.View, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.header.Set("Licet-Index", strconv.FormatUint(v.Index(), 10))
-	c.header.Set("Licet-Term", strconv.FormatUint(v.Term(), 10))
+	c.sayView(v)
 	if c.read.Stale {
 		c.header.Set("Licet-Age-Ms", strconv.FormatInt(max(0, age.Milliseconds()), 10))
 	}
@@ -25,6 +24,12 @@ func (s *service) view(c *call) (*fsm.View, error) {
 		return nil, notInitialised()
 	}
 	return v, nil
+}
+
+// sayView says in the headers which state was read.
+func (c *call) sayView(v *fsm.View) {
+	c.header.Set("Licet-Index", strconv.FormatUint(v.Index(), 10))
+	c.header.Set("Licet-Term", strconv.FormatUint(v.Term(), 10))
 }
 
 func notInitialised() *problem {
@@ -50,6 +55,10 @@ func (s *service) decide(c *call, body *fsmpb.Body) (*fsmpb.Outcome, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(command.Body) > fsm.MaxBody {
+		return nil, problemf(apiv1.CodeBodyTooLarge, "The request makes a command of %d bytes; %d are the most.", len(command.Body), fsm.MaxBody).
+			with("limit", apiv1.Number(fsm.MaxBody))
+	}
 	c.header.Set("Idempotency-Key", c.requestKey)
 	var o *fsmpb.Outcome
 	if c.dryRun {
@@ -68,7 +77,9 @@ func (s *service) decide(c *call, body *fsmpb.Body) (*fsmpb.Outcome, error) {
 		c.header.Set("Licet-Repeated", "true")
 	}
 	if o.Refusal != nil {
-		return nil, refusal(o.Refusal)
+		p := refusal(o.Refusal)
+		p.rows = rejectedRows(o)
+		return nil, p
 	}
 	return o, nil
 }

@@ -2,6 +2,7 @@ package client
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -53,7 +54,7 @@ func (c *Client) try(ctx context.Context, endpoint string, r *request) (*reply, 
 	if r.once {
 		limit = c.timeout
 	}
-	ctx, cancel := context.WithTimeout(ctx, limit)
+	ctx, cancel := context.WithTimeout(ctx, limit+r.wait)
 	defer cancel()
 	var reached reach
 	hr, err := c.build(reached.trace(ctx), endpoint, r)
@@ -85,7 +86,7 @@ func (c *Client) build(ctx context.Context, endpoint string, r *request) (*http.
 		hr.Header.Set("Authorization", "Bearer "+c.token)
 	}
 	if r.body != nil {
-		hr.Header.Set("Content-Type", jsonType)
+		hr.Header.Set("Content-Type", cmp.Or(r.kind, jsonType))
 	}
 	if r.key != "" {
 		hr.Header.Set("Idempotency-Key", r.key)
@@ -197,7 +198,7 @@ func readProblem(r *request, answer *http.Response, meta Meta) *fault {
 	}
 	meta.RequestID = r.key
 	f := &fault{Error: &Error{
-		Code: p.Code, Status: answer.StatusCode, Detail: p.Detail, Next: p.Next, RequestID: r.key, Facts: p.Facts, Meta: meta, Raw: body,
+		Code: p.Code, Status: answer.StatusCode, Detail: p.Detail, Next: p.Next, RequestID: r.key, Facts: p.Facts, Rows: p.Rows, Meta: meta, Raw: body,
 	}}
 	f.after = retryAfter(answer.Header)
 	switch {

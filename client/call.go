@@ -79,7 +79,7 @@ func (h *history) add(endpoint string, f *fault) {
 // do asks one endpoint after the other until the request is answered for good
 // or its time is up.
 func (c *Client) do(parent context.Context, r *request) (*reply, *Error) {
-	ctx, cancel := context.WithTimeout(parent, c.timeout)
+	ctx, cancel := context.WithTimeout(parent, c.timeout+r.wait)
 	defer cancel()
 	deadline, _ := ctx.Deadline()
 	t := newTour(c.endpoints, int(c.preferred.Load()))

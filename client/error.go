@@ -29,6 +29,8 @@ type Error struct {
 	RequestID string
 	// Facts are the numbers and names behind Detail.
 	Facts map[string]apiv1.Fact
+	// Rows are the rows of a list that were refused, up to 1,000 of them.
+	Rows []apiv1.RejectedRow
 	// Meta is that of the last answer; its RequestID is as above.
 	Meta Meta
 	// Raw is the problem as the node sent it; nil if the client made this error.

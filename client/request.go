@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/oklog/ulid/v2"
 )
@@ -17,6 +18,8 @@ type request struct {
 	body         []byte
 	// key is the request id of a write.
 	key string
+	// kind is the media type of the body; empty means JSON.
+	kind string
 	// accept is the media type of a success with a body; empty means JSON.
 	accept string
 	// changes: the request may change something, so an attempt that broke has an unknown outcome.
@@ -25,11 +28,14 @@ type request struct {
 	once bool
 	// here: the node that is asked is meant, so there is no use in waiting.
 	here bool
+	// wait is how long the node itself may wait before it answers, besides the time that any answer takes.
+	wait time.Duration
 }
 
 const (
 	jsonType    = "application/json"
 	problemType = "application/problem+json"
+	csvType     = "text/csv"
 )
 
 func get(path string, options []ReadOption) *request {

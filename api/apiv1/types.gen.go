@@ -4,59 +4,174 @@
 package apiv1
 
 import (
+	"encoding/json"
 	"time"
 )
 
+// Defines values for AccountState.
+const (
+	AccountStateActive  AccountState = "active"
+	AccountStateBlocked AccountState = "blocked"
+)
+
+// Valid indicates whether the value is a known member of the AccountState enum.
+func (e AccountState) Valid() bool {
+	switch e {
+	case AccountStateActive:
+		return true
+	case AccountStateBlocked:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for AuditSource.
+const (
+	AuditSourceFile  AuditSource = "file"
+	AuditSourceState AuditSource = "state"
+)
+
+// Valid indicates whether the value is a known member of the AuditSource enum.
+func (e AuditSource) Valid() bool {
+	switch e {
+	case AuditSourceFile:
+		return true
+	case AuditSourceState:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Code.
 const (
-	CodeAlreadyInitialised   Code = "already_initialised"
-	CodeAreaOverAllocation   Code = "area_over_allocation"
-	CodeBadRequest           Code = "bad_request"
-	CodeBodyTooLarge         Code = "body_too_large"
-	CodeClockSkew            Code = "clock_skew"
-	CodeContractEnded        Code = "contract_ended"
-	CodeContractExhausted    Code = "contract_exhausted"
-	CodeContractNotFound     Code = "contract_not_found"
-	CodeContractNotStarted   Code = "contract_not_started"
-	CodeDocumentInvalid      Code = "document_invalid"
-	CodeIdempotencyMismatch  Code = "idempotency_mismatch"
-	CodeIndexTimeout         Code = "index_timeout"
-	CodeInstanceExists       Code = "instance_exists"
-	CodeInstanceNotFound     Code = "instance_not_found"
-	CodeInstanceRemoved      Code = "instance_removed"
-	CodeInternal             Code = "internal"
-	CodeInvalid              Code = "invalid"
-	CodeKeyInvalid           Code = "key_invalid"
-	CodeKeyStale             Code = "key_stale"
-	CodeMemberNotFound       Code = "member_not_found"
-	CodeMemberRefused        Code = "member_refused"
-	CodeMethodNotAllowed     Code = "method_not_allowed"
-	CodeNoLeader             Code = "no_leader"
-	CodeNotInitialised       Code = "not_initialised"
-	CodeNotReady             Code = "not_ready"
-	CodeOutcomeUnknown       Code = "outcome_unknown"
-	CodeOverloaded           Code = "overloaded"
-	CodeRevisionConflict     Code = "revision_conflict"
-	CodeRevisionStale        Code = "revision_stale"
-	CodeRouteNotFound        Code = "route_not_found"
-	CodeShuttingDown         Code = "shutting_down"
-	CodeSuperseded           Code = "superseded"
-	CodeTimeout              Code = "timeout"
-	CodeUnauthorized         Code = "unauthorized"
-	CodeUnsupported          Code = "unsupported"
-	CodeUnsupportedMediaType Code = "unsupported_media_type"
+	CodeAccountExists         Code = "account_exists"
+	CodeAccountNotFound       Code = "account_not_found"
+	CodeAccountTwice          Code = "account_twice"
+	CodeAlreadyInitialised    Code = "already_initialised"
+	CodeAreaNotFound          Code = "area_not_found"
+	CodeAreaOverAllocation    Code = "area_over_allocation"
+	CodeAuditRowNotFound      Code = "audit_row_not_found"
+	CodeBadRequest            Code = "bad_request"
+	CodeBodyTooLarge          Code = "body_too_large"
+	CodeBorrowLowWater        Code = "borrow_low_water"
+	CodeBorrowNotAllowed      Code = "borrow_not_allowed"
+	CodeBorrowNotRenewable    Code = "borrow_not_renewable"
+	CodeBorrowTokenInvalid    Code = "borrow_token_invalid"
+	CodeBorrowTokenNeeded     Code = "borrow_token_needed"
+	CodeBorrowTooLong         Code = "borrow_too_long"
+	CodeCapReached            Code = "cap_reached"
+	CodeClockSkew             Code = "clock_skew"
+	CodeContractEnded         Code = "contract_ended"
+	CodeContractExhausted     Code = "contract_exhausted"
+	CodeContractNotFound      Code = "contract_not_found"
+	CodeContractNotStarted    Code = "contract_not_started"
+	CodeCountAboveLimit       Code = "count_above_limit"
+	CodeDocumentInvalid       Code = "document_invalid"
+	CodeIdempotencyMismatch   Code = "idempotency_mismatch"
+	CodeImportRefused         Code = "import_refused"
+	CodeIndexTimeout          Code = "index_timeout"
+	CodeInstanceExists        Code = "instance_exists"
+	CodeInstanceKeepsAccounts Code = "instance_keeps_accounts"
+	CodeInstanceNotFound      Code = "instance_not_found"
+	CodeInstanceRemoved       Code = "instance_removed"
+	CodeInstanceReports       Code = "instance_reports"
+	CodeInternal              Code = "internal"
+	CodeInvalid               Code = "invalid"
+	CodeKeyInvalid            Code = "key_invalid"
+	CodeKeyStale              Code = "key_stale"
+	CodeLeaseEnded            Code = "lease_ended"
+	CodeLeaseNotFound         Code = "lease_not_found"
+	CodeMemberNotFound        Code = "member_not_found"
+	CodeMemberRefused         Code = "member_refused"
+	CodeMethodNotAllowed      Code = "method_not_allowed"
+	CodeNoLeader              Code = "no_leader"
+	CodeNotHolder             Code = "not_holder"
+	CodeNotInitialised        Code = "not_initialised"
+	CodeNotOffered            Code = "not_offered"
+	CodeNotReady              Code = "not_ready"
+	CodeNotTicketHolder       Code = "not_ticket_holder"
+	CodeOutcomeUnknown        Code = "outcome_unknown"
+	CodeOverloaded            Code = "overloaded"
+	CodePoolEnded             Code = "pool_ended"
+	CodePoolExists            Code = "pool_exists"
+	CodePoolFull              Code = "pool_full"
+	CodePoolInUse             Code = "pool_in_use"
+	CodePoolInactive          Code = "pool_inactive"
+	CodePoolNotFound          Code = "pool_not_found"
+	CodeProductNotGranted     Code = "product_not_granted"
+	CodeProductNotInPool      Code = "product_not_in_pool"
+	CodeProjectBusy           Code = "project_busy"
+	CodeProjectNotAllowed     Code = "project_not_allowed"
+	CodeProjectOpenAsMono     Code = "project_open_as_mono"
+	CodeProjectOpenAsTeam     Code = "project_open_as_team"
+	CodeProjectRequired       Code = "project_required"
+	CodeProjectShared         Code = "project_shared"
+	CodeQuantityReached       Code = "quantity_reached"
+	CodeQueueAhead            Code = "queue_ahead"
+	CodeQueueFull             Code = "queue_full"
+	CodeRequestClosed         Code = "request_closed"
+	CodeRequestLimitReached   Code = "request_limit_reached"
+	CodeRequestNotFound       Code = "request_not_found"
+	CodeRequestTooLarge       Code = "request_too_large"
+	CodeRequestTooSmall       Code = "request_too_small"
+	CodeRevisionConflict      Code = "revision_conflict"
+	CodeRevisionStale         Code = "revision_stale"
+	CodeRouteNotFound         Code = "route_not_found"
+	CodeSeatLimitReached      Code = "seat_limit_reached"
+	CodeSeatsReserved         Code = "seats_reserved"
+	CodeShuttingDown          Code = "shutting_down"
+	CodeStagingIncomplete     Code = "staging_incomplete"
+	CodeStagingLimitReached   Code = "staging_limit_reached"
+	CodeStagingMismatch       Code = "staging_mismatch"
+	CodeStagingNotFound       Code = "staging_not_found"
+	CodeSuperseded            Code = "superseded"
+	CodeTTLOutOfBounds        Code = "ttl_out_of_bounds"
+	CodeTicketGone            Code = "ticket_gone"
+	CodeTicketNotFound        Code = "ticket_not_found"
+	CodeTimeout               Code = "timeout"
+	CodeTokenIsOne            Code = "token_is_one"
+	CodeUnauthorized          Code = "unauthorized"
+	CodeUnsupported           Code = "unsupported"
+	CodeUnsupportedMediaType  Code = "unsupported_media_type"
+	CodeUserBarred            Code = "user_barred"
 )
 
 // Valid indicates whether the value is a known member of the Code enum.
 func (e Code) Valid() bool {
 	switch e {
+	case CodeAccountExists:
+		return true
+	case CodeAccountNotFound:
+		return true
+	case CodeAccountTwice:
+		return true
 	case CodeAlreadyInitialised:
 		return true
+	case CodeAreaNotFound:
+		return true
 	case CodeAreaOverAllocation:
+		return true
+	case CodeAuditRowNotFound:
 		return true
 	case CodeBadRequest:
 		return true
 	case CodeBodyTooLarge:
+		return true
+	case CodeBorrowLowWater:
+		return true
+	case CodeBorrowNotAllowed:
+		return true
+	case CodeBorrowNotRenewable:
+		return true
+	case CodeBorrowTokenInvalid:
+		return true
+	case CodeBorrowTokenNeeded:
+		return true
+	case CodeBorrowTooLong:
+		return true
+	case CodeCapReached:
 		return true
 	case CodeClockSkew:
 		return true
@@ -68,17 +183,25 @@ func (e Code) Valid() bool {
 		return true
 	case CodeContractNotStarted:
 		return true
+	case CodeCountAboveLimit:
+		return true
 	case CodeDocumentInvalid:
 		return true
 	case CodeIdempotencyMismatch:
+		return true
+	case CodeImportRefused:
 		return true
 	case CodeIndexTimeout:
 		return true
 	case CodeInstanceExists:
 		return true
+	case CodeInstanceKeepsAccounts:
+		return true
 	case CodeInstanceNotFound:
 		return true
 	case CodeInstanceRemoved:
+		return true
+	case CodeInstanceReports:
 		return true
 	case CodeInternal:
 		return true
@@ -88,6 +211,10 @@ func (e Code) Valid() bool {
 		return true
 	case CodeKeyStale:
 		return true
+	case CodeLeaseEnded:
+		return true
+	case CodeLeaseNotFound:
+		return true
 	case CodeMemberNotFound:
 		return true
 	case CodeMemberRefused:
@@ -96,13 +223,63 @@ func (e Code) Valid() bool {
 		return true
 	case CodeNoLeader:
 		return true
+	case CodeNotHolder:
+		return true
 	case CodeNotInitialised:
 		return true
+	case CodeNotOffered:
+		return true
 	case CodeNotReady:
+		return true
+	case CodeNotTicketHolder:
 		return true
 	case CodeOutcomeUnknown:
 		return true
 	case CodeOverloaded:
+		return true
+	case CodePoolEnded:
+		return true
+	case CodePoolExists:
+		return true
+	case CodePoolFull:
+		return true
+	case CodePoolInUse:
+		return true
+	case CodePoolInactive:
+		return true
+	case CodePoolNotFound:
+		return true
+	case CodeProductNotGranted:
+		return true
+	case CodeProductNotInPool:
+		return true
+	case CodeProjectBusy:
+		return true
+	case CodeProjectNotAllowed:
+		return true
+	case CodeProjectOpenAsMono:
+		return true
+	case CodeProjectOpenAsTeam:
+		return true
+	case CodeProjectRequired:
+		return true
+	case CodeProjectShared:
+		return true
+	case CodeQuantityReached:
+		return true
+	case CodeQueueAhead:
+		return true
+	case CodeQueueFull:
+		return true
+	case CodeRequestClosed:
+		return true
+	case CodeRequestLimitReached:
+		return true
+	case CodeRequestNotFound:
+		return true
+	case CodeRequestTooLarge:
+		return true
+	case CodeRequestTooSmall:
 		return true
 	case CodeRevisionConflict:
 		return true
@@ -110,17 +287,60 @@ func (e Code) Valid() bool {
 		return true
 	case CodeRouteNotFound:
 		return true
+	case CodeSeatLimitReached:
+		return true
+	case CodeSeatsReserved:
+		return true
 	case CodeShuttingDown:
+		return true
+	case CodeStagingIncomplete:
+		return true
+	case CodeStagingLimitReached:
+		return true
+	case CodeStagingMismatch:
+		return true
+	case CodeStagingNotFound:
 		return true
 	case CodeSuperseded:
 		return true
+	case CodeTTLOutOfBounds:
+		return true
+	case CodeTicketGone:
+		return true
+	case CodeTicketNotFound:
+		return true
 	case CodeTimeout:
+		return true
+	case CodeTokenIsOne:
 		return true
 	case CodeUnauthorized:
 		return true
 	case CodeUnsupported:
 		return true
 	case CodeUnsupportedMediaType:
+		return true
+	case CodeUserBarred:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ConditionOutcome.
+const (
+	ConditionOutcomeFails      ConditionOutcome = "fails"
+	ConditionOutcomeHolds      ConditionOutcome = "holds"
+	ConditionOutcomeNotChecked ConditionOutcome = "not_checked"
+)
+
+// Valid indicates whether the value is a known member of the ConditionOutcome enum.
+func (e ConditionOutcome) Valid() bool {
+	switch e {
+	case ConditionOutcomeFails:
+		return true
+	case ConditionOutcomeHolds:
+		return true
+	case ConditionOutcomeNotChecked:
 		return true
 	default:
 		return false
@@ -208,6 +428,30 @@ func (e Model) Valid() bool {
 	}
 }
 
+// Defines values for PoolState.
+const (
+	PoolStateActive   PoolState = "active"
+	PoolStateDeleting PoolState = "deleting"
+	PoolStateEnded    PoolState = "ended"
+	PoolStateInactive PoolState = "inactive"
+)
+
+// Valid indicates whether the value is a known member of the PoolState enum.
+func (e PoolState) Valid() bool {
+	switch e {
+	case PoolStateActive:
+		return true
+	case PoolStateDeleting:
+		return true
+	case PoolStateEnded:
+		return true
+	case PoolStateInactive:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Role.
 const (
 	RoleCandidate Role = "candidate"
@@ -238,6 +482,100 @@ func (e Role) Valid() bool {
 	}
 }
 
+// Defines values for TicketState.
+const (
+	TicketStateOffered TicketState = "offered"
+	TicketStateWaiting TicketState = "waiting"
+)
+
+// Valid indicates whether the value is a known member of the TicketState enum.
+func (e TicketState) Valid() bool {
+	switch e {
+	case TicketStateOffered:
+		return true
+	case TicketStateWaiting:
+		return true
+	default:
+		return false
+	}
+}
+
+// Account Example: {"area":"primary","changed":"2026-09-01T08:01:00Z","created":"2026-09-01T08:01:00Z","name":"ann@acme.example","serial":1,"state":"active"}
+type Account struct {
+	// Area The name of a contract, instance, area, product or pool: letters, digits, then also . _ -
+	Area Name `json:"area"`
+
+	// Changed When it was last blocked, unblocked or moved.
+	Changed time.Time `json:"changed"`
+	Created time.Time `json:"created"`
+
+	// Name The name of an account, a user name or e-mail address: 1 to 254 bytes of printable UTF-8 without a slash that start with a letter, a digit or _ and do not end with a space.
+	Name AccountName `json:"name"`
+
+	// Reason Why it is blocked: by an administrator, or for want of a seat.
+	Reason string `json:"reason,omitempty"`
+
+	// Serial The instance's.
+	Serial uint64 `json:"serial"`
+
+	// State Only active accounts count (rule A1).
+	State AccountState `json:"state"`
+}
+
+// AccountChange Either a state or an area.
+//
+// Example: {"state":"blocked"}
+type AccountChange struct {
+	// Area The name of a contract, instance, area, product or pool: letters, digits, then also . _ -
+	Area *Name `json:"area,omitempty"`
+
+	// State Only active accounts count (rule A1).
+	State *AccountState `json:"state,omitempty"`
+}
+
+// AccountChanged Example: {"account":{"area":"primary","changed":"2026-09-01T08:01:00Z","created":"2026-09-01T08:01:00Z","name":"ann@acme.example","serial":1,"state":"active"},"totals":{"active":12,"blocked":1,"maximum":15}}
+type AccountChanged struct {
+	// Account Example: {"area":"primary","changed":"2026-09-01T08:01:00Z","created":"2026-09-01T08:01:00Z","name":"ann@acme.example","serial":1,"state":"active"}
+	Account Account `json:"account"`
+
+	// Deleted The account is gone.
+	Deleted bool `json:"deleted,omitempty"`
+
+	// Totals The accounts of one area.
+	Totals AreaTotals `json:"totals"`
+}
+
+// AccountCreation Example: {"area":"primary","name":"ann@acme.example"}
+type AccountCreation struct {
+	// Area The name of a contract, instance, area, product or pool: letters, digits, then also . _ -
+	Area Name `json:"area"`
+
+	// Name The name of an account, a user name or e-mail address: 1 to 254 bytes of printable UTF-8 without a slash that start with a letter, a digit or _ and do not end with a space.
+	Name AccountName `json:"name"`
+
+	// State Only active accounts count (rule A1).
+	State *AccountState `json:"state,omitempty"`
+}
+
+// AccountList defines model for AccountList.
+type AccountList struct {
+	Accounts []Account `json:"accounts"`
+
+	// Next The `after` of the next page; absent on the last one.
+	Next string `json:"next,omitempty"`
+}
+
+// AccountName The name of an account, a user name or e-mail address: 1 to 254 bytes of printable UTF-8 without a slash that start with a letter, a digit or _ and do not end with a space.
+type AccountName = string
+
+// AccountPart Example: {"accounts":[{"area":"primary","name":"ann@acme.example"}]}
+type AccountPart struct {
+	Accounts []StagedAccount `json:"accounts"`
+}
+
+// AccountState Only active accounts count (rule A1).
+type AccountState string
+
 // Activation Example: {"active":{"primary":12},"key":"licet-key-v1.9f86d081884c7d65.eyJjbHVzdGVyIjoiIn0.c2lnbmF0dXJl"}
 type Activation struct {
 	// Active A number per area. At most 64 areas; their names are like other names.
@@ -249,8 +587,206 @@ type Activation struct {
 	Key string `json:"key"`
 }
 
+// AreaTotals The accounts of one area.
+type AreaTotals struct {
+	Active  uint64 `json:"active"`
+	Blocked uint64 `json:"blocked"`
+
+	// Maximum A number of accounts or seats.
+	Maximum Count `json:"maximum"`
+}
+
+// AuditList Example: {"chain":"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08","last":42,"oldest":1,"rows":[]}
+type AuditList struct {
+	// Chain The SHA-256 over all rows up to the newest one.
+	Chain string `json:"chain"`
+
+	// Last The number of the newest row of all.
+	Last uint64 `json:"last"`
+
+	// Missing Rows that were looked for and that neither the state nor the files of this node have; other nodes may have them.
+	Missing []AuditRange `json:"missing,omitempty"`
+
+	// Next The `after` of the next page; absent if there is none.
+	Next uint64 `json:"next,omitempty"`
+
+	// Oldest The oldest row that the replicated state still has.
+	Oldest uint64 `json:"oldest"`
+
+	// Previous The `before` of the page before; absent if there is none.
+	Previous uint64     `json:"previous,omitempty"`
+	Rows     []AuditRow `json:"rows"`
+}
+
+// AuditRange defines model for AuditRange.
+type AuditRange struct {
+	From uint64 `json:"from"`
+	To   uint64 `json:"to"`
+}
+
+// AuditRow A write that was decided. Each row has the hash of all rows up to it, so that none can be changed or left out unnoticed.
+//
+// Example: {"actor":"operator","chain":"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08","detail":"Contract acme-2026, area primary: 5 asked, 0 free (30 of 30 allocated).","facts":{"allocated":30,"area":"primary","asked":5,"contract":"acme-2026","free":0,"max":30},"index":1742,"kind":"create_instance","next":"Ask for no more than is free, reduce what has been given out, or ask the vendor for more.","outcome":"contract_exhausted","request_id":"01J9ZQ4T3M8Y6V0R5W2K7C1XBN","seq":42,"source":"state","subject":{"allocation":[{"n":"5","name":"primary"}],"contract":"acme-2026","name":"lyon"},"time":"2026-06-01T12:00:00Z"}
+type AuditRow struct {
+	// Actor Who asked; absent if the leader did so of its own.
+	Actor string `json:"actor,omitempty"`
+
+	// Chain The SHA-256 over all rows up to this one.
+	Chain string `json:"chain"`
+
+	// Detail Why it was refused, with the numbers behind it.
+	Detail string `json:"detail,omitempty"`
+
+	// Facts The numbers and names behind the detail.
+	Facts map[string]Fact `json:"facts,omitempty"`
+
+	// Index The Raft index of the entry that decided.
+	Index uint64 `json:"index"`
+
+	// Kind What was asked, such as create_instance; `kind N` if a newer version added it.
+	Kind string `json:"kind"`
+
+	// Next What to do about the refusal.
+	Next string `json:"next,omitempty"`
+
+	// Outcome `ok`, or the code with which a rule refused.
+	Outcome string `json:"outcome"`
+
+	// RequestID The Idempotency-Key.
+	RequestID string `json:"request_id,omitempty"`
+
+	// Seq Counts the writes from 1 without a gap.
+	Seq uint64 `json:"seq"`
+
+	// Source Where a row is, in the replicated state, or only in the files of the node that answered.
+	Source AuditSource `json:"source"`
+
+	// Subject The fields of what was asked, without secrets. Absent if they were long or held a document.
+	Subject json.RawMessage `json:"subject,omitempty"`
+	Time    time.Time       `json:"time"`
+}
+
+// AuditSource Where a row is, in the replicated state, or only in the files of the node that answered.
+type AuditSource string
+
+// BorrowReturn Example: {"token":"licet-borrow-v1.9f86d081884c7d65.eyJjbHVzdGVyIjoiIn0.c2lnbmF0dXJl"}
+type BorrowReturn struct {
+	// Token The borrow's token.
+	Token string `json:"token"`
+}
+
+// Bulk Example: {"items":[{"check_in":{"handle":"bm90LXNlY3JldC1qdXN0LWFuLWV4","lease":41}},{"checkout":{"client":"ws-17","pool":"design","product":"cad","user":"ann@acme.example"}}]}
+type Bulk struct {
+	Items []BulkItem `json:"items"`
+}
+
+// BulkDone Example: {"results":[{"returned":{"already":false,"lease":41}},{"lease":{"borrow":false,"client":"ws-17","count":1,"ends":"2026-09-01T08:05:00Z","handle":"bm90LXNlY3JldC1qdXN0LWFuLWV4","id":42,"lingering":false,"pool":"design","product":"cad","renewals":0,"since":"2026-09-01T08:00:00Z","ttl":300,"user":"ann@acme.example"}}]}
+type BulkDone struct {
+	Results []BulkResult `json:"results"`
+}
+
+// BulkItem Exactly one of the three.
+type BulkItem struct {
+	CheckIn *LeaseReturn `json:"check_in,omitempty"`
+
+	// Checkout A request for seats (rule K1).
+	//
+	// Example: {"client":"ws-17","pool":"design","product":"cad","user":"ann@acme.example"}
+	Checkout *Checkout     `json:"checkout,omitempty"`
+	Renew    *LeaseRenewal `json:"renew,omitempty"`
+}
+
+// BulkResult What came of an item; exactly one of these.
+type BulkResult struct {
+	// Lease Example: {"borrow":false,"client":"ws-17","count":1,"ends":"2026-09-01T08:05:00Z","id":42,"lingering":false,"pool":"design","product":"cad","renewals":0,"since":"2026-09-01T08:00:00Z","ttl":300,"user":"ann@acme.example"}
+	Lease *Lease `json:"lease,omitempty"`
+
+	// Problem An RFC 9457 problem.
+	//
+	// Example: {"code":"contract_exhausted","detail":"Contract acme-2026, area primary: 5 asked, 0 free (30 of 30 allocated).","facts":{"allocated":30,"area":"primary","asked":5,"contract":"acme-2026","free":0,"max":30},"next":"Ask for no more than is free, reduce what has been given out, or ask the vendor for more.","request_id":"01J9ZQ4T3M8Y6V0R5W2K7C1XBN","status":409,"title":"Contract exhausted","type":"urn:licet:problem:contract_exhausted"}
+	Problem *Problem `json:"problem,omitempty"`
+
+	// Renewed Example: {"ends":"2026-09-01T08:10:00Z","lease":42,"renewals":3,"ttl":600}
+	Renewed *Renewed `json:"renewed,omitempty"`
+
+	// Returned Example: {"already":false,"lease":42}
+	Returned *LeaseEnded `json:"returned,omitempty"`
+
+	// Ticket A place in the queue of a pool, or the seats that are offered to it. There is no estimate of the time; position and number ahead are exact.
+	//
+	// Example: {"ahead":1,"client":"ws-18","count":1,"ends":"2026-09-01T08:02:00Z","id":7,"pool":"design","position":2,"product":"cad","since":"2026-09-01T08:00:00Z","state":"waiting","user":"bob@acme.example"}
+	Ticket *Ticket `json:"ticket,omitempty"`
+}
+
+// Checkout A request for seats (rule K1).
+//
+// Example: {"client":"ws-17","pool":"design","product":"cad","user":"ann@acme.example"}
+type Checkout struct {
+	// BorrowDays Borrow for so many days instead (rule K4).
+	BorrowDays uint32 `json:"borrow_days,omitempty"`
+
+	// Client The host or device on which the seats are used.
+	Client ClientName `json:"client"`
+
+	// Count Seats, granted whole or not at all (rule K5); default 1.
+	Count uint64 `json:"count,omitempty"`
+
+	// Groups The groups that the user is in, for reservations (rule P7).
+	Groups []string `json:"groups,omitempty"`
+
+	// Pool The name of a contract, instance, area, product or pool: letters, digits, then also . _ -
+	Pool Name `json:"pool"`
+
+	// Product The name of a contract, instance, area, product or pool: letters, digits, then also . _ -
+	Product Name `json:"product"`
+
+	// Project The project that connects, where the product has mono or team tokens (rule T1).
+	Project string `json:"project,omitempty"`
+
+	// Queue Wait in the queue if there are no seats (rule Q1).
+	Queue bool `json:"queue,omitempty"`
+
+	// TTL In seconds; the pool's default if it is absent.
+	TTL uint32 `json:"ttl,omitempty"`
+
+	// User Who uses the seats; an e-mail address where restrictions and reservations name such. Case does not count in ASCII letters.
+	User User `json:"user"`
+}
+
+// CheckoutDone Either a lease or a ticket.
+//
+// Example: {"lease":{"borrow":false,"client":"ws-17","count":1,"ends":"2026-09-01T08:05:00Z","handle":"bm90LXNlY3JldC1qdXN0LWFuLWV4","id":42,"lingering":false,"pool":"design","product":"cad","renewals":0,"since":"2026-09-01T08:00:00Z","ttl":300,"user":"ann@acme.example"}}
+type CheckoutDone struct {
+	// Lease Example: {"borrow":false,"client":"ws-17","count":1,"ends":"2026-09-01T08:05:00Z","id":42,"lingering":false,"pool":"design","product":"cad","renewals":0,"since":"2026-09-01T08:00:00Z","ttl":300,"user":"ann@acme.example"}
+	Lease *Lease `json:"lease,omitempty"`
+
+	// Ticket A place in the queue of a pool, or the seats that are offered to it. There is no estimate of the time; position and number ahead are exact.
+	//
+	// Example: {"ahead":1,"client":"ws-18","count":1,"ends":"2026-09-01T08:02:00Z","id":7,"pool":"design","position":2,"product":"cad","since":"2026-09-01T08:00:00Z","state":"waiting","user":"bob@acme.example"}
+	Ticket *Ticket `json:"ticket,omitempty"`
+}
+
+// ClientName The host or device on which the seats are used.
+type ClientName = string
+
 // Code The codes of problems that this version knows. Codes are stable; newer versions may add some.
 type Code string
+
+// Condition defines model for Condition.
+type Condition struct {
+	// Code The code of the denial.
+	Code   Code            `json:"code,omitempty"`
+	Detail string          `json:"detail,omitempty"`
+	Facts  map[string]Fact `json:"facts,omitempty"`
+	Name   string          `json:"name"`
+	Next   string          `json:"next,omitempty"`
+
+	// Outcome `not_checked`: an earlier failure leaves the condition without meaning.
+	Outcome ConditionOutcome `json:"outcome"`
+}
+
+// ConditionOutcome `not_checked`: an earlier failure leaves the condition without meaning.
+type ConditionOutcome string
 
 // Consensus Where a node's Raft stands.
 type Consensus struct {
@@ -270,7 +806,7 @@ type Consensus struct {
 // Consistency How new the answer to a read must be.
 type Consistency string
 
-// Contract Example: {"areas":{"primary":{"allocated":25,"free":5,"max":30,"over":0}},"customer":"Acme SA","email":"licenses@acme.example","ended":false,"ends":"2027-01-14T00:00:00Z","expiry":"2026-12-31T00:00:00Z","grace_days":14,"id":"acme-2026","over_allocated":false,"products":{},"revision":1,"start":"2026-01-01T00:00:00Z","vendor_key":"9f86d081884c7d65"}
+// Contract Example: {"areas":{"primary":{"allocated":25,"free":5,"max":30,"over":0}},"customer":"Acme SA","email":"licenses@acme.example","ended":false,"ends":"2027-01-14T00:00:00Z","expiry":"2026-12-31T00:00:00Z","grace_days":14,"id":"acme-2026","over_allocated":false,"products":{"cad":{"model":"floating","over":0,"overdraft":0,"overdrawn":0,"promised":10,"quantity":10,"used":2}},"revision":1,"start":"2026-01-01T00:00:00Z","vendor_key":"9f86d081884c7d65"}
 type Contract struct {
 	// Areas By name, all areas that are granted or allocated.
 	Areas    map[string]ContractArea `json:"areas"`
@@ -292,10 +828,10 @@ type Contract struct {
 	// GraceDays For how many days everything still works after the expiry.
 	GraceDays uint32 `json:"grace_days"`
 
-	// ID The name of a contract, instance, area or product: letters, digits, then also . _ -
+	// ID The name of a contract, instance, area, product or pool: letters, digits, then also . _ -
 	ID Name `json:"id"`
 
-	// OverAllocated Some area is allocated beyond its maximum (rule C4).
+	// OverAllocated Some area is allocated or some product promised beyond what is granted (rule C4).
 	OverAllocated bool `json:"over_allocated"`
 
 	// Products By name.
@@ -336,8 +872,37 @@ type ContractList struct {
 	Next string `json:"next,omitempty"`
 }
 
+// Conversion Example: {"handle":"bm90LXNlY3JldC1qdXN0LWFuLWV4","lease":42,"product":"review-mono","project":"bridge"}
+type Conversion struct {
+	// Handle The secret that came with a lease or ticket (rule K6).
+	Handle Handle `json:"handle"`
+
+	// Lease A connection to the project.
+	Lease uint64 `json:"lease"`
+
+	// Product The name of a contract, instance, area, product or pool: letters, digits, then also . _ -
+	Product Name `json:"product"`
+
+	// Project A text of one line without control characters, at most 254 bytes of UTF-8.
+	Project Line `json:"project"`
+}
+
 // Count A number of accounts or seats.
 type Count = uint64
+
+// Entries Domains, e-mail addresses, users or groups.
+type Entries = []string
+
+// Explanation Example: {"conditions":[{"name":"pool","outcome":"holds"},{"code":"pool_inactive","detail":"Pool design is not active.","facts":{"pool":"design"},"name":"active","outcome":"fails"},{"name":"seats","outcome":"not_checked"}],"granted":false}
+type Explanation struct {
+	Conditions []Condition `json:"conditions"`
+
+	// Granted The checkout would be granted now.
+	Granted bool `json:"granted"`
+}
+
+// Handle The secret that came with a lease or ticket (rule K6).
+type Handle = string
 
 // Health Example: {"status":"ok"}
 type Health struct {
@@ -346,6 +911,19 @@ type Health struct {
 
 // HealthStatus defines model for Health.Status.
 type HealthStatus string
+
+// Held Example: {"handle":"bm90LXNlY3JldC1qdXN0LWFuLWV4"}
+type Held struct {
+	// Handle The secret that came with a lease or ticket (rule K6).
+	Handle Handle `json:"handle"`
+}
+
+// Imported Example: {"active":12,"blocked":1}
+type Imported struct {
+	// Active How many were created active.
+	Active  uint64 `json:"active"`
+	Blocked uint64 `json:"blocked"`
+}
 
 // Instance Example: {"activated":"2026-09-01T08:05:00Z","activated_revision":2,"areas":{"primary":{"active":12,"allocation":10,"must_remove":2}},"contract":"acme-2026","created":"2026-09-01T08:01:00Z","ends":"2027-01-14T00:00:00Z","expiry":"2026-12-31T00:00:00Z","grace_days":14,"key_revision":2,"name":"bordeaux","serial":1,"state":"over_allocation"}
 type Instance struct {
@@ -358,7 +936,7 @@ type Instance struct {
 	// Areas By name, all areas that are allocated or reported.
 	Areas map[string]InstanceArea `json:"areas"`
 
-	// Contract The name of a contract, instance, area or product: letters, digits, then also . _ -
+	// Contract The name of a contract, instance, area, product or pool: letters, digits, then also . _ -
 	Contract Name      `json:"contract"`
 	Created  time.Time `json:"created"`
 
@@ -375,7 +953,7 @@ type Instance struct {
 	// KeyRevision The revision of the license key in force (rule I4).
 	KeyRevision uint64 `json:"key_revision"`
 
-	// Name The name of a contract, instance, area or product: letters, digits, then also . _ -
+	// Name The name of a contract, instance, area, product or pool: letters, digits, then also . _ -
 	Name   Name   `json:"name"`
 	Serial uint64 `json:"serial"`
 
@@ -385,11 +963,14 @@ type Instance struct {
 
 // InstanceArea defines model for InstanceArea.
 type InstanceArea struct {
-	// Active The active accounts that the instance reported last; absent if it never did.
+	// Active The active accounts that the instance has here or reported last; absent if there are none here and it never reported.
 	Active *uint64 `json:"active,omitempty"`
 
 	// Allocation A number of accounts or seats.
 	Allocation Count `json:"allocation"`
+
+	// Blocked The blocked accounts that it has here, if any.
+	Blocked uint64 `json:"blocked,omitempty"`
 
 	// MustRemove How many active accounts must go (rule I5).
 	MustRemove uint64 `json:"must_remove"`
@@ -410,10 +991,10 @@ type InstanceCreation struct {
 	// Example: {"primary":15}
 	Allocation SomeQuantities `json:"allocation"`
 
-	// Contract The name of a contract, instance, area or product: letters, digits, then also . _ -
+	// Contract The name of a contract, instance, area, product or pool: letters, digits, then also . _ -
 	Contract Name `json:"contract"`
 
-	// Name The name of a contract, instance, area or product: letters, digits, then also . _ -
+	// Name The name of a contract, instance, area, product or pool: letters, digits, then also . _ -
 	Name Name `json:"name"`
 }
 
@@ -440,11 +1021,158 @@ type Keys struct {
 	VendorKeys []PublicKey `json:"vendor_keys"`
 }
 
+// Lease Example: {"borrow":false,"client":"ws-17","count":1,"ends":"2026-09-01T08:05:00Z","id":42,"lingering":false,"pool":"design","product":"cad","renewals":0,"since":"2026-09-01T08:00:00Z","ttl":300,"user":"ann@acme.example"}
+type Lease struct {
+	// Borrow It is bound to its user until it ends (rule K4).
+	Borrow bool   `json:"borrow"`
+	Client string `json:"client"`
+
+	// Count Seats that the lease itself holds: 0 for a connection to a project, whose token holds one.
+	Count uint64 `json:"count"`
+
+	// Ends When it ends unless it is renewed. An outage makes it later; nothing makes it earlier but a return or the end of pool or contract.
+	Ends time.Time `json:"ends"`
+
+	// Handle The secret with which it is renewed and returned; in the answer to the checkout only.
+	Handle string `json:"handle,omitempty"`
+
+	// ID It is the fence, too: a number that only grows (rule K6).
+	ID uint64 `json:"id"`
+
+	// Lingering It was checked in and stays with its user for the pool's linger.
+	Lingering bool `json:"lingering"`
+
+	// Pool The name of a contract, instance, area, product or pool: letters, digits, then also . _ -
+	Pool Name `json:"pool"`
+
+	// Product The name of a contract, instance, area, product or pool: letters, digits, then also . _ -
+	Product Name `json:"product"`
+
+	// Project The project that is connected to.
+	Project  string `json:"project,omitempty"`
+	Renewals uint64 `json:"renewals"`
+
+	// Reservation The reservation that seats came out of.
+	Reservation string `json:"reservation,omitempty"`
+
+	// Reserved How many of them did.
+	Reserved uint64    `json:"reserved,omitempty"`
+	Since    time.Time `json:"since"`
+
+	// Token The signed token of a borrow; in the answer to the checkout only.
+	Token string `json:"token,omitempty"`
+
+	// TTL In seconds; absent for a borrow.
+	TTL  uint32 `json:"ttl,omitempty"`
+	User string `json:"user"`
+}
+
+// LeaseEnded Example: {"already":false,"lease":42}
+type LeaseEnded struct {
+	// Already It had ended before.
+	Already bool   `json:"already"`
+	Lease   uint64 `json:"lease"`
+}
+
+// LeaseList defines model for LeaseList.
+type LeaseList struct {
+	Leases []Lease `json:"leases"`
+
+	// Next The `after` of the next page; absent on the last one.
+	Next uint64 `json:"next,omitempty"`
+}
+
+// LeaseRenewal defines model for LeaseRenewal.
+type LeaseRenewal struct {
+	// Handle The secret that came with a lease or ticket (rule K6).
+	Handle Handle `json:"handle"`
+	Lease  uint64 `json:"lease"`
+	TTL    uint32 `json:"ttl,omitempty"`
+}
+
+// LeaseReturn defines model for LeaseReturn.
+type LeaseReturn struct {
+	// Handle The secret that came with a lease or ticket (rule K6).
+	Handle Handle `json:"handle"`
+	Lease  uint64 `json:"lease"`
+}
+
 // LicenseKey Example: {"key":"licet-key-v1.9f86d081884c7d65.eyJjbHVzdGVyIjoiIn0.c2lnbmF0dXJl","revision":2,"serial":1}
 type LicenseKey struct {
 	Key      string `json:"key"`
 	Revision uint64 `json:"revision"`
 	Serial   uint64 `json:"serial"`
+}
+
+// LicenseRequest Example: {"area":"primary","contract":"acme-2026","id":3,"opened":"2026-09-01T08:01:00Z","seats":5,"state":"open"}
+type LicenseRequest struct {
+	// Answer What was said on closing it.
+	Answer string `json:"answer,omitempty"`
+
+	// Area The name of a contract, instance, area, product or pool: letters, digits, then also . _ -
+	Area   Name       `json:"area"`
+	Closed *time.Time `json:"closed,omitempty"`
+
+	// Contract The name of a contract, instance, area, product or pool: letters, digits, then also . _ -
+	Contract Name `json:"contract"`
+
+	// From The area to move them from.
+	From   string    `json:"from,omitempty"`
+	ID     uint64    `json:"id"`
+	Note   string    `json:"note,omitempty"`
+	Opened time.Time `json:"opened"`
+
+	// Revision The contract revision that answered it.
+	Revision uint64 `json:"revision,omitempty"`
+
+	// Seats A number of accounts or seats.
+	Seats Count  `json:"seats"`
+	State string `json:"state"`
+}
+
+// LicenseRequestClosing Example: {"as":"withdrawn"}
+type LicenseRequestClosing struct {
+	As string `json:"as"`
+
+	// Note One line.
+	Note string `json:"note,omitempty"`
+}
+
+// LicenseRequestList defines model for LicenseRequestList.
+type LicenseRequestList struct {
+	// Next The `after` of the next page; absent on the last one.
+	Next     uint64           `json:"next,omitempty"`
+	Requests []LicenseRequest `json:"requests"`
+}
+
+// LicenseRequestOpening Example: {"area":"primary","contract":"acme-2026","seats":5}
+type LicenseRequestOpening struct {
+	// Area The name of a contract, instance, area, product or pool: letters, digits, then also . _ -
+	Area Name `json:"area"`
+
+	// Contract The name of a contract, instance, area, product or pool: letters, digits, then also . _ -
+	Contract Name `json:"contract"`
+
+	// From The area to move them from.
+	From string `json:"from,omitempty"`
+
+	// Note One line.
+	Note string `json:"note,omitempty"`
+
+	// Seats At least 5, unless they are moved.
+	Seats uint64 `json:"seats"`
+}
+
+// Line A text of one line without control characters, at most 254 bytes of UTF-8.
+type Line = string
+
+// ListedAccount defines model for ListedAccount.
+type ListedAccount struct {
+	// Area The name of a contract, instance, area, product or pool: letters, digits, then also . _ -
+	Area Name `json:"area"`
+
+	// Name The name of an account, a user name or e-mail address: 1 to 254 bytes of printable UTF-8 without a slash that start with a letter, a digit or _ and do not end with a space.
+	Name AccountName `json:"name"`
 }
 
 // Member A node as the leader sees it.
@@ -486,7 +1214,7 @@ type MemberList struct {
 // Model How a product's seats are counted.
 type Model string
 
-// Name The name of a contract, instance, area or product: letters, digits, then also . _ -
+// Name The name of a contract, instance, area, product or pool: letters, digits, then also . _ -
 type Name = string
 
 // NodeID The id of a node.
@@ -540,9 +1268,169 @@ type NodeStatus struct {
 	Version string `json:"version"`
 }
 
+// Notice Example: {"active":15,"address":"licenses@acme.example","allocation":15,"area":"primary","blocked":0,"contract":"acme-2026","id":1,"instance":"bordeaux","kind":"seat_limit_reached","serial":1,"time":"2026-09-01T08:01:00Z"}
+type Notice struct {
+	Active uint64 `json:"active"`
+
+	// Address The contract's responsible address at that time.
+	Address string `json:"address"`
+
+	// Allocation A number of accounts or seats.
+	Allocation Count `json:"allocation"`
+
+	// Area The name of a contract, instance, area, product or pool: letters, digits, then also . _ -
+	Area    Name   `json:"area"`
+	Blocked uint64 `json:"blocked"`
+
+	// Contract The name of a contract, instance, area, product or pool: letters, digits, then also . _ -
+	Contract Name   `json:"contract"`
+	ID       uint64 `json:"id"`
+
+	// Instance The name of a contract, instance, area, product or pool: letters, digits, then also . _ -
+	Instance Name `json:"instance"`
+
+	// Kind The code by which somebody was stopped.
+	Kind   string    `json:"kind"`
+	Serial uint64    `json:"serial"`
+	Time   time.Time `json:"time"`
+}
+
+// NoticeList defines model for NoticeList.
+type NoticeList struct {
+	// Next The `after` of the next page; absent on the last one.
+	Next    uint64   `json:"next,omitempty"`
+	Notices []Notice `json:"notices"`
+}
+
+// Pool Example: {"created":"2026-09-01T08:00:00Z","definition":{"contract":"acme-2026","name":"design","products":{"cad":{"cap":3}},"size":10},"ends":"2027-01-14T00:00:00Z","state":"active","use":{"offered":1,"products":{"cad":{"borrowed":0,"offered":1,"used":2,"waiting":0}},"used":2,"waiting":0}}
+type Pool struct {
+	Created time.Time `json:"created"`
+
+	// Definition What an operator says of a pool (rules P1 to P7). Times are in seconds.
+	//
+	// Example: {"contract":"acme-2026","name":"design","products":{"cad":{"cap":3,"max_checkout_days":7},"viewer":{}},"queue_limit":100,"size":10}
+	Definition PoolDefinition `json:"definition"`
+
+	// Ends When its leases end at the latest (rules C5, P3); not in answers to changes.
+	Ends *time.Time `json:"ends,omitempty"`
+
+	// State `inactive` pools serve nothing until they are activated (rule P6); `ended` ones, or those of an ended contract, never again; `deleting` ones are gone once what they had out is ended.
+	State PoolState `json:"state"`
+	Use   PoolUse   `json:"use"`
+}
+
+// PoolChange What a change of a pool came to. At most 1,000 of each are named; the totals count all.
+//
+// Example: {"deleted":false,"leases":[],"leases_total":0,"pool":{"created":"2026-09-01T08:00:00Z","definition":{"contract":"acme-2026","name":"design","products":{"cad":{"cap":3}},"size":10},"state":"inactive","use":{"offered":0,"products":{"cad":{"borrowed":0,"offered":0,"used":0,"waiting":0}},"used":0,"waiting":0}},"tickets":[],"tickets_total":0,"users":[],"users_total":0}
+type PoolChange struct {
+	Deleted bool `json:"deleted"`
+
+	// Leases The leases that were ended; of a dry run, those that could not be had any more.
+	Leases      []uint64 `json:"leases"`
+	LeasesTotal uint64   `json:"leases_total"`
+
+	// Pool Example: {"created":"2026-09-01T08:00:00Z","definition":{"contract":"acme-2026","name":"design","products":{"cad":{"cap":3}},"size":10},"ends":"2027-01-14T00:00:00Z","state":"active","use":{"offered":1,"products":{"cad":{"borrowed":0,"offered":1,"used":2,"waiting":0}},"used":2,"waiting":0}}
+	Pool Pool `json:"pool"`
+
+	// Tickets The tickets that were dropped.
+	Tickets      []uint64 `json:"tickets"`
+	TicketsTotal uint64   `json:"tickets_total"`
+
+	// Users Who has those leases; of a dry run only.
+	Users      []string `json:"users"`
+	UsersTotal uint64   `json:"users_total"`
+}
+
+// PoolDefinition What an operator says of a pool (rules P1 to P7). Times are in seconds.
+//
+// Example: {"contract":"acme-2026","name":"design","products":{"cad":{"cap":3,"max_checkout_days":7},"viewer":{}},"queue_limit":100,"size":10}
+type PoolDefinition struct {
+	// Contract The name of a contract, instance, area, product or pool: letters, digits, then also . _ -
+	Contract Name `json:"contract"`
+
+	// Linger For how long a seat stays with its user after check-in.
+	Linger uint32 `json:"linger,omitempty"`
+
+	// Name The name of a contract, instance, area, product or pool: letters, digits, then also . _ -
+	Name Name `json:"name"`
+
+	// OfferTTL For how long offered seats are held; default 60.
+	OfferTTL uint32 `json:"offer_ttl,omitempty"`
+
+	// Products By name; at most 256.
+	Products map[string]PoolProduct `json:"products"`
+
+	// QueueLimit How many tickets may wait; 0, the default: there is no queue.
+	QueueLimit uint32 `json:"queue_limit,omitempty"`
+
+	// Restriction Who may have seats (rule P5). An e-mail rule beats every domain rule; excluded beats included within a kind; with any include rule, who matches none is refused. Domains match whole labels; subdomains only with `*.`.
+	//
+	// Example: {"exclude_emails":["mallory@acme.example"],"include_domains":["acme.example","*.acme.example"]}
+	Restriction *Restriction `json:"restriction,omitempty"`
+
+	// Shared It promises nothing, and draws on what the contract's other pools leave (rule P1).
+	Shared bool `json:"shared,omitempty"`
+
+	// Size Seats in use at once over all products.
+	Size uint64 `json:"size"`
+
+	// TicketTTL For how long a ticket waits that nobody keeps; default 120.
+	TicketTTL uint32 `json:"ticket_ttl,omitempty"`
+
+	// TTLDefault The TTL of a lease that asks for none; default 300, within the two bounds.
+	TTLDefault uint32 `json:"ttl_default,omitempty"`
+
+	// TTLMax The greatest TTL of a lease; default 86400.
+	TTLMax uint32 `json:"ttl_max,omitempty"`
+
+	// TTLMin The least TTL of a lease; default 30.
+	TTLMin uint32 `json:"ttl_min,omitempty"`
+
+	// ValidUntil When the pool ends; the contract's end if that is sooner or this is absent (rule P3).
+	ValidUntil *time.Time `json:"valid_until,omitempty"`
+}
+
+// PoolList defines model for PoolList.
+type PoolList struct {
+	// Next The `after` of the next page; absent on the last one.
+	Next  string `json:"next,omitempty"`
+	Pools []Pool `json:"pools"`
+}
+
+// PoolProduct defines model for PoolProduct.
+type PoolProduct struct {
+	// Cap The most seats of this product at once (rule P2); 0, the default: as many as the pool's size.
+	Cap uint64 `json:"cap,omitempty"`
+
+	// LowWater Seats that may not be borrowed (rule K4).
+	LowWater uint64 `json:"low_water,omitempty"`
+
+	// MaxCheckoutDays The longest borrow (rule P4); 0, the default: it can't be borrowed.
+	MaxCheckoutDays uint32        `json:"max_checkout_days,omitempty"`
+	Reservations    []Reservation `json:"reservations,omitempty"`
+
+	// Restriction Who may have seats (rule P5). An e-mail rule beats every domain rule; excluded beats included within a kind; with any include rule, who matches none is refused. Domains match whole labels; subdomains only with `*.`.
+	//
+	// Example: {"exclude_emails":["mallory@acme.example"],"include_domains":["acme.example","*.acme.example"]}
+	Restriction *Restriction `json:"restriction,omitempty"`
+}
+
+// PoolState `inactive` pools serve nothing until they are activated (rule P6); `ended` ones, or those of an ended contract, never again; `deleting` ones are gone once what they had out is ended.
+type PoolState string
+
+// PoolUse defines model for PoolUse.
+type PoolUse struct {
+	Offered uint64 `json:"offered"`
+
+	// Products By name.
+	Products map[string]ProductUse `json:"products"`
+	Used     uint64                `json:"used"`
+	Waiting  uint64                `json:"waiting"`
+}
+
 // Problem An RFC 9457 problem.
 //
-// Example: {"code":"contract_exhausted","detail":"Contract acme-2026, area primary: 5 asked, 0 free (30 of 30 allocated).","facts":{"allocated":30,"area":"primary","asked":5,"contract":"acme-2026","free":0,"max":30},"next":"Ask for at most 0, reduce or remove another instance, or ask the vendor for more.","request_id":"01J9ZQ4T3M8Y6V0R5W2K7C1XBN","status":409,"title":"Contract exhausted","type":"urn:licet:problem:contract_exhausted"}
+// Example: {"code":"contract_exhausted","detail":"Contract acme-2026, area primary: 5 asked, 0 free (30 of 30 allocated).","facts":{"allocated":30,"area":"primary","asked":5,"contract":"acme-2026","free":0,"max":30},"next":"Ask for no more than is free, reduce what has been given out, or ask the vendor for more.","request_id":"01J9ZQ4T3M8Y6V0R5W2K7C1XBN","status":409,"title":"Contract exhausted","type":"urn:licet:problem:contract_exhausted"}
 type Problem struct {
 	// Code A Code, or one that a newer version added.
 	Code Code `json:"code"`
@@ -559,6 +1447,9 @@ type Problem struct {
 	// RequestID The answer's `Licet-Request-Id`.
 	RequestID string `json:"request_id"`
 
+	// Rows The rows of a list that were refused: up to 1,000 of them.
+	Rows []RejectedRow `json:"rows,omitempty"`
+
 	// Status The HTTP status.
 	Status int `json:"status"`
 
@@ -571,14 +1462,65 @@ type Problem struct {
 
 // Product defines model for Product.
 type Product struct {
-	// Model How a product's seats are counted.
-	Model Model `json:"model"`
+	// Model How its seats are counted; absent if pools have it and the contract grants it no more.
+	Model Model `json:"model,omitempty"`
+
+	// Over By how much `promised` passes `quantity` (rule C4).
+	Over uint64 `json:"over"`
 
 	// Overdraft A number of accounts or seats.
 	Overdraft Count `json:"overdraft"`
 
+	// Overdrawn By how much `used` passes `quantity` (rule P7).
+	Overdrawn uint64 `json:"overdrawn"`
+
+	// Promised What pools promise (rule P1).
+	Promised uint64 `json:"promised"`
+
 	// Quantity A number of accounts or seats.
 	Quantity Count `json:"quantity"`
+
+	// Used What pools have out.
+	Used uint64 `json:"used"`
+}
+
+// ProductUse defines model for ProductUse.
+type ProductUse struct {
+	Borrowed uint64 `json:"borrowed"`
+
+	// Offered Seats held for tickets.
+	Offered uint64 `json:"offered"`
+
+	// Used Seats in use, offered and lingering ones included.
+	Used uint64 `json:"used"`
+
+	// Waiting Tickets that wait.
+	Waiting uint64 `json:"waiting"`
+}
+
+// Project An open project, which holds one token as long as somebody is connected (rules T1 to T4).
+//
+// Example: {"connections":4,"pool":"design","product":"review-team","project":"bridge","since":"2026-09-01T08:00:00Z"}
+type Project struct {
+	Connections uint64 `json:"connections"`
+
+	// Pool The name of a contract, instance, area, product or pool: letters, digits, then also . _ -
+	Pool Name `json:"pool"`
+
+	// Product The product whose token it holds.
+	Product string `json:"product"`
+	Project string `json:"project"`
+
+	// Reservation The reservation that its token came out of.
+	Reservation string    `json:"reservation,omitempty"`
+	Since       time.Time `json:"since"`
+}
+
+// ProjectList defines model for ProjectList.
+type ProjectList struct {
+	// Next The `after` of the next page; absent on the last one.
+	Next     string    `json:"next,omitempty"`
+	Projects []Project `json:"projects"`
 }
 
 // PublicKey defines model for PublicKey.
@@ -603,33 +1545,160 @@ type Queue struct {
 	Waiting int `json:"waiting"`
 }
 
+// RejectedRow defines model for RejectedRow.
+type RejectedRow struct {
+	// Code A Code.
+	Code Code `json:"code"`
+
+	// Line The line of the file.
+	Line uint32 `json:"line"`
+}
+
+// Renewal Example: {"handle":"bm90LXNlY3JldC1qdXN0LWFuLWV4","ttl":600}
+type Renewal struct {
+	// Handle The secret that came with a lease or ticket (rule K6).
+	Handle Handle `json:"handle"`
+
+	// TTL In seconds; as before if it is absent.
+	TTL uint32 `json:"ttl,omitempty"`
+}
+
+// Renewed Example: {"ends":"2026-09-01T08:10:00Z","lease":42,"renewals":3,"ttl":600}
+type Renewed struct {
+	Ends     time.Time `json:"ends"`
+	Lease    uint64    `json:"lease"`
+	Renewals uint64    `json:"renewals"`
+	TTL      uint32    `json:"ttl"`
+}
+
 // RequestID A request id.
 type RequestID = string
+
+// Reservation Seats dedicated to users, domains or groups, at least one of them (rule P7).
+type Reservation struct {
+	// Domains Domains, e-mail addresses, users or groups.
+	Domains Entries `json:"domains,omitempty"`
+
+	// Groups Domains, e-mail addresses, users or groups.
+	Groups Entries `json:"groups,omitempty"`
+
+	// Name The name of a contract, instance, area, product or pool: letters, digits, then also . _ -
+	Name  Name   `json:"name"`
+	Seats uint64 `json:"seats"`
+
+	// Users Domains, e-mail addresses, users or groups.
+	Users Entries `json:"users,omitempty"`
+}
+
+// Responsible Example: {"address":"licenses@acme.example","contract":"acme-2026","overridden":true}
+type Responsible struct {
+	Address string `json:"address"`
+
+	// Contract The name of a contract, instance, area, product or pool: letters, digits, then also . _ -
+	Contract Name `json:"contract"`
+
+	// Overridden It is not the contract's own address.
+	Overridden bool `json:"overridden"`
+}
+
+// ResponsibleChange Example: {"address":"licenses@acme.example"}
+type ResponsibleChange struct {
+	// Address An e-mail address.
+	Address string `json:"address"`
+}
+
+// Restriction Who may have seats (rule P5). An e-mail rule beats every domain rule; excluded beats included within a kind; with any include rule, who matches none is refused. Domains match whole labels; subdomains only with `*.`.
+//
+// Example: {"exclude_emails":["mallory@acme.example"],"include_domains":["acme.example","*.acme.example"]}
+type Restriction struct {
+	// ExcludeDomains Domains, e-mail addresses, users or groups.
+	ExcludeDomains Entries `json:"exclude_domains,omitempty"`
+
+	// ExcludeEmails Domains, e-mail addresses, users or groups.
+	ExcludeEmails Entries `json:"exclude_emails,omitempty"`
+
+	// IncludeDomains Domains, e-mail addresses, users or groups.
+	IncludeDomains Entries `json:"include_domains,omitempty"`
+
+	// IncludeEmails Domains, e-mail addresses, users or groups.
+	IncludeEmails Entries `json:"include_emails,omitempty"`
+}
 
 // Role What a node is in its cluster.
 type Role string
 
-// Settings Example: {"request_limit":250000,"request_ttl_seconds":3600}
+// Settings Example: {"request_bytes":268435456,"request_limit":250000,"request_ttl_seconds":3600,"usage_hours":744,"usage_limit":250000}
 type Settings struct {
+	// RequestBytes How many bytes of outcomes are remembered at most (rule E1).
+	RequestBytes uint64 `json:"request_bytes"`
+
 	// RequestLimit How many outcomes are remembered at most (rule E1).
 	RequestLimit uint64 `json:"request_limit"`
 
 	// RequestTTLSeconds How long the outcome of a request id is remembered (rule E1).
 	RequestTTLSeconds uint64 `json:"request_ttl_seconds"`
+
+	// UsageHours For how many hours usage is kept.
+	UsageHours uint64 `json:"usage_hours"`
+
+	// UsageLimit How many rows of usage are kept at most: one a product, pool and hour with a change.
+	UsageLimit uint64 `json:"usage_limit"`
 }
 
 // SettingsChange Settings that are not named stay as they are.
 //
 // Example: {"request_ttl_seconds":7200}
 type SettingsChange struct {
+	RequestBytes      *uint64 `json:"request_bytes,omitempty"`
 	RequestLimit      *uint64 `json:"request_limit,omitempty"`
 	RequestTTLSeconds *uint64 `json:"request_ttl_seconds,omitempty"`
+	UsageHours        *uint64 `json:"usage_hours,omitempty"`
+	UsageLimit        *uint64 `json:"usage_limit,omitempty"`
 }
 
 // SomeQuantities A number per area, of at least one area and at most 64.
 //
 // Example: {"primary":15}
 type SomeQuantities = Quantities
+
+// Staged Example: {"accounts":5000,"expires":"2026-09-01T09:01:00Z","parts":1,"staging":"nightly-1742"}
+type Staged struct {
+	// Accounts In all parts.
+	Accounts uint32 `json:"accounts"`
+
+	// Expires When it is dropped unless more comes.
+	Expires time.Time `json:"expires"`
+	Parts   uint32    `json:"parts"`
+
+	// Staging The name of a contract, instance, area, product or pool: letters, digits, then also . _ -
+	Staging Name `json:"staging"`
+}
+
+// StagedAccount defines model for StagedAccount.
+type StagedAccount struct {
+	// Area The name of a contract, instance, area, product or pool: letters, digits, then also . _ -
+	Area Name `json:"area"`
+
+	// Line Where a file has it, for reports.
+	Line uint32 `json:"line,omitempty"`
+
+	// Name The name of an account, a user name or e-mail address: 1 to 254 bytes of printable UTF-8 without a slash that start with a letter, a digit or _ and do not end with a space.
+	Name AccountName `json:"name"`
+
+	// State Only active accounts count (rule A1).
+	State *AccountState `json:"state,omitempty"`
+}
+
+// StagedList Example: {"parts":3,"sha256":"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08","staging":"nightly-1742"}
+type StagedList struct {
+	Parts uint32 `json:"parts"`
+
+	// Sha256 SHA-256 in hex over all accounts in order, each as name, TAB, area, TAB, Yes (active) or No, LF.
+	Sha256 string `json:"sha256"`
+
+	// Staging The name of a contract, instance, area, product or pool: letters, digits, then also . _ -
+	Staging Name `json:"staging"`
+}
 
 // StateSummary A node's replicated state.
 type StateSummary struct {
@@ -650,29 +1719,182 @@ type StateSummary struct {
 	Term     uint64 `json:"term"`
 }
 
+// SyncList Example: {"accounts":[{"area":"primary","name":"ann@acme.example"}]}
+type SyncList struct {
+	Accounts []ListedAccount `json:"accounts"`
+}
+
+// SyncResult What a sync came to for an account. `still_blocked`: for want of a seat; `admin_blocked`: an administrator blocked it; `not_moved`: there is no seat in the other area, and it stays active where it is.
+type SyncResult = string
+
+// Synced Example: {"active":{"primary":15},"blocked":{"primary":1},"results":["unchanged","created_blocked"]}
+type Synced struct {
+	// Active A number per area. At most 64 areas; their names are like other names.
+	//
+	// Example: {"extranet":20,"primary":15}
+	Active Quantities `json:"active"`
+
+	// Blocked A number per area. At most 64 areas; their names are like other names.
+	//
+	// Example: {"extranet":20,"primary":15}
+	Blocked Quantities `json:"blocked"`
+
+	// Results In the order of the list.
+	Results []SyncResult `json:"results"`
+}
+
+// Ticket A place in the queue of a pool, or the seats that are offered to it. There is no estimate of the time; position and number ahead are exact.
+//
+// Example: {"ahead":1,"client":"ws-18","count":1,"ends":"2026-09-01T08:02:00Z","id":7,"pool":"design","position":2,"product":"cad","since":"2026-09-01T08:00:00Z","state":"waiting","user":"bob@acme.example"}
+type Ticket struct {
+	// Ahead How many wait before it.
+	Ahead  uint64 `json:"ahead"`
+	Client string `json:"client"`
+	Count  uint64 `json:"count"`
+
+	// Ends When it is dropped unless it is kept; when the offer ends.
+	Ends time.Time `json:"ends"`
+
+	// Handle The secret with which it is kept and claimed; in the answer to the checkout only.
+	Handle string `json:"handle,omitempty"`
+	ID     uint64 `json:"id"`
+
+	// Pool The name of a contract, instance, area, product or pool: letters, digits, then also . _ -
+	Pool Name `json:"pool"`
+
+	// Position Its place among those who wait in the pool, from 1; 0 if seats are offered.
+	Position uint64 `json:"position"`
+
+	// Product The name of a contract, instance, area, product or pool: letters, digits, then also . _ -
+	Product Name      `json:"product"`
+	Project string    `json:"project,omitempty"`
+	Since   time.Time `json:"since"`
+
+	// State `offered`: seats are held for it until `ends`.
+	State TicketState `json:"state"`
+	User  string      `json:"user"`
+}
+
+// TicketLeft Example: {"already":false,"ticket":7}
+type TicketLeft struct {
+	// Already It was gone before.
+	Already bool   `json:"already"`
+	Ticket  uint64 `json:"ticket"`
+}
+
+// TicketList defines model for TicketList.
+type TicketList struct {
+	// Next The `after` of the next page; absent on the last one.
+	Next    uint64   `json:"next,omitempty"`
+	Tickets []Ticket `json:"tickets"`
+}
+
+// TicketState defines model for TicketState.
+type TicketState string
+
+// Time A time (RFC 3339).
+type Time = time.Time
+
+// Totals Example: {"areas":{"primary":{"active":12,"blocked":1,"maximum":15}}}
+type Totals struct {
+	// Areas By name.
+	Areas map[string]AreaTotals `json:"areas"`
+}
+
 // Transfer Example: {"to":"lyon"}
 type Transfer struct {
 	// To The id of a node.
 	To *NodeID `json:"to,omitempty"`
 }
 
-// AfterContract The name of a contract, instance, area or product: letters, digits, then also . _ -
+// Usage Example: {"hours":[{"denials":{},"high_water":9,"hour":"2026-09-01T08:00:00Z"},{"denials":{"pool_full":4},"high_water":10,"hour":"2026-09-01T09:00:00Z"}],"pool":"design"}
+type Usage struct {
+	Hours []UsageHour `json:"hours"`
+
+	// Pool The name of a contract, instance, area, product or pool: letters, digits, then also . _ -
+	Pool Name `json:"pool"`
+
+	// Product Absent for the pool as a whole.
+	Product string `json:"product,omitempty"`
+}
+
+// UsageHour defines model for UsageHour.
+type UsageHour struct {
+	// Denials How many checkouts were denied, by code.
+	Denials map[string]uint64 `json:"denials"`
+
+	// HighWater The most seats in use at once.
+	HighWater uint64 `json:"high_water"`
+
+	// Hour When the hour begins.
+	Hour time.Time `json:"hour"`
+}
+
+// User Who uses the seats; an e-mail address where restrictions and reservations name such. Case does not count in ASCII letters.
+type User = string
+
+// ActorFilter The name of a contract, instance, area, product or pool: letters, digits, then also . _ -
+type ActorFilter = Name
+
+// AfterAccount The name of an account, a user name or e-mail address: 1 to 254 bytes of printable UTF-8 without a slash that start with a letter, a digit or _ and do not end with a space.
+type AfterAccount = AccountName
+
+// AfterContract The name of a contract, instance, area, product or pool: letters, digits, then also . _ -
 type AfterContract = Name
 
 // AfterInstance defines model for AfterInstance.
 type AfterInstance = uint64
 
-// ContractFilter The name of a contract, instance, area or product: letters, digits, then also . _ -
+// AfterLease defines model for AfterLease.
+type AfterLease = uint64
+
+// AfterNumber defines model for AfterNumber.
+type AfterNumber = uint64
+
+// AfterPool The name of a contract, instance, area, product or pool: letters, digits, then also . _ -
+type AfterPool = Name
+
+// AfterProject A text of one line without control characters, at most 254 bytes of UTF-8.
+type AfterProject = Line
+
+// AfterRow defines model for AfterRow.
+type AfterRow = uint64
+
+// AfterTicket defines model for AfterTicket.
+type AfterTicket = uint64
+
+// BeforeRow defines model for BeforeRow.
+type BeforeRow = uint64
+
+// ContractFilter The name of a contract, instance, area, product or pool: letters, digits, then also . _ -
 type ContractFilter = Name
 
-// ContractID The name of a contract, instance, area or product: letters, digits, then also . _ -
+// ContractID The name of a contract, instance, area, product or pool: letters, digits, then also . _ -
 type ContractID = Name
 
 // DryRun defines model for DryRun.
 type DryRun = bool
 
+// Force defines model for Force.
+type Force = bool
+
+// From A time (RFC 3339).
+type From = Time
+
 // IdempotencyKey A request id.
 type IdempotencyKey = RequestID
+
+// KindFilter defines model for KindFilter.
+type KindFilter = string
+
+// LeaseID defines model for LeaseID.
+type LeaseID = uint64
+
+// LicenseRequestFilter The name of a contract, instance, area, product or pool: letters, digits, then also . _ -
+type LicenseRequestFilter = Name
+
+// LicenseRequestID defines model for LicenseRequestID.
+type LicenseRequestID = uint64
 
 // Limit defines model for Limit.
 type Limit = int
@@ -683,84 +1905,227 @@ type MemberID = NodeID
 // MinIndex defines model for MinIndex.
 type MinIndex = uint64
 
+// OutcomeFilter defines model for OutcomeFilter.
+type OutcomeFilter = string
+
+// Part defines model for Part.
+type Part = uint32
+
+// PoolContractFilter The name of a contract, instance, area, product or pool: letters, digits, then also . _ -
+type PoolContractFilter = Name
+
+// PoolFilter The name of a contract, instance, area, product or pool: letters, digits, then also . _ -
+type PoolFilter = Name
+
+// PoolName The name of a contract, instance, area, product or pool: letters, digits, then also . _ -
+type PoolName = Name
+
+// ProjectFilter A text of one line without control characters, at most 254 bytes of UTF-8.
+type ProjectFilter = Line
+
+// Reason A text of one line without control characters, at most 254 bytes of UTF-8.
+type Reason = Line
+
+// RequestFilter A request id.
+type RequestFilter = RequestID
+
+// Row defines model for Row.
+type Row = uint64
+
 // Serial defines model for Serial.
 type Serial = uint64
+
+// Staging The name of a contract, instance, area, product or pool: letters, digits, then also . _ -
+type Staging = Name
+
+// TicketID defines model for TicketID.
+type TicketID = uint64
 
 // Timeout defines model for Timeout.
 type Timeout = int
 
+// To A time (RFC 3339).
+type To = Time
+
+// UsageProduct The name of a contract, instance, area, product or pool: letters, digits, then also . _ -
+type UsageProduct = Name
+
+// UserFilter A text of one line without control characters, at most 254 bytes of UTF-8.
+type UserFilter = Line
+
+// Wait defines model for Wait.
+type Wait = int
+
 // BadRequest An RFC 9457 problem.
 //
-// Example: {"code":"contract_exhausted","detail":"Contract acme-2026, area primary: 5 asked, 0 free (30 of 30 allocated).","facts":{"allocated":30,"area":"primary","asked":5,"contract":"acme-2026","free":0,"max":30},"next":"Ask for at most 0, reduce or remove another instance, or ask the vendor for more.","request_id":"01J9ZQ4T3M8Y6V0R5W2K7C1XBN","status":409,"title":"Contract exhausted","type":"urn:licet:problem:contract_exhausted"}
+// Example: {"code":"contract_exhausted","detail":"Contract acme-2026, area primary: 5 asked, 0 free (30 of 30 allocated).","facts":{"allocated":30,"area":"primary","asked":5,"contract":"acme-2026","free":0,"max":30},"next":"Ask for no more than is free, reduce what has been given out, or ask the vendor for more.","request_id":"01J9ZQ4T3M8Y6V0R5W2K7C1XBN","status":409,"title":"Contract exhausted","type":"urn:licet:problem:contract_exhausted"}
 type BadRequest = Problem
 
 // Conflict An RFC 9457 problem.
 //
-// Example: {"code":"contract_exhausted","detail":"Contract acme-2026, area primary: 5 asked, 0 free (30 of 30 allocated).","facts":{"allocated":30,"area":"primary","asked":5,"contract":"acme-2026","free":0,"max":30},"next":"Ask for at most 0, reduce or remove another instance, or ask the vendor for more.","request_id":"01J9ZQ4T3M8Y6V0R5W2K7C1XBN","status":409,"title":"Contract exhausted","type":"urn:licet:problem:contract_exhausted"}
+// Example: {"code":"contract_exhausted","detail":"Contract acme-2026, area primary: 5 asked, 0 free (30 of 30 allocated).","facts":{"allocated":30,"area":"primary","asked":5,"contract":"acme-2026","free":0,"max":30},"next":"Ask for no more than is free, reduce what has been given out, or ask the vendor for more.","request_id":"01J9ZQ4T3M8Y6V0R5W2K7C1XBN","status":409,"title":"Contract exhausted","type":"urn:licet:problem:contract_exhausted"}
 type Conflict = Problem
+
+// Forbidden An RFC 9457 problem.
+//
+// Example: {"code":"contract_exhausted","detail":"Contract acme-2026, area primary: 5 asked, 0 free (30 of 30 allocated).","facts":{"allocated":30,"area":"primary","asked":5,"contract":"acme-2026","free":0,"max":30},"next":"Ask for no more than is free, reduce what has been given out, or ask the vendor for more.","request_id":"01J9ZQ4T3M8Y6V0R5W2K7C1XBN","status":409,"title":"Contract exhausted","type":"urn:licet:problem:contract_exhausted"}
+type Forbidden = Problem
 
 // Gone An RFC 9457 problem.
 //
-// Example: {"code":"contract_exhausted","detail":"Contract acme-2026, area primary: 5 asked, 0 free (30 of 30 allocated).","facts":{"allocated":30,"area":"primary","asked":5,"contract":"acme-2026","free":0,"max":30},"next":"Ask for at most 0, reduce or remove another instance, or ask the vendor for more.","request_id":"01J9ZQ4T3M8Y6V0R5W2K7C1XBN","status":409,"title":"Contract exhausted","type":"urn:licet:problem:contract_exhausted"}
+// Example: {"code":"contract_exhausted","detail":"Contract acme-2026, area primary: 5 asked, 0 free (30 of 30 allocated).","facts":{"allocated":30,"area":"primary","asked":5,"contract":"acme-2026","free":0,"max":30},"next":"Ask for no more than is free, reduce what has been given out, or ask the vendor for more.","request_id":"01J9ZQ4T3M8Y6V0R5W2K7C1XBN","status":409,"title":"Contract exhausted","type":"urn:licet:problem:contract_exhausted"}
 type Gone = Problem
 
 // Internal An RFC 9457 problem.
 //
-// Example: {"code":"contract_exhausted","detail":"Contract acme-2026, area primary: 5 asked, 0 free (30 of 30 allocated).","facts":{"allocated":30,"area":"primary","asked":5,"contract":"acme-2026","free":0,"max":30},"next":"Ask for at most 0, reduce or remove another instance, or ask the vendor for more.","request_id":"01J9ZQ4T3M8Y6V0R5W2K7C1XBN","status":409,"title":"Contract exhausted","type":"urn:licet:problem:contract_exhausted"}
+// Example: {"code":"contract_exhausted","detail":"Contract acme-2026, area primary: 5 asked, 0 free (30 of 30 allocated).","facts":{"allocated":30,"area":"primary","asked":5,"contract":"acme-2026","free":0,"max":30},"next":"Ask for no more than is free, reduce what has been given out, or ask the vendor for more.","request_id":"01J9ZQ4T3M8Y6V0R5W2K7C1XBN","status":409,"title":"Contract exhausted","type":"urn:licet:problem:contract_exhausted"}
 type Internal = Problem
 
 // MediaType An RFC 9457 problem.
 //
-// Example: {"code":"contract_exhausted","detail":"Contract acme-2026, area primary: 5 asked, 0 free (30 of 30 allocated).","facts":{"allocated":30,"area":"primary","asked":5,"contract":"acme-2026","free":0,"max":30},"next":"Ask for at most 0, reduce or remove another instance, or ask the vendor for more.","request_id":"01J9ZQ4T3M8Y6V0R5W2K7C1XBN","status":409,"title":"Contract exhausted","type":"urn:licet:problem:contract_exhausted"}
+// Example: {"code":"contract_exhausted","detail":"Contract acme-2026, area primary: 5 asked, 0 free (30 of 30 allocated).","facts":{"allocated":30,"area":"primary","asked":5,"contract":"acme-2026","free":0,"max":30},"next":"Ask for no more than is free, reduce what has been given out, or ask the vendor for more.","request_id":"01J9ZQ4T3M8Y6V0R5W2K7C1XBN","status":409,"title":"Contract exhausted","type":"urn:licet:problem:contract_exhausted"}
 type MediaType = Problem
 
 // MethodNotAllowed An RFC 9457 problem.
 //
-// Example: {"code":"contract_exhausted","detail":"Contract acme-2026, area primary: 5 asked, 0 free (30 of 30 allocated).","facts":{"allocated":30,"area":"primary","asked":5,"contract":"acme-2026","free":0,"max":30},"next":"Ask for at most 0, reduce or remove another instance, or ask the vendor for more.","request_id":"01J9ZQ4T3M8Y6V0R5W2K7C1XBN","status":409,"title":"Contract exhausted","type":"urn:licet:problem:contract_exhausted"}
+// Example: {"code":"contract_exhausted","detail":"Contract acme-2026, area primary: 5 asked, 0 free (30 of 30 allocated).","facts":{"allocated":30,"area":"primary","asked":5,"contract":"acme-2026","free":0,"max":30},"next":"Ask for no more than is free, reduce what has been given out, or ask the vendor for more.","request_id":"01J9ZQ4T3M8Y6V0R5W2K7C1XBN","status":409,"title":"Contract exhausted","type":"urn:licet:problem:contract_exhausted"}
 type MethodNotAllowed = Problem
 
 // NotFound An RFC 9457 problem.
 //
-// Example: {"code":"contract_exhausted","detail":"Contract acme-2026, area primary: 5 asked, 0 free (30 of 30 allocated).","facts":{"allocated":30,"area":"primary","asked":5,"contract":"acme-2026","free":0,"max":30},"next":"Ask for at most 0, reduce or remove another instance, or ask the vendor for more.","request_id":"01J9ZQ4T3M8Y6V0R5W2K7C1XBN","status":409,"title":"Contract exhausted","type":"urn:licet:problem:contract_exhausted"}
+// Example: {"code":"contract_exhausted","detail":"Contract acme-2026, area primary: 5 asked, 0 free (30 of 30 allocated).","facts":{"allocated":30,"area":"primary","asked":5,"contract":"acme-2026","free":0,"max":30},"next":"Ask for no more than is free, reduce what has been given out, or ask the vendor for more.","request_id":"01J9ZQ4T3M8Y6V0R5W2K7C1XBN","status":409,"title":"Contract exhausted","type":"urn:licet:problem:contract_exhausted"}
 type NotFound = Problem
 
 // TimedOut An RFC 9457 problem.
 //
-// Example: {"code":"contract_exhausted","detail":"Contract acme-2026, area primary: 5 asked, 0 free (30 of 30 allocated).","facts":{"allocated":30,"area":"primary","asked":5,"contract":"acme-2026","free":0,"max":30},"next":"Ask for at most 0, reduce or remove another instance, or ask the vendor for more.","request_id":"01J9ZQ4T3M8Y6V0R5W2K7C1XBN","status":409,"title":"Contract exhausted","type":"urn:licet:problem:contract_exhausted"}
+// Example: {"code":"contract_exhausted","detail":"Contract acme-2026, area primary: 5 asked, 0 free (30 of 30 allocated).","facts":{"allocated":30,"area":"primary","asked":5,"contract":"acme-2026","free":0,"max":30},"next":"Ask for no more than is free, reduce what has been given out, or ask the vendor for more.","request_id":"01J9ZQ4T3M8Y6V0R5W2K7C1XBN","status":409,"title":"Contract exhausted","type":"urn:licet:problem:contract_exhausted"}
 type TimedOut = Problem
 
 // TooLarge An RFC 9457 problem.
 //
-// Example: {"code":"contract_exhausted","detail":"Contract acme-2026, area primary: 5 asked, 0 free (30 of 30 allocated).","facts":{"allocated":30,"area":"primary","asked":5,"contract":"acme-2026","free":0,"max":30},"next":"Ask for at most 0, reduce or remove another instance, or ask the vendor for more.","request_id":"01J9ZQ4T3M8Y6V0R5W2K7C1XBN","status":409,"title":"Contract exhausted","type":"urn:licet:problem:contract_exhausted"}
+// Example: {"code":"contract_exhausted","detail":"Contract acme-2026, area primary: 5 asked, 0 free (30 of 30 allocated).","facts":{"allocated":30,"area":"primary","asked":5,"contract":"acme-2026","free":0,"max":30},"next":"Ask for no more than is free, reduce what has been given out, or ask the vendor for more.","request_id":"01J9ZQ4T3M8Y6V0R5W2K7C1XBN","status":409,"title":"Contract exhausted","type":"urn:licet:problem:contract_exhausted"}
 type TooLarge = Problem
 
 // Unauthorized An RFC 9457 problem.
 //
-// Example: {"code":"contract_exhausted","detail":"Contract acme-2026, area primary: 5 asked, 0 free (30 of 30 allocated).","facts":{"allocated":30,"area":"primary","asked":5,"contract":"acme-2026","free":0,"max":30},"next":"Ask for at most 0, reduce or remove another instance, or ask the vendor for more.","request_id":"01J9ZQ4T3M8Y6V0R5W2K7C1XBN","status":409,"title":"Contract exhausted","type":"urn:licet:problem:contract_exhausted"}
+// Example: {"code":"contract_exhausted","detail":"Contract acme-2026, area primary: 5 asked, 0 free (30 of 30 allocated).","facts":{"allocated":30,"area":"primary","asked":5,"contract":"acme-2026","free":0,"max":30},"next":"Ask for no more than is free, reduce what has been given out, or ask the vendor for more.","request_id":"01J9ZQ4T3M8Y6V0R5W2K7C1XBN","status":409,"title":"Contract exhausted","type":"urn:licet:problem:contract_exhausted"}
 type Unauthorized = Problem
 
 // Unavailable An RFC 9457 problem.
 //
-// Example: {"code":"contract_exhausted","detail":"Contract acme-2026, area primary: 5 asked, 0 free (30 of 30 allocated).","facts":{"allocated":30,"area":"primary","asked":5,"contract":"acme-2026","free":0,"max":30},"next":"Ask for at most 0, reduce or remove another instance, or ask the vendor for more.","request_id":"01J9ZQ4T3M8Y6V0R5W2K7C1XBN","status":409,"title":"Contract exhausted","type":"urn:licet:problem:contract_exhausted"}
+// Example: {"code":"contract_exhausted","detail":"Contract acme-2026, area primary: 5 asked, 0 free (30 of 30 allocated).","facts":{"allocated":30,"area":"primary","asked":5,"contract":"acme-2026","free":0,"max":30},"next":"Ask for no more than is free, reduce what has been given out, or ask the vendor for more.","request_id":"01J9ZQ4T3M8Y6V0R5W2K7C1XBN","status":409,"title":"Contract exhausted","type":"urn:licet:problem:contract_exhausted"}
 type Unavailable = Problem
 
 // Unprocessable An RFC 9457 problem.
 //
-// Example: {"code":"contract_exhausted","detail":"Contract acme-2026, area primary: 5 asked, 0 free (30 of 30 allocated).","facts":{"allocated":30,"area":"primary","asked":5,"contract":"acme-2026","free":0,"max":30},"next":"Ask for at most 0, reduce or remove another instance, or ask the vendor for more.","request_id":"01J9ZQ4T3M8Y6V0R5W2K7C1XBN","status":409,"title":"Contract exhausted","type":"urn:licet:problem:contract_exhausted"}
+// Example: {"code":"contract_exhausted","detail":"Contract acme-2026, area primary: 5 asked, 0 free (30 of 30 allocated).","facts":{"allocated":30,"area":"primary","asked":5,"contract":"acme-2026","free":0,"max":30},"next":"Ask for no more than is free, reduce what has been given out, or ask the vendor for more.","request_id":"01J9ZQ4T3M8Y6V0R5W2K7C1XBN","status":409,"title":"Contract exhausted","type":"urn:licet:problem:contract_exhausted"}
 type Unprocessable = Problem
 
 // Unsupported An RFC 9457 problem.
 //
-// Example: {"code":"contract_exhausted","detail":"Contract acme-2026, area primary: 5 asked, 0 free (30 of 30 allocated).","facts":{"allocated":30,"area":"primary","asked":5,"contract":"acme-2026","free":0,"max":30},"next":"Ask for at most 0, reduce or remove another instance, or ask the vendor for more.","request_id":"01J9ZQ4T3M8Y6V0R5W2K7C1XBN","status":409,"title":"Contract exhausted","type":"urn:licet:problem:contract_exhausted"}
+// Example: {"code":"contract_exhausted","detail":"Contract acme-2026, area primary: 5 asked, 0 free (30 of 30 allocated).","facts":{"allocated":30,"area":"primary","asked":5,"contract":"acme-2026","free":0,"max":30},"next":"Ask for no more than is free, reduce what has been given out, or ask the vendor for more.","request_id":"01J9ZQ4T3M8Y6V0R5W2K7C1XBN","status":409,"title":"Contract exhausted","type":"urn:licet:problem:contract_exhausted"}
 type Unsupported = Problem
 
 // ActivateParams defines parameters for Activate.
 type ActivateParams struct {
-	// DryRun Answers what would happen and changes nothing (rule K7). No license key is signed.
+	// DryRun Answers what would happen and changes nothing (rule K7). No license key is signed, no handle or token given.
 	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
 
 	// IdempotencyKey The request id (rule E1). The node makes one if it is absent.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+
+	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
+	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
+}
+
+// ListAuditParams defines parameters for ListAudit.
+type ListAuditParams struct {
+	// After Lists what comes after this row; `next` of the page before. Not together with `before`.
+	After *AfterRow `form:"after,omitempty" json:"after,omitempty"`
+
+	// Before Lists what comes before this row; `previous` of the page before. Not together with `after`.
+	Before *BeforeRow `form:"before,omitempty" json:"before,omitempty"`
+
+	// Limit The most that one page lists.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Actor Lists the writes of this actor only.
+	Actor *ActorFilter `form:"actor,omitempty" json:"actor,omitempty"`
+
+	// Kind Lists the writes of this kind only.
+	Kind *KindFilter `form:"kind,omitempty" json:"kind,omitempty"`
+
+	// Outcome Lists the writes with this outcome only, `ok` or the code of a refusal.
+	Outcome *OutcomeFilter `form:"outcome,omitempty" json:"outcome,omitempty"`
+
+	// RequestID Lists the write with this request id only.
+	RequestID *RequestFilter `form:"request_id,omitempty" json:"request_id,omitempty"`
+
+	// Consistency `linearizable` sees every write that was answered before the read began; `stale` is what this node has, with its age in `Licet-Age-Ms`, and is answered also without a leader.
+	Consistency *Consistency `form:"consistency,omitempty" json:"consistency,omitempty"`
+
+	// MinIndex The node first waits until its state is at least as new as this index, taken from `Licet-Index`.
+	MinIndex *MinIndex `form:"min_index,omitempty" json:"min_index,omitempty"`
+
+	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
+	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
+}
+
+// GetAuditRowParams defines parameters for GetAuditRow.
+type GetAuditRowParams struct {
+	// Consistency `linearizable` sees every write that was answered before the read began; `stale` is what this node has, with its age in `Licet-Age-Ms`, and is answered also without a leader.
+	Consistency *Consistency `form:"consistency,omitempty" json:"consistency,omitempty"`
+
+	// MinIndex The node first waits until its state is at least as new as this index, taken from `Licet-Index`.
+	MinIndex *MinIndex `form:"min_index,omitempty" json:"min_index,omitempty"`
+
+	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
+	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
+}
+
+// ReturnBorrowParams defines parameters for ReturnBorrow.
+type ReturnBorrowParams struct {
+	// DryRun Answers what would happen and changes nothing (rule K7). No license key is signed, no handle or token given.
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
+	// IdempotencyKey The request id (rule E1). The node makes one if it is absent.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+
+	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
+	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
+}
+
+// BulkParams defines parameters for Bulk.
+type BulkParams struct {
+	// DryRun Answers what would happen and changes nothing (rule K7). No license key is signed, no handle or token given.
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
+	// IdempotencyKey The request id (rule E1). The node makes one if it is absent.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+
+	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
+	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
+}
+
+// CheckoutParams defines parameters for Checkout.
+type CheckoutParams struct {
+	// DryRun Answers what would happen and changes nothing (rule K7). No license key is signed, no handle or token given.
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
+	// IdempotencyKey The request id (rule E1). The node makes one if it is absent.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+
+	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
+	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
+}
+
+// ExplainCheckoutParams defines parameters for ExplainCheckout.
+type ExplainCheckoutParams struct {
+	// Consistency `linearizable` sees every write that was answered before the read began; `stale` is what this node has, with its age in `Licet-Age-Ms`, and is answered also without a leader.
+	Consistency *Consistency `form:"consistency,omitempty" json:"consistency,omitempty"`
+
+	// MinIndex The node first waits until its state is at least as new as this index, taken from `Licet-Index`.
+	MinIndex *MinIndex `form:"min_index,omitempty" json:"min_index,omitempty"`
 
 	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
 	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
@@ -810,7 +2175,7 @@ type ListContractsParams struct {
 
 // PutContractParams defines parameters for PutContract.
 type PutContractParams struct {
-	// DryRun Answers what would happen and changes nothing (rule K7). No license key is signed.
+	// DryRun Answers what would happen and changes nothing (rule K7). No license key is signed, no handle or token given.
 	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
 
 	// IdempotencyKey The request id (rule E1). The node makes one if it is absent.
@@ -822,6 +2187,54 @@ type PutContractParams struct {
 
 // GetContractParams defines parameters for GetContract.
 type GetContractParams struct {
+	// Consistency `linearizable` sees every write that was answered before the read began; `stale` is what this node has, with its age in `Licet-Age-Ms`, and is answered also without a leader.
+	Consistency *Consistency `form:"consistency,omitempty" json:"consistency,omitempty"`
+
+	// MinIndex The node first waits until its state is at least as new as this index, taken from `Licet-Index`.
+	MinIndex *MinIndex `form:"min_index,omitempty" json:"min_index,omitempty"`
+
+	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
+	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
+}
+
+// ResetResponsibleParams defines parameters for ResetResponsible.
+type ResetResponsibleParams struct {
+	// DryRun Answers what would happen and changes nothing (rule K7). No license key is signed, no handle or token given.
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
+	// IdempotencyKey The request id (rule E1). The node makes one if it is absent.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+
+	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
+	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
+}
+
+// GetResponsibleParams defines parameters for GetResponsible.
+type GetResponsibleParams struct {
+	// Consistency `linearizable` sees every write that was answered before the read began; `stale` is what this node has, with its age in `Licet-Age-Ms`, and is answered also without a leader.
+	Consistency *Consistency `form:"consistency,omitempty" json:"consistency,omitempty"`
+
+	// MinIndex The node first waits until its state is at least as new as this index, taken from `Licet-Index`.
+	MinIndex *MinIndex `form:"min_index,omitempty" json:"min_index,omitempty"`
+
+	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
+	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
+}
+
+// SetResponsibleParams defines parameters for SetResponsible.
+type SetResponsibleParams struct {
+	// DryRun Answers what would happen and changes nothing (rule K7). No license key is signed, no handle or token given.
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
+	// IdempotencyKey The request id (rule E1). The node makes one if it is absent.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+
+	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
+	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
+}
+
+// GetContractTotalsParams defines parameters for GetContractTotals.
+type GetContractTotalsParams struct {
 	// Consistency `linearizable` sees every write that was answered before the read began; `stale` is what this node has, with its age in `Licet-Age-Ms`, and is answered also without a leader.
 	Consistency *Consistency `form:"consistency,omitempty" json:"consistency,omitempty"`
 
@@ -855,7 +2268,7 @@ type ListInstancesParams struct {
 
 // CreateInstanceParams defines parameters for CreateInstance.
 type CreateInstanceParams struct {
-	// DryRun Answers what would happen and changes nothing (rule K7). No license key is signed.
+	// DryRun Answers what would happen and changes nothing (rule K7). No license key is signed, no handle or token given.
 	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
 
 	// IdempotencyKey The request id (rule E1). The node makes one if it is absent.
@@ -867,7 +2280,7 @@ type CreateInstanceParams struct {
 
 // RemoveInstanceParams defines parameters for RemoveInstance.
 type RemoveInstanceParams struct {
-	// DryRun Answers what would happen and changes nothing (rule K7). No license key is signed.
+	// DryRun Answers what would happen and changes nothing (rule K7). No license key is signed, no handle or token given.
 	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
 
 	// IdempotencyKey The request id (rule E1). The node makes one if it is absent.
@@ -891,7 +2304,109 @@ type GetInstanceParams struct {
 
 // ResizeInstanceParams defines parameters for ResizeInstance.
 type ResizeInstanceParams struct {
-	// DryRun Answers what would happen and changes nothing (rule K7). No license key is signed.
+	// DryRun Answers what would happen and changes nothing (rule K7). No license key is signed, no handle or token given.
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
+	// IdempotencyKey The request id (rule E1). The node makes one if it is absent.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+
+	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
+	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
+}
+
+// ListAccountsParams defines parameters for ListAccounts.
+type ListAccountsParams struct {
+	// After Lists what comes after this name; `next` of the page before.
+	After *AfterAccount `form:"after,omitempty" json:"after,omitempty"`
+
+	// Limit The most that one page lists.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Consistency `linearizable` sees every write that was answered before the read began; `stale` is what this node has, with its age in `Licet-Age-Ms`, and is answered also without a leader.
+	Consistency *Consistency `form:"consistency,omitempty" json:"consistency,omitempty"`
+
+	// MinIndex The node first waits until its state is at least as new as this index, taken from `Licet-Index`.
+	MinIndex *MinIndex `form:"min_index,omitempty" json:"min_index,omitempty"`
+
+	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
+	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
+}
+
+// CreateAccountParams defines parameters for CreateAccount.
+type CreateAccountParams struct {
+	// DryRun Answers what would happen and changes nothing (rule K7). No license key is signed, no handle or token given.
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
+	// IdempotencyKey The request id (rule E1). The node makes one if it is absent.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+
+	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
+	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
+}
+
+// DeleteAccountParams defines parameters for DeleteAccount.
+type DeleteAccountParams struct {
+	// DryRun Answers what would happen and changes nothing (rule K7). No license key is signed, no handle or token given.
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
+	// IdempotencyKey The request id (rule E1). The node makes one if it is absent.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+
+	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
+	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
+}
+
+// GetAccountParams defines parameters for GetAccount.
+type GetAccountParams struct {
+	// Consistency `linearizable` sees every write that was answered before the read began; `stale` is what this node has, with its age in `Licet-Age-Ms`, and is answered also without a leader.
+	Consistency *Consistency `form:"consistency,omitempty" json:"consistency,omitempty"`
+
+	// MinIndex The node first waits until its state is at least as new as this index, taken from `Licet-Index`.
+	MinIndex *MinIndex `form:"min_index,omitempty" json:"min_index,omitempty"`
+
+	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
+	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
+}
+
+// ChangeAccountParams defines parameters for ChangeAccount.
+type ChangeAccountParams struct {
+	// DryRun Answers what would happen and changes nothing (rule K7). No license key is signed, no handle or token given.
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
+	// IdempotencyKey The request id (rule E1). The node makes one if it is absent.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+
+	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
+	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
+}
+
+// ExportAccountsParams defines parameters for ExportAccounts.
+type ExportAccountsParams struct {
+	// Consistency `linearizable` sees every write that was answered before the read began; `stale` is what this node has, with its age in `Licet-Age-Ms`, and is answered also without a leader.
+	Consistency *Consistency `form:"consistency,omitempty" json:"consistency,omitempty"`
+
+	// MinIndex The node first waits until its state is at least as new as this index, taken from `Licet-Index`.
+	MinIndex *MinIndex `form:"min_index,omitempty" json:"min_index,omitempty"`
+
+	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
+	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
+}
+
+// ImportAccountsParams defines parameters for ImportAccounts.
+type ImportAccountsParams struct {
+	// DryRun Answers what would happen and changes nothing (rule K7). No license key is signed, no handle or token given.
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
+	// IdempotencyKey The request id (rule E1). The node makes one if it is absent.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+
+	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
+	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
+}
+
+// ImportStagedParams defines parameters for ImportStaged.
+type ImportStagedParams struct {
+	// DryRun Answers what would happen and changes nothing (rule K7). No license key is signed, no handle or token given.
 	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
 
 	// IdempotencyKey The request id (rule E1). The node makes one if it is absent.
@@ -903,6 +2418,54 @@ type ResizeInstanceParams struct {
 
 // GetInstanceKeyParams defines parameters for GetInstanceKey.
 type GetInstanceKeyParams struct {
+	// Consistency `linearizable` sees every write that was answered before the read began; `stale` is what this node has, with its age in `Licet-Age-Ms`, and is answered also without a leader.
+	Consistency *Consistency `form:"consistency,omitempty" json:"consistency,omitempty"`
+
+	// MinIndex The node first waits until its state is at least as new as this index, taken from `Licet-Index`.
+	MinIndex *MinIndex `form:"min_index,omitempty" json:"min_index,omitempty"`
+
+	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
+	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
+}
+
+// StageAccountsParams defines parameters for StageAccounts.
+type StageAccountsParams struct {
+	// DryRun Answers what would happen and changes nothing (rule K7). No license key is signed, no handle or token given.
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
+	// IdempotencyKey The request id (rule E1). The node makes one if it is absent.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+
+	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
+	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
+}
+
+// SyncAccountsParams defines parameters for SyncAccounts.
+type SyncAccountsParams struct {
+	// DryRun Answers what would happen and changes nothing (rule K7). No license key is signed, no handle or token given.
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
+	// IdempotencyKey The request id (rule E1). The node makes one if it is absent.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+
+	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
+	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
+}
+
+// SyncStagedParams defines parameters for SyncStaged.
+type SyncStagedParams struct {
+	// DryRun Answers what would happen and changes nothing (rule K7). No license key is signed, no handle or token given.
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
+	// IdempotencyKey The request id (rule E1). The node makes one if it is absent.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+
+	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
+	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
+}
+
+// GetInstanceTotalsParams defines parameters for GetInstanceTotals.
+type GetInstanceTotalsParams struct {
 	// Consistency `linearizable` sees every write that was answered before the read began; `stale` is what this node has, with its age in `Licet-Age-Ms`, and is answered also without a leader.
 	Consistency *Consistency `form:"consistency,omitempty" json:"consistency,omitempty"`
 
@@ -925,6 +2488,324 @@ type GetKeysParams struct {
 	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
 }
 
+// ListLeasesParams defines parameters for ListLeases.
+type ListLeasesParams struct {
+	// Pool Lists the leases of this pool only.
+	Pool *PoolFilter `form:"pool,omitempty" json:"pool,omitempty"`
+
+	// User Lists the leases of this user only.
+	User *UserFilter `form:"user,omitempty" json:"user,omitempty"`
+
+	// Project Lists the connections to this project only.
+	Project *ProjectFilter `form:"project,omitempty" json:"project,omitempty"`
+
+	// After Lists what comes after this lease's id; `next` of the page before.
+	After *AfterLease `form:"after,omitempty" json:"after,omitempty"`
+
+	// Limit The most that one page lists.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Consistency `linearizable` sees every write that was answered before the read began; `stale` is what this node has, with its age in `Licet-Age-Ms`, and is answered also without a leader.
+	Consistency *Consistency `form:"consistency,omitempty" json:"consistency,omitempty"`
+
+	// MinIndex The node first waits until its state is at least as new as this index, taken from `Licet-Index`.
+	MinIndex *MinIndex `form:"min_index,omitempty" json:"min_index,omitempty"`
+
+	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
+	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
+}
+
+// RevokeLeaseParams defines parameters for RevokeLease.
+type RevokeLeaseParams struct {
+	// Reason Why; it is kept in the audit trail.
+	Reason *Reason `form:"reason,omitempty" json:"reason,omitempty"`
+
+	// DryRun Answers what would happen and changes nothing (rule K7). No license key is signed, no handle or token given.
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
+	// IdempotencyKey The request id (rule E1). The node makes one if it is absent.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+
+	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
+	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
+}
+
+// GetLeaseParams defines parameters for GetLease.
+type GetLeaseParams struct {
+	// Consistency `linearizable` sees every write that was answered before the read began; `stale` is what this node has, with its age in `Licet-Age-Ms`, and is answered also without a leader.
+	Consistency *Consistency `form:"consistency,omitempty" json:"consistency,omitempty"`
+
+	// MinIndex The node first waits until its state is at least as new as this index, taken from `Licet-Index`.
+	MinIndex *MinIndex `form:"min_index,omitempty" json:"min_index,omitempty"`
+
+	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
+	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
+}
+
+// RenewLeaseParams defines parameters for RenewLease.
+type RenewLeaseParams struct {
+	// DryRun Answers what would happen and changes nothing (rule K7). No license key is signed, no handle or token given.
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
+	// IdempotencyKey The request id (rule E1). The node makes one if it is absent.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+
+	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
+	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
+}
+
+// ReturnLeaseParams defines parameters for ReturnLease.
+type ReturnLeaseParams struct {
+	// DryRun Answers what would happen and changes nothing (rule K7). No license key is signed, no handle or token given.
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
+	// IdempotencyKey The request id (rule E1). The node makes one if it is absent.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+
+	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
+	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
+}
+
+// ListNoticesParams defines parameters for ListNotices.
+type ListNoticesParams struct {
+	// After Lists what comes after this number; `next` of the page before.
+	After *AfterNumber `form:"after,omitempty" json:"after,omitempty"`
+
+	// Limit The most that one page lists.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Consistency `linearizable` sees every write that was answered before the read began; `stale` is what this node has, with its age in `Licet-Age-Ms`, and is answered also without a leader.
+	Consistency *Consistency `form:"consistency,omitempty" json:"consistency,omitempty"`
+
+	// MinIndex The node first waits until its state is at least as new as this index, taken from `Licet-Index`.
+	MinIndex *MinIndex `form:"min_index,omitempty" json:"min_index,omitempty"`
+
+	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
+	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
+}
+
+// ListPoolsParams defines parameters for ListPools.
+type ListPoolsParams struct {
+	// Contract Lists the pools of this contract only.
+	Contract *PoolContractFilter `form:"contract,omitempty" json:"contract,omitempty"`
+
+	// After Lists what comes after this pool's name; `next` of the page before.
+	After *AfterPool `form:"after,omitempty" json:"after,omitempty"`
+
+	// Limit The most that one page lists.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Consistency `linearizable` sees every write that was answered before the read began; `stale` is what this node has, with its age in `Licet-Age-Ms`, and is answered also without a leader.
+	Consistency *Consistency `form:"consistency,omitempty" json:"consistency,omitempty"`
+
+	// MinIndex The node first waits until its state is at least as new as this index, taken from `Licet-Index`.
+	MinIndex *MinIndex `form:"min_index,omitempty" json:"min_index,omitempty"`
+
+	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
+	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
+}
+
+// CreatePoolParams defines parameters for CreatePool.
+type CreatePoolParams struct {
+	// DryRun Answers what would happen and changes nothing (rule K7). No license key is signed, no handle or token given.
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
+	// IdempotencyKey The request id (rule E1). The node makes one if it is absent.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+
+	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
+	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
+}
+
+// DeletePoolParams defines parameters for DeletePool.
+type DeletePoolParams struct {
+	// Force Ends the leases, offers and tickets that there are.
+	Force *Force `form:"force,omitempty" json:"force,omitempty"`
+
+	// DryRun Answers what would happen and changes nothing (rule K7). No license key is signed, no handle or token given.
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
+	// IdempotencyKey The request id (rule E1). The node makes one if it is absent.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+
+	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
+	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
+}
+
+// GetPoolParams defines parameters for GetPool.
+type GetPoolParams struct {
+	// Consistency `linearizable` sees every write that was answered before the read began; `stale` is what this node has, with its age in `Licet-Age-Ms`, and is answered also without a leader.
+	Consistency *Consistency `form:"consistency,omitempty" json:"consistency,omitempty"`
+
+	// MinIndex The node first waits until its state is at least as new as this index, taken from `Licet-Index`.
+	MinIndex *MinIndex `form:"min_index,omitempty" json:"min_index,omitempty"`
+
+	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
+	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
+}
+
+// ReplacePoolParams defines parameters for ReplacePool.
+type ReplacePoolParams struct {
+	// DryRun Answers what would happen and changes nothing (rule K7). No license key is signed, no handle or token given.
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
+	// IdempotencyKey The request id (rule E1). The node makes one if it is absent.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+
+	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
+	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
+}
+
+// ActivatePoolParams defines parameters for ActivatePool.
+type ActivatePoolParams struct {
+	// DryRun Answers what would happen and changes nothing (rule K7). No license key is signed, no handle or token given.
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
+	// IdempotencyKey The request id (rule E1). The node makes one if it is absent.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+
+	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
+	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
+}
+
+// DeactivatePoolParams defines parameters for DeactivatePool.
+type DeactivatePoolParams struct {
+	// DryRun Answers what would happen and changes nothing (rule K7). No license key is signed, no handle or token given.
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
+	// IdempotencyKey The request id (rule E1). The node makes one if it is absent.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+
+	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
+	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
+}
+
+// ListProjectsParams defines parameters for ListProjects.
+type ListProjectsParams struct {
+	// After Lists what comes after this project's name; `next` of the page before.
+	After *AfterProject `form:"after,omitempty" json:"after,omitempty"`
+
+	// Limit The most that one page lists.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Consistency `linearizable` sees every write that was answered before the read began; `stale` is what this node has, with its age in `Licet-Age-Ms`, and is answered also without a leader.
+	Consistency *Consistency `form:"consistency,omitempty" json:"consistency,omitempty"`
+
+	// MinIndex The node first waits until its state is at least as new as this index, taken from `Licet-Index`.
+	MinIndex *MinIndex `form:"min_index,omitempty" json:"min_index,omitempty"`
+
+	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
+	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
+}
+
+// ConvertProjectParams defines parameters for ConvertProject.
+type ConvertProjectParams struct {
+	// DryRun Answers what would happen and changes nothing (rule K7). No license key is signed, no handle or token given.
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
+	// IdempotencyKey The request id (rule E1). The node makes one if it is absent.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+
+	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
+	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
+}
+
+// ListTicketsParams defines parameters for ListTickets.
+type ListTicketsParams struct {
+	// After Lists what comes after this ticket's id; `next` of the page before.
+	After *AfterTicket `form:"after,omitempty" json:"after,omitempty"`
+
+	// Limit The most that one page lists.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Consistency `linearizable` sees every write that was answered before the read began; `stale` is what this node has, with its age in `Licet-Age-Ms`, and is answered also without a leader.
+	Consistency *Consistency `form:"consistency,omitempty" json:"consistency,omitempty"`
+
+	// MinIndex The node first waits until its state is at least as new as this index, taken from `Licet-Index`.
+	MinIndex *MinIndex `form:"min_index,omitempty" json:"min_index,omitempty"`
+
+	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
+	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
+}
+
+// GetUsageParams defines parameters for GetUsage.
+type GetUsageParams struct {
+	// Product The usage of this product of the pool; without it, of the whole pool.
+	Product *UsageProduct `form:"product,omitempty" json:"product,omitempty"`
+
+	// From The hour that holds this time is the first one; 24 hours before `to` if it is absent.
+	From *From `form:"from,omitempty" json:"from,omitempty"`
+
+	// To Hours that begin before this time are listed; now if it is absent.
+	To *To `form:"to,omitempty" json:"to,omitempty"`
+
+	// Consistency `linearizable` sees every write that was answered before the read began; `stale` is what this node has, with its age in `Licet-Age-Ms`, and is answered also without a leader.
+	Consistency *Consistency `form:"consistency,omitempty" json:"consistency,omitempty"`
+
+	// MinIndex The node first waits until its state is at least as new as this index, taken from `Licet-Index`.
+	MinIndex *MinIndex `form:"min_index,omitempty" json:"min_index,omitempty"`
+
+	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
+	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
+}
+
+// ListRequestsParams defines parameters for ListRequests.
+type ListRequestsParams struct {
+	// Contract Lists the requests of this contract only.
+	Contract *LicenseRequestFilter `form:"contract,omitempty" json:"contract,omitempty"`
+
+	// After Lists what comes after this number; `next` of the page before.
+	After *AfterNumber `form:"after,omitempty" json:"after,omitempty"`
+
+	// Limit The most that one page lists.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Consistency `linearizable` sees every write that was answered before the read began; `stale` is what this node has, with its age in `Licet-Age-Ms`, and is answered also without a leader.
+	Consistency *Consistency `form:"consistency,omitempty" json:"consistency,omitempty"`
+
+	// MinIndex The node first waits until its state is at least as new as this index, taken from `Licet-Index`.
+	MinIndex *MinIndex `form:"min_index,omitempty" json:"min_index,omitempty"`
+
+	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
+	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
+}
+
+// OpenRequestParams defines parameters for OpenRequest.
+type OpenRequestParams struct {
+	// DryRun Answers what would happen and changes nothing (rule K7). No license key is signed, no handle or token given.
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
+	// IdempotencyKey The request id (rule E1). The node makes one if it is absent.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+
+	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
+	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
+}
+
+// GetRequestParams defines parameters for GetRequest.
+type GetRequestParams struct {
+	// Consistency `linearizable` sees every write that was answered before the read began; `stale` is what this node has, with its age in `Licet-Age-Ms`, and is answered also without a leader.
+	Consistency *Consistency `form:"consistency,omitempty" json:"consistency,omitempty"`
+
+	// MinIndex The node first waits until its state is at least as new as this index, taken from `Licet-Index`.
+	MinIndex *MinIndex `form:"min_index,omitempty" json:"min_index,omitempty"`
+
+	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
+	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
+}
+
+// CloseRequestParams defines parameters for CloseRequest.
+type CloseRequestParams struct {
+	// DryRun Answers what would happen and changes nothing (rule K7). No license key is signed, no handle or token given.
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
+	// IdempotencyKey The request id (rule E1). The node makes one if it is absent.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+
+	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
+	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
+}
+
 // GetSettingsParams defines parameters for GetSettings.
 type GetSettingsParams struct {
 	// Consistency `linearizable` sees every write that was answered before the read began; `stale` is what this node has, with its age in `Licet-Age-Ms`, and is answered also without a leader.
@@ -939,7 +2820,58 @@ type GetSettingsParams struct {
 
 // UpdateSettingsParams defines parameters for UpdateSettings.
 type UpdateSettingsParams struct {
-	// DryRun Answers what would happen and changes nothing (rule K7). No license key is signed.
+	// DryRun Answers what would happen and changes nothing (rule K7). No license key is signed, no handle or token given.
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
+	// IdempotencyKey The request id (rule E1). The node makes one if it is absent.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+
+	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
+	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
+}
+
+// GetTicketParams defines parameters for GetTicket.
+type GetTicketParams struct {
+	// Wait How many seconds to wait for a change.
+	Wait *Wait `form:"wait,omitempty" json:"wait,omitempty"`
+
+	// Consistency `linearizable` sees every write that was answered before the read began; `stale` is what this node has, with its age in `Licet-Age-Ms`, and is answered also without a leader.
+	Consistency *Consistency `form:"consistency,omitempty" json:"consistency,omitempty"`
+
+	// MinIndex The node first waits until its state is at least as new as this index, taken from `Licet-Index`.
+	MinIndex *MinIndex `form:"min_index,omitempty" json:"min_index,omitempty"`
+
+	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
+	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
+}
+
+// ClaimOfferParams defines parameters for ClaimOffer.
+type ClaimOfferParams struct {
+	// DryRun Answers what would happen and changes nothing (rule K7). No license key is signed, no handle or token given.
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
+	// IdempotencyKey The request id (rule E1). The node makes one if it is absent.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+
+	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
+	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
+}
+
+// KeepTicketParams defines parameters for KeepTicket.
+type KeepTicketParams struct {
+	// DryRun Answers what would happen and changes nothing (rule K7). No license key is signed, no handle or token given.
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
+	// IdempotencyKey The request id (rule E1). The node makes one if it is absent.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+
+	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
+	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
+}
+
+// LeaveQueueParams defines parameters for LeaveQueue.
+type LeaveQueueParams struct {
+	// DryRun Answers what would happen and changes nothing (rule K7). No license key is signed, no handle or token given.
 	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
 
 	// IdempotencyKey The request id (rule E1). The node makes one if it is absent.
@@ -952,11 +2884,26 @@ type UpdateSettingsParams struct {
 // ActivateJSONRequestBody defines body for Activate for application/json ContentType.
 type ActivateJSONRequestBody = Activation
 
+// ReturnBorrowJSONRequestBody defines body for ReturnBorrow for application/json ContentType.
+type ReturnBorrowJSONRequestBody = BorrowReturn
+
+// BulkJSONRequestBody defines body for Bulk for application/json ContentType.
+type BulkJSONRequestBody = Bulk
+
+// CheckoutJSONRequestBody defines body for Checkout for application/json ContentType.
+type CheckoutJSONRequestBody = Checkout
+
+// ExplainCheckoutJSONRequestBody defines body for ExplainCheckout for application/json ContentType.
+type ExplainCheckoutJSONRequestBody = Checkout
+
 // TransferLeadershipJSONRequestBody defines body for TransferLeadership for application/json ContentType.
 type TransferLeadershipJSONRequestBody = Transfer
 
 // PutContractJSONRequestBody defines body for PutContract for application/json ContentType.
 type PutContractJSONRequestBody = ContractImport
+
+// SetResponsibleJSONRequestBody defines body for SetResponsible for application/json ContentType.
+type SetResponsibleJSONRequestBody = ResponsibleChange
 
 // CreateInstanceJSONRequestBody defines body for CreateInstance for application/json ContentType.
 type CreateInstanceJSONRequestBody = InstanceCreation
@@ -964,5 +2911,53 @@ type CreateInstanceJSONRequestBody = InstanceCreation
 // ResizeInstanceJSONRequestBody defines body for ResizeInstance for application/json ContentType.
 type ResizeInstanceJSONRequestBody = InstanceChange
 
+// CreateAccountJSONRequestBody defines body for CreateAccount for application/json ContentType.
+type CreateAccountJSONRequestBody = AccountCreation
+
+// ChangeAccountJSONRequestBody defines body for ChangeAccount for application/json ContentType.
+type ChangeAccountJSONRequestBody = AccountChange
+
+// ImportStagedJSONRequestBody defines body for ImportStaged for application/json ContentType.
+type ImportStagedJSONRequestBody = StagedList
+
+// StageAccountsJSONRequestBody defines body for StageAccounts for application/json ContentType.
+type StageAccountsJSONRequestBody = AccountPart
+
+// SyncAccountsJSONRequestBody defines body for SyncAccounts for application/json ContentType.
+type SyncAccountsJSONRequestBody = SyncList
+
+// SyncStagedJSONRequestBody defines body for SyncStaged for application/json ContentType.
+type SyncStagedJSONRequestBody = StagedList
+
+// RenewLeaseJSONRequestBody defines body for RenewLease for application/json ContentType.
+type RenewLeaseJSONRequestBody = Renewal
+
+// ReturnLeaseJSONRequestBody defines body for ReturnLease for application/json ContentType.
+type ReturnLeaseJSONRequestBody = Held
+
+// CreatePoolJSONRequestBody defines body for CreatePool for application/json ContentType.
+type CreatePoolJSONRequestBody = PoolDefinition
+
+// ReplacePoolJSONRequestBody defines body for ReplacePool for application/json ContentType.
+type ReplacePoolJSONRequestBody = PoolDefinition
+
+// ConvertProjectJSONRequestBody defines body for ConvertProject for application/json ContentType.
+type ConvertProjectJSONRequestBody = Conversion
+
+// OpenRequestJSONRequestBody defines body for OpenRequest for application/json ContentType.
+type OpenRequestJSONRequestBody = LicenseRequestOpening
+
+// CloseRequestJSONRequestBody defines body for CloseRequest for application/json ContentType.
+type CloseRequestJSONRequestBody = LicenseRequestClosing
+
 // UpdateSettingsJSONRequestBody defines body for UpdateSettings for application/json ContentType.
 type UpdateSettingsJSONRequestBody = SettingsChange
+
+// ClaimOfferJSONRequestBody defines body for ClaimOffer for application/json ContentType.
+type ClaimOfferJSONRequestBody = Held
+
+// KeepTicketJSONRequestBody defines body for KeepTicket for application/json ContentType.
+type KeepTicketJSONRequestBody = Held
+
+// LeaveQueueJSONRequestBody defines body for LeaveQueue for application/json ContentType.
+type LeaveQueueJSONRequestBody = Held
