@@ -35,8 +35,10 @@ func (n apiNode) SignLicenseKey(_ context.Context, k *signed.LicenseKey) (string
 	return n.Node.SignLicenseKey(k)
 }
 
-// ID implements api.Node.
-func (n apiNode) ID() string { return n.Node.Status().ID }
+// SignBorrow implements api.Node.
+func (n apiNode) SignBorrow(_ context.Context, b *signed.Borrow) (string, error) {
+	return n.Node.SignBorrow(b)
+}
 
 // RemoveMember implements api.Node.
 func (n apiNode) RemoveMember(ctx context.Context, id string) error { return n.Node.Remove(ctx, id) }

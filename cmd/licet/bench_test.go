@@ -185,6 +185,7 @@ func startBenchSite(b *testing.B, o cluster.Options, files transport.Files, list
 	o.Port = transport.NewPort(listener, transport.Options{Certificates: o.Certificates})
 	o.HeartbeatTimeout, o.ElectionTimeout = d.Raft.HeartbeatTimeout, d.Raft.ElectionTimeout
 	o.SnapshotThreshold, o.SnapshotInterval, o.TrailingLogs = d.Raft.SnapshotThreshold, d.Raft.SnapshotInterval, d.Raft.TrailingLogs
+	o.TrailFileBytes, o.TrailTotalBytes = int64(d.Audit.FileBytes), int64(d.Audit.TotalBytes)
 	o.Queue, o.BatchCommands, o.BatchBytes = d.Limits.Queue, d.Limits.BatchCommands, int(d.Limits.BatchBytes)
 	o.RequestTimeout, o.MaxClockSkew = d.Limits.RequestTimeout, d.Limits.MaxClockSkew
 	o.Log = hclog.NewNullLogger()

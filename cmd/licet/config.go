@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/urfave/cli/v2"
@@ -22,16 +23,29 @@ func configCommand(streams Streams) *cli.Command {
 }
 
 func configCheck(s *session) error {
-	c, err := config.Load(s.args[0], s.Environ, s.StringSlice("set"))
-	if err == nil {
-		err = c.CheckFiles()
-	}
+	c, err := loadConfig(s, s.args[0])
 	if err != nil {
-		return &failure{code: exitUsage, word: "usage", detail: err.Error(), next: "Correct the configuration; `licet config example` shows every key."}
+		return err
 	}
 	ok := struct {
 		File string `json:"file"`
 		Node string `json:"node"`
 	}{s.args[0], c.Node.ID}
 	return s.printOwn(ok, func(p *page) { p.WriteString(clean(fmt.Sprintf("%s is right: node %s", ok.File, ok.Node)) + "\n") })
+}
+
+// loadConfig reads a configuration and looks at the files that it names.
+func loadConfig(s *session, file string) (config.Config, error) {
+	c, err := config.Load(file, s.Environ, s.StringSlice("set"))
+	var faults *config.Error
+	switch {
+	case err == nil:
+		if err = c.CheckFiles(); err != nil {
+			return c, usagef("Put the files where the configuration says, or correct it; `licet tls init` makes certificates.", "%v", err)
+		}
+		return c, nil
+	case errors.As(err, &faults):
+		return c, usagef("Correct the configuration; `licet config example` shows every key.", "%v", err)
+	}
+	return c, usagef("Name a configuration that can be read; `licet config example` prints one to begin with.", "configuration: %v", pathError(err))
 }

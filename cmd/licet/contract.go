@@ -23,6 +23,8 @@ func contractCommand(streams Streams) *cli.Command {
 		}.command(streams),
 		verb{name: "list", usage: "list the contracts, by id", flags: readFlags(), run: contractList}.command(streams),
 		verb{name: "show", usage: "show a contract", args: []string{"CONTRACT"}, flags: readFlags(), run: contractShow}.command(streams),
+		verb{name: "totals", usage: "show maximum, active and blocked accounts over all instances", args: []string{"CONTRACT"}, flags: readFlags(), run: contractTotals}.command(streams),
+		responsibleVerb().command(streams),
 	)
 }
 
@@ -142,10 +144,10 @@ func showContract(p *page, c apiv1.Contract) {
 		var rows [][]string
 		for _, name := range slices.Sorted(maps.Keys(c.Products)) {
 			x := c.Products[name]
-			rows = append(rows, []string{name, string(x.Model), number(x.Quantity), number(x.Overdraft)})
+			rows = append(rows, []string{name, string(x.Model), number(x.Quantity), number(x.Overdraft), number(x.Promised), number(x.Used), number(x.Over), number(x.Overdrawn)})
 		}
 		p.line("")
-		p.table([]string{"PRODUCT", "MODEL", "QUANTITY", "OVERDRAFT"}, rows)
+		p.table([]string{"PRODUCT", "MODEL", "QUANTITY", "OVERDRAFT", "PROMISED", "USED", "OVER", "OVERDRAWN"}, rows)
 	}
 }
 

@@ -22,16 +22,18 @@ const (
 	exitNotFound    = 4
 	exitUnknown     = 5
 	exitUnreachable = 6
+	exitQueued      = 7
 )
 
 const exitCodesHelp = `Exit codes:
   0  done
   1  an error of licet or of this machine (a file that can't be written, a fault of a node)
   2  wrong usage: flags, arguments, input files, configuration, a missing or wrong token
-  3  refused by a rule, or a document or license key that is not genuine or has ended
+  3  refused by a rule, or a document, license key or token that is not genuine or has ended
   4  not found, or removed
   5  it is not known whether the request was carried out: repeat it with the --request-id that is named
   6  unreachable: no node answered, there is no leader, or the cluster is overloaded or not ready
+  7  queued: there are no seats yet, but a ticket
 `
 
 // failure is an error with an exit code.
@@ -48,7 +50,7 @@ func (f *failure) Unwrap() error { return f.cause }
 
 // failf is an error with an exit code; next says what to do.
 func failf(code int, next, format string, args ...any) error {
-	words := map[int]string{exitUsage: "usage", exitRefused: "refused", exitNotFound: "not_found"}
+	words := map[int]string{exitUsage: "usage", exitRefused: "refused", exitNotFound: "not_found", exitQueued: "queued"}
 	word := words[code]
 	if word == "" {
 		word = "internal"

@@ -55,10 +55,20 @@ func (s *session) readLicenseKey(what, given string) (string, error) {
 	return s.readDocument(what, given)
 }
 
+// readSigned takes a license key or a borrow token itself, or the name of a file that has it.
+func (s *session) readSigned(what, given string) (string, error) {
+	if strings.HasPrefix(given, signed.BorrowKind+".") {
+		return strings.TrimSpace(given), nil
+	}
+	return s.readLicenseKey(what, given)
+}
+
+// pathError is the system's error without the system call. A name is cut: a whole
+// document may have been pasted in its place.
 func pathError(err error) error {
 	var at *fs.PathError
 	if errors.As(err, &at) {
-		return fmt.Errorf("%s: %w", at.Path, at.Err)
+		return fmt.Errorf("%.200s: %w", at.Path, at.Err)
 	}
 	return err
 }

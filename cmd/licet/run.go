@@ -53,8 +53,10 @@ func newApp(streams Streams) *cli.App {
 		Usage: "a license server that is a cluster, and the tool to operate it",
 		Flags: globalFlags(),
 		Commands: []*cli.Command{
-			contractCommand(streams), instanceCommand(streams), statusCommand(streams),
-			clusterCommand(streams), settingsCommand(streams), keysCommand(streams), verifyCommand(streams),
+			contractCommand(streams), instanceCommand(streams), accountCommand(streams), requestCommand(streams), noticeCommand(streams),
+			poolCommand(streams), checkoutCommand(streams), explainCommand(streams), leaseCommand(streams), borrowCommand(streams),
+			projectCommand(streams), queueCommand(streams), statusCommand(streams),
+			clusterCommand(streams), auditCommand(streams), settingsCommand(streams), keysCommand(streams), verifyCommand(streams),
 			vendorCommand(streams), tlsCommand(streams), configCommand(streams), serverCommand(streams), devCommand(streams), versionCommand(streams),
 		},
 		Reader: streams.In, Writer: streams.Out, ErrWriter: streams.Err,

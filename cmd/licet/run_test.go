@@ -239,6 +239,7 @@ var misuse = []struct {
 	{"config check", "FILE is missing"},
 	{"config check no-such-file", "no-such-file: no such file"},
 	{"server", "server: --config is missing"},
+	{"server --config no-such-file", "no-such-file: no such file or directory\nnext: Name a configuration that can be read"},
 	{"help frobnicate", `there is no command "licet frobnicate"`},
 	{"contract list --endpoints=", `"" is neither http://host:port`},
 	{"contract list --endpoints ftp://a", `"ftp://a" is neither http://host:port`},
@@ -270,6 +271,21 @@ func TestMisuse(t *testing.T) {
 	}
 	if entries, err := os.ReadDir("."); err != nil || len(entries) > 0 || len(f.asked) > 0 {
 		t.Errorf("something was done all the same: %v %v, requests %v", entries, err, f.asked)
+	}
+}
+
+// What is pasted in the place of a name is not repeated in whole.
+func TestLongNamesAreCut(t *testing.T) {
+	f := newFake(t, 200, "{}")
+	long := strings.Repeat("x", 20<<10)
+	for _, args := range []string{
+		"contract apply ", "contract show ", "instance activate --key ", "instance list --contract ", "contract list --token-file ", "contract list --ca ",
+		"config check ", "server --config ", "vendor sign --key vendor.key ", "contract list ",
+	} {
+		got := run(t, at(f.Server), strings.Fields(args+long)...)
+		if got.code != exitUsage || len(got.err) > 600 {
+			t.Errorf("%s: exit %d, an error of %d bytes: %.300s", args, got.code, len(got.err), got.err)
+		}
 	}
 }
 

@@ -44,16 +44,22 @@ func serverCommand(streams Streams) *cli.Command {
 			&cli.StringSliceFlag{Name: "set", Usage: "override `KEY=VALUE` of the configuration, such as log.level=debug; repeatable"},
 		},
 		run: func(s *session) error {
-			c, err := config.Load(s.String("config"), s.Environ, s.StringSlice("set"))
-			if err == nil {
-				err = c.CheckFiles()
-			}
+			c, err := loadConfig(s, s.String("config"))
 			if err != nil {
-				return usageError{err}
+				return err
 			}
-			return runServer(s.context(), c, s.Err)
+			return portTaken(runServer(s.context(), c, s.Err))
 		},
 	}.command(streams)
+}
+
+// portTaken adds to an error what to do if another process has one of the ports.
+func portTaken(err error) error {
+	// Not errors.Is: memberlist hands on the text only.
+	if err == nil || !strings.Contains(err.Error(), syscall.EADDRINUSE.Error()) {
+		return err
+	}
+	return failf(exitInternal, "Another process has that port, maybe this very node: `ss -ltnup` shows which. Stop it, or choose another port.", "%v", err)
 }
 
 // runServer runs a node until ctx ends, the node leaves its cluster, or it can't go on.
@@ -143,10 +149,7 @@ func startNode(ctx context.Context, c config.Config, log hclog.Logger) (*cluster
 		return nil, nil, fmt.Errorf("tls.cert: the certificate is that of node %s, not of %s", name, c.Node.ID)
 	}
 	port, err := transport.Listen(ctx, c.Node.Listen.String(), transport.Options{
-		Certificates: certificates,
-		Rejected: func(remote net.Addr, err error) {
-			log.Named("port").Warn("connection refused", "remote", remote, "reason", err)
-		},
+		Certificates: certificates, Rejected: newRefusals(log.Named("port")).add,
 	})
 	if err != nil {
 		return nil, nil, fmt.Errorf("node.listen: %w", err)
@@ -164,6 +167,7 @@ func nodeOptions(c config.Config, log hclog.Logger) (cluster.Options, error) {
 		Expect: c.Cluster.Expect, Peers: addresses(c.Cluster.Peers),
 		HeartbeatTimeout: c.Raft.HeartbeatTimeout, ElectionTimeout: c.Raft.ElectionTimeout,
 		SnapshotThreshold: c.Raft.SnapshotThreshold, SnapshotInterval: c.Raft.SnapshotInterval, TrailingLogs: c.Raft.TrailingLogs,
+		TrailFileBytes: int64(c.Audit.FileBytes), TrailTotalBytes: int64(c.Audit.TotalBytes),
 		Queue: c.Limits.Queue, BatchCommands: c.Limits.BatchCommands, BatchBytes: int(c.Limits.BatchBytes),
 		RequestTimeout: c.Limits.RequestTimeout, MaxClockSkew: c.Limits.MaxClockSkew,
 		Gossip: &cluster.Gossip{

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -15,13 +16,16 @@ import (
 
 func verifyCommand(streams Streams) *cli.Command {
 	return verb{
-		name: "verify", usage: "verify a license key offline", args: []string{"KEY"}, run: verifyKey,
+		name: "verify", usage: "verify a license key or a borrow token offline", args: []string{"KEY"}, run: verifySigned,
 		flags: []cli.Flag{
 			&cli.StringFlag{Name: "public-key", Usage: "`FILE` with the cluster's public signing keys, as `licet keys --out FILE` writes it"},
+			&cli.StringFlag{Name: "user", Usage: "of a borrow: that it is `USER`'s"},
+			&cli.StringFlag{Name: "client", Usage: "of a borrow: that it is for `CLIENT`, the host or device"},
 			&cli.StringFlag{Name: "at", Usage: "judge it as of `TIME` (2026-12-31T18:00:00Z, or 2026-12-31 for the day's beginning) instead of now"},
 		},
-		about: "KEY is the license key itself or the name of a file with it; - is the input. It says valid, in grace or ended.\n" +
-			"Exit code 3 says that the key is not genuine or has ended. Whether a newer key is in force only the cluster knows.",
+		about: "KEY is the license key or token itself or the name of a file with it; - is the input. It says valid, in grace or ended.\n" +
+			"Exit code 3 says that it is not genuine, has ended, or is another user's or client's. Whether a newer key is in\n" +
+			"force, or a borrow was returned, only the cluster knows.",
 	}.command(streams)
 }
 
@@ -33,7 +37,14 @@ type verdict struct {
 	*signed.LicenseKey
 }
 
-func verifyKey(s *session) error {
+// borrowVerdict is what is said of a borrow token that is genuine.
+type borrowVerdict struct {
+	Valid bool      `json:"valid"`
+	At    time.Time `json:"at"`
+	*signed.Borrow
+}
+
+func verifySigned(s *session) error {
 	file := s.String("public-key")
 	if file == "" {
 		return s.usagef("--public-key is missing")
@@ -46,14 +57,43 @@ func verifyKey(s *session) error {
 	if err != nil {
 		return err
 	}
-	key, err := s.readLicenseKey("KEY", s.args[0])
+	key, err := s.readSigned("KEY", s.args[0])
 	if err != nil {
 		return err
 	}
+	if strings.HasPrefix(key, signed.BorrowKind+".") {
+		return s.verifyBorrow(key, public, at)
+	}
+	if s.IsSet("user") || s.IsSet("client") {
+		return s.usagef("--user, --client: a license key has none")
+	}
+	return s.verifyKey(key, public, at)
+}
+
+func (s *session) verifyBorrow(token string, public []byte, at time.Time) error {
+	b, fault := client.VerifyBorrow(token, public, s.String("user"), s.String("client"), at)
+	if b == nil {
+		if !genuineness(fault) {
+			return s.usagef("--public-key: %s: %v", s.String("public-key"), fault)
+		}
+		return failf(exitRefused, "Fetch the public keys with `licet keys --out FILE`.", "the borrow token is not genuine: %v", fault)
+	}
+	v := borrowVerdict{fault == nil, at, b}
+	err := s.printOwn(v, func(p *page) {
+		p.fields("valid", fmt.Sprint(v.Valid), "lease", number(b.Lease), "pool", b.Pool, "product", b.Product, "user", b.User, "client", b.Client,
+			"count", number(b.Count), "cluster", b.Cluster, "issued", when(b.Issued), "expiry", when(b.Expiry))
+	})
+	if err == nil && fault != nil {
+		return failf(exitRefused, "Check out again.", "lease %d: %s", b.Lease, strings.ReplaceAll(fault.Error(), "\n", "; "))
+	}
+	return err
+}
+
+func (s *session) verifyKey(key string, public []byte, at time.Time) error {
 	k, ended := client.VerifyLicenseKey(key, public, at)
 	if k == nil {
 		if !genuineness(ended) {
-			return s.usagef("--public-key: %s: %v", file, ended)
+			return s.usagef("--public-key: %s: %v", s.String("public-key"), ended)
 		}
 		return failf(exitRefused, "Fetch the instance's key with `licet instance key`, and the public keys with `licet keys --out FILE`.", "the license key is not genuine: %v", ended)
 	}

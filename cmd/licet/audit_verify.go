@@ -1,0 +1,260 @@
+package main
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/licet/licet/api/apiv1"
+	"github.com/licet/licet/client"
+	"github.com/licet/licet/trail"
+)
+
+func auditVerifyVerb() verb {
+	return verb{
+		name: "verify", usage: "verify the audit trail in the files of nodes, offline or against the cluster", run: auditVerify,
+		flags: []cli.Flag{
+			&cli.StringSliceFlag{Name: "dir", Usage: "data `DIRECTORY` of a node, or a copy of its directory audit; with several, one fills the gaps of the other"},
+			&cli.BoolFlag{Name: "server", Usage: "compare also with the nodes that --endpoints names, and these with each other"},
+		},
+		about: "It follows the chain from row to row and names every row that is altered, missing or out of order. Nodes may run meanwhile.\n" +
+			"Exit code 3 says that there is damage; 4 that all rows are right as far as they go, but some are not there:\n" +
+			"gaps that a node recorded itself when it took a snapshot, or a last row that was cut off.",
+	}
+}
+
+// verdictOfTrail is what is said of the audit trail.
+type verdictOfTrail struct {
+	State string `json:"state"`
+	*trail.Sum
+	// Nodes are what the cluster's nodes say, if they were asked.
+	Nodes []nodeChain `json:"nodes,omitempty"`
+}
+
+// nodeChain is the end of the trail as a node has it.
+type nodeChain struct {
+	Endpoint string `json:"endpoint"`
+	Node     string `json:"node,omitempty"`
+	Last     uint64 `json:"last"`
+	Chain    string `json:"chain,omitempty"`
+	// Oldest is the oldest row that its state has.
+	Oldest  uint64 `json:"oldest"`
+	Problem string `json:"problem,omitempty"`
+
+	client *client.Client
+}
+
+func auditVerify(s *session) error {
+	if len(s.StringSlice("dir")) == 0 && !s.Bool("server") {
+		return s.usagef("--dir or --server is missing")
+	}
+	var dirs []string
+	for _, dir := range s.StringSlice("dir") {
+		found, err := trailIn(dir)
+		if err != nil {
+			return s.usagef("--dir: %v", pathError(err))
+		}
+		dirs = append(dirs, found)
+	}
+	sum, err := trail.Verify(dirs)
+	if err != nil {
+		return failf(exitInternal, "", "the files can't be verified: %v", pathError(err))
+	}
+	v := verdictOfTrail{Sum: sum}
+	if s.Bool("server") {
+		if v.Nodes, err = s.nodeChains(); err != nil {
+			return err
+		}
+		for i := range v.Nodes {
+			defer v.Nodes[i].client.Close() //nolint:revive // all of them, at the end
+		}
+		if err := v.compare(s); err != nil {
+			return err
+		}
+	}
+	return s.sayVerdict(&v)
+}
+
+// trailIn finds the files in a data directory, or in what already is that of the trail.
+func trailIn(dir string) (string, error) {
+	below := trail.Directory(dir)
+	if info, err := os.Stat(below); err == nil && info.IsDir() {
+		return below, nil
+	} else if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrInvalid) {
+		return "", err
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "*.jsonl"))
+	if _, readErr := os.ReadDir(dir); readErr != nil {
+		err = readErr
+	}
+	if err == nil && len(files) == 0 {
+		err = fmt.Errorf("%s holds no files of an audit trail", dir)
+	}
+	return dir, err
+}
+
+// nodeChains asks each endpoint for itself.
+func (s *session) nodeChains() ([]nodeChain, error) {
+	o, err := s.clientOptions()
+	if err != nil {
+		return nil, err
+	}
+	var list []nodeChain
+	var last error
+	answered := false
+	for _, endpoint := range o.Endpoints {
+		one := o
+		one.Endpoints = []string{endpoint}
+		c, err := client.New(one)
+		if err != nil {
+			return nil, s.usagef("%v", err)
+		}
+		n := nodeChain{Endpoint: endpoint, client: c}
+		if a, err := c.Audit(s.context(), client.AuditPage{Limit: 1}, client.Stale()); err != nil {
+			n.Problem, last = err.Error(), err
+		} else {
+			n.Node, n.Last, n.Chain, n.Oldest, answered = a.Node, a.Value.Last, a.Value.Chain, a.Value.Oldest, true
+		}
+		list = append(list, n)
+	}
+	if !answered {
+		return nil, last
+	}
+	return list, nil
+}
+
+// chainAt is the chain after a row as a node has it, empty if it no longer has the row.
+func (n *nodeChain) chainAt(s *session, row uint64) (string, error) {
+	if row == n.Last {
+		return n.Chain, nil
+	}
+	a, err := n.client.AuditRow(s.context(), row, client.Stale())
+	if client.CodeOf(err) == apiv1.CodeAuditRowNotFound {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	return a.Value.Chain, nil
+}
+
+// compare holds directories and nodes against the first node that answered, at the last row that both have.
+func (v *verdictOfTrail) compare(s *session) error {
+	var first *nodeChain
+	for i := range v.Nodes {
+		n := &v.Nodes[i]
+		switch {
+		case n.Problem != "":
+		case first == nil:
+			first = n
+		default:
+			row := min(first.Last, n.Last)
+			one, err := first.chainAt(s, row)
+			if err != nil {
+				return err
+			}
+			other, err := n.chainAt(s, row)
+			if err != nil {
+				return err
+			}
+			v.conflict(row, "node "+first.Node, one, "node "+n.Node, other)
+		}
+	}
+	for _, r := range v.Reports {
+		row := min(first.Last, r.Last)
+		if row == 0 {
+			continue
+		}
+		theirs, err := first.chainAt(s, row)
+		if err != nil {
+			return err
+		}
+		ours, known, err := trail.ChainAt(r.Dir, row)
+		if err != nil {
+			return err
+		}
+		if known {
+			v.conflict(row, r.Dir, hex.EncodeToString(ours[:]), "node "+first.Node, theirs)
+		}
+		if r.Last+1 < first.Oldest && r.Last == v.Last {
+			v.Gaps = append(v.Gaps, trail.Gap{From: r.Last + 1, To: first.Oldest - 1})
+		}
+	}
+	return nil
+}
+
+func (v *verdictOfTrail) conflict(row uint64, a, chainA, b, chainB string) {
+	if chainA != "" && chainB != "" && chainA != chainB {
+		v.Conflicts = append(v.Conflicts, trail.Fault{Row: row, Text: fmt.Sprintf("up to row %d %s and %s hold different rows: their chains are %.16s… and %.16s…", row, a, b, chainA, chainB)})
+	}
+}
+
+func (s *session) sayVerdict(v *verdictOfTrail) error {
+	v.State = "whole"
+	switch {
+	case v.Damaged():
+		v.State = "damaged"
+	case v.Incomplete():
+		v.State = "incomplete"
+	}
+	if err := s.printOwn(v, func(p *page) { showTrailVerdict(p, v) }); err != nil {
+		return err
+	}
+	switch v.State {
+	case "damaged":
+		return failf(exitRefused, "Keep a copy of the files. Other nodes' directories show which rows are right: name them with further --dir.", "the audit trail is damaged")
+	case "incomplete":
+		return failf(exitNotFound, "Name the directories of the other nodes with further --dir: they fill the gaps, if they have the rows.", "the audit trail is right as far as it goes, but rows are not there")
+	}
+	return nil
+}
+
+func showTrailVerdict(p *page, v *verdictOfTrail) {
+	var rows [][]string
+	for _, r := range v.Reports {
+		rows = append(rows, []string{r.Dir, r.Node, number(r.First), number(r.Last), number(r.Rows), number(uint64(len(r.Gaps))), number(uint64(len(r.Damage) + r.MoreDamage))})
+	}
+	if len(rows) > 0 {
+		p.table([]string{"DIRECTORY", "NODE", "FIRST", "LAST", "ROWS", "GAPS", "DAMAGE"}, rows)
+	}
+	rows = nil
+	for _, n := range v.Nodes {
+		rows = append(rows, []string{n.Endpoint, n.Node, number(n.Last), n.Chain, n.Problem})
+	}
+	if len(rows) > 0 {
+		p.table([]string{"ENDPOINT", "NODE", "LAST", "CHAIN", "PROBLEM"}, rows)
+	}
+	for _, r := range v.Reports {
+		showReport(p, r)
+	}
+	for _, c := range v.Conflicts {
+		p.line("damage: %s", clean(c.String()))
+	}
+	for _, g := range v.Gaps {
+		p.line("gap: %s are in none of the directories", g)
+	}
+	p.line("%s", v.State)
+}
+
+func showReport(p *page, r *trail.Report) {
+	for _, f := range r.Damage {
+		p.line("damage: %s: %s", clean(r.Dir), clean(f.String()))
+	}
+	if r.MoreDamage > 0 {
+		p.line("damage: %s: %d more", clean(r.Dir), r.MoreDamage)
+	}
+	for _, g := range r.Gaps {
+		p.line("gap: %s: the node never had the %s", clean(r.Dir), g)
+	}
+	if r.Unfinished > 0 {
+		p.line("note: %s: row %d is unfinished; the node completes it when it goes on", clean(r.Dir), r.Unfinished)
+	}
+	for _, name := range r.Aside {
+		p.line("note: %s: %s is a copy of a file that was damaged when the node started", clean(r.Dir), clean(name))
+	}
+}
