@@ -60,6 +60,7 @@ fmt: $(BIN)/lint.stamp ## format the code as lint wants it
 
 generate: $(BIN)/tools.stamp ## write generated code anew: protobuf, gRPC, API types
 	PATH="$(BIN):$$PATH" $(BIN)/buf generate
+	PATH="$(BIN):$$PATH" $(BIN)/buf generate --template fsm/fsmpb/buf.gen.yaml --path fsm
 	$(BIN)/oapi-codegen -config api/apiv1/oapi-codegen.yaml api/openapi.yaml
 
 fuzz: ## run every fuzz target for FUZZTIME (5s)

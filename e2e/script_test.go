@@ -60,6 +60,7 @@ func (s *script) setup(e *testscript.Env) error {
 	for _, n := range s.nodes {
 		e.Setenv(strings.ToUpper(n.id), n.URL())
 	}
+	e.Setenv("DATA", s.path(""))
 	e.Setenv("NOBODY", "http://127.0.0.1:1")
 	for _, name := range []string{"vendor.key", "vendor.pub", "token"} {
 		text, err := os.ReadFile(s.path(name))
@@ -81,11 +82,13 @@ func (s *script) setup(e *testscript.Env) error {
 //	until REGEXP COMMAND...  repeats a command until its output matches
 //	field NAME PATH        takes a field of the last output, which is JSON, into $NAME
 //	contract FILE ID REVISION AREA=N... [expiry=+5s] [grace=0]  writes a contract to sign
+//	soon NAME DURATION     puts a time so far ahead into $NAME
 //	spray N CONTRACT       asks all nodes at once for N instances of one account, prints what became of it
 //	flip FILE N            changes the Nth character of a file's text; from the end if negative
 //	with NAME=VALUE COMMAND...  adds to the environment of licet or on
 //	crash SITE             ends a node with SIGKILL
 //	start SITE             starts a node and waits until it serves
+//	pause SITE, resume SITE  stops a node's process and has it go on: meanwhile it takes connections and answers nothing
 //	digests                waits until all nodes have the same state
 func (s *script) commands() map[string]func(*testscript.TestScript, bool, []string) {
 	plain := func(f func(ts *testscript.TestScript, args []string)) func(*testscript.TestScript, bool, []string) {
@@ -102,10 +105,12 @@ func (s *script) commands() map[string]func(*testscript.TestScript, bool, []stri
 	return map[string]func(*testscript.TestScript, bool, []string){
 		"licet": runs("licet"), "on": runs("on"),
 		"exit": plain(s.exit), "until": plain(s.until), "field": plain(field), "contract": plain(s.contract),
-		"spray": plain(s.spray), "flip": plain(flip),
+		"soon": plain(soon), "spray": plain(s.spray), "flip": plain(flip),
 		"with":    runs("with"),
 		"crash":   plain(func(_ *testscript.TestScript, args []string) { s.Node(args[0]).Kill() }),
 		"start":   plain(func(_ *testscript.TestScript, args []string) { s.Node(args[0]).Start(); s.WaitReady(s.Node(args[0])) }),
+		"pause":   plain(func(_ *testscript.TestScript, args []string) { s.Node(args[0]).Pause() }),
+		"resume":  plain(func(_ *testscript.TestScript, args []string) { s.Node(args[0]).Resume() }),
 		"digests": plain(func(*testscript.TestScript, []string) { s.Settled() }),
 	}
 }
@@ -170,6 +175,12 @@ func field(ts *testscript.TestScript, args []string) {
 		}
 	}
 	ts.Setenv(args[0], fmt.Sprint(value))
+}
+
+func soon(ts *testscript.TestScript, args []string) {
+	ahead, err := time.ParseDuration(args[1])
+	ts.Check(err)
+	ts.Setenv(args[0], time.Now().Add(ahead).UTC().Format(time.RFC3339))
 }
 
 func (s *script) contract(ts *testscript.TestScript, args []string) {

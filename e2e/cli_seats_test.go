@@ -1,0 +1,56 @@
+package e2e
+
+import "maps"
+
+// badSeatCalls are the calls of TestBadCalls that have to do with pools.
+var badSeatCalls = map[string][]badCall{
+	"pool create": {
+		{2, ""},
+		{2, "@nowhere"},
+		{2, "@noise"},
+		{2, "@yaml"},
+		{2, "@big"},
+		{2, "@dir"},
+		{2, "@empty"},
+		{2, "a b"},
+		{2, "--name a"},
+		{2, "@pool --colour"},
+		{2, "--name a/b --contract load --size 1 --product cad"},
+		{2, "--name a --contract load --size 0 --product cad"},
+		{2, "--name a --contract load --size x --product cad"},
+		{2, "--name a --contract load --size 1 --product cad=x"},
+		{2, "--name a --contract load --size 1 --product cad,cad"},
+		{2, "--name a --contract load --size 1 --product c/d"},
+		{2, "@pool --valid-until soon"},
+		{2, "@pool --queue-limit 10001"},
+		{4, "@pool --contract nobody"},
+		{3, "@pool"},
+		{3, "@pool --dry-run"},
+	},
+	"pool example":    {{2, "x"}, {2, "--colour"}},
+	"pool list":       {{2, "load"}, {2, "--contract"}, {2, "--contract a/b"}, {2, "--min-index x"}},
+	"pool show":       {{2, ""}, {2, "a b"}, {2, "@none"}, {2, "../load"}, {2, "@long"}, {4, "nobody"}, {4, "nobody --stale"}},
+	"pool change":     {{2, ""}, {2, "@nowhere"}, {2, "@yaml"}, {2, "--size 2"}, {2, "--name a/b --size 2"}, {4, "--name nobody --size 2"}, {4, "@pool --dry-run"}, {4, "@pool"}},
+	"pool activate":   {{2, ""}, {2, "a b"}, {2, "a/b"}, {4, "nobody"}, {4, "nobody --dry-run"}},
+	"pool deactivate": {{2, ""}, {2, "a b"}, {2, "a/b"}, {4, "nobody"}},
+	"pool delete":     {{2, ""}, {2, "a b"}, {2, "a/b"}, {4, "nobody"}, {4, "nobody --force"}},
+	"pool usage":      {{2, ""}, {2, "a b"}, {2, "a/b"}, {2, "a --from soon"}, {2, "a --from 2027-01-01 --to 2026-01-01"}, {4, "nobody"}},
+	"checkout":        {{2, ""}, {2, "a"}, {2, "a b"}, {2, "a b --user u"}, {2, "a/b c --user u --client c"}, {2, "a b c --user u --client c"}, {2, "a b --user u --client c --count 0"}, {2, "a b --user u --client c --ttl x"}, {2, "a b --user u --client c --borrow-days 9999"}, {2, "a b --user u --client c --wait soon"}, {2, "a b --user @long --client c"}, {2, "a b --user u --client c --groups a/b"}, {4, "nobody cad --user u --client c"}, {4, "nobody cad --user u --client c --dry-run"}},
+	"explain":         {{2, ""}, {2, "a"}, {2, "a b"}, {2, "a b --user u"}, {2, "a/b c --user u --client c"}, {2, "a b --user u --client c --count 0"}, {2, "a b --user @long --client c"}},
+	"lease list":      {{2, "x"}, {2, "--pool a/b"}, {2, "--user @none"}, {2, "--project @long"}, {2, "--colour"}},
+	"lease show":      {{2, ""}, {2, "x"}, {2, "0"}, {2, "1 2"}, {4, "99"}},
+	"lease renew":     {{2, ""}, {2, "x"}, {2, "1"}, {2, "1 --handle-file @nowhere"}, {2, "1 --handle-file @empty"}, {2, "1 --handle-file @big"}, {2, "1 --handle-file @key"}, {2, "1 --handle-file @handle --ttl x"}, {4, "99 --handle-file @handle"}},
+	"lease return":    {{2, ""}, {2, "x"}, {2, "1"}, {2, "1 2 --handle-file @handle"}, {4, "99 --handle-file @handle"}},
+	"lease revoke":    {{2, ""}, {2, "x"}, {2, "1 2"}, {2, "1 --reason @long"}, {4, "99"}, {4, "99 --dry-run"}},
+	"borrow return":   {{2, ""}, {2, "@nowhere"}, {2, "@empty"}, {2, "@big"}, {3, "@noise"}, {3, "@key"}},
+	"project list":    {{2, ""}, {2, "a b"}, {2, "a/b"}, {4, "nobody"}},
+	"project convert": {{2, ""}, {2, "a"}, {2, "a b"}, {2, "a b c"}, {2, "a b c --lease 1"}, {2, "a b c --lease x --handle-file @handle"}, {2, "a b c/d --lease 1 --handle-file @handle"}, {4, "a b c --lease 99 --handle-file @handle"}},
+	"queue list":      {{2, ""}, {2, "a b"}, {2, "a/b"}, {4, "nobody"}},
+	"queue show":      {{2, ""}, {2, "x"}, {2, "0"}, {4, "99"}},
+	"queue wait":      {{2, ""}, {2, "x"}, {2, "1 --for soon"}, {2, "1 --for 61s"}, {2, "1 --for 1500ms"}, {4, "99"}, {4, "99 --for 1s"}},
+	"queue keep":      {{2, ""}, {2, "x"}, {2, "1"}, {4, "99 --handle-file @handle"}},
+	"queue claim":     {{2, ""}, {2, "x"}, {2, "1"}, {4, "99 --handle-file @handle"}},
+	"queue leave":     {{2, ""}, {2, "x"}, {2, "1"}, {4, "99 --handle-file @handle"}},
+}
+
+func init() { maps.Copy(badCalls, badSeatCalls) }
