@@ -14,11 +14,11 @@ import (
 	"github.com/licet/licet/fsm/fsmpb"
 )
 
-// TestRules plays testdata/rules: one script for each rule, and the Themis text.
-// testdata/rules/README.md explains the commands.
+// TestRules plays e2e/testdata/rules: one script for each rule, and the whole texts.
+// README.md there explains the commands.
 func TestRules(t *testing.T) {
 	testscript.Run(t, testscript.Params{
-		Dir:  filepath.Join("testdata", "rules"),
+		Dir:  filepath.Join("..", "e2e", "testdata", "rules"),
 		Cmds: ruleCommands(),
 		Setup: func(env *testscript.Env) error {
 			t := env.T().(testing.TB)
