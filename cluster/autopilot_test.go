@@ -42,7 +42,7 @@ func loneRaft(t *testing.T) (*raft.Raft, raft.ServerAddress) {
 	c.Logger = hclog.NewNullLogger()
 	address, carrier := raft.NewInmemTransport("")
 	store, snapshots := raft.NewInmemStore(), raft.NewInmemSnapshotStore()
-	r, err := raft.NewRaft(c, newReplica(func(error) {}), store, store, snapshots, carrier)
+	r, err := raft.NewRaft(c, newReplica(time.Now, func(error) {}), store, store, snapshots, carrier)
 	if err != nil {
 		t.Fatal(err)
 	}

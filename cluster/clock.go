@@ -5,28 +5,42 @@ import (
 	"time"
 )
 
+// Clock tells a node the time. Raft's own timers do not use it.
+type Clock interface {
+	// Now reads two clocks at once: the wall clock, and one that runs evenly whatever is done to the
+	// wall clock. The steady one has no meaning but in differences.
+	Now() (wall, steady time.Time)
+}
+
+// systemClock is the machine's: the steady time is that with the monotonic reading.
+type systemClock struct{}
+
+func (systemClock) Now() (wall, steady time.Time) {
+	now := time.Now()
+	return now.Round(0), now
+}
+
 // clock stamps entries while the node's wall clock can be believed (rule D3). It
 // is believed as long as it agrees with the clocks of the other nodes, and in
-// between two comparisons as long as it runs as fast as the monotonic clock.
+// between two comparisons as long as it runs as fast as the steady clock.
 //
 // Safe for concurrent use.
 type clock struct {
-	// wall reads the wall clock.
-	wall func() time.Time
+	Clock
 	most time.Duration
 
 	mu      sync.Mutex
-	checked time.Time // with a monotonic reading
+	checked time.Time // steady
 	at      time.Time // wall at that moment
 	fault   *Error
 
-	// The wall clock's lead over the monotonic clock since begun, as far as stamps have told it.
+	// The wall clock's lead over the steady clock since begun, as far as stamps have told it.
 	begun, begunAt time.Time
 	told           time.Duration
 }
 
-func newClock(wall func() time.Time, most time.Duration) *clock {
-	c := &clock{wall: wall, most: most}
+func newClock(source Clock, most time.Duration) *clock {
+	c := &clock{Clock: source, most: most}
 	c.mark()
 	c.begin()
 	return c
@@ -36,25 +50,42 @@ func newClock(wall func() time.Time, most time.Duration) *clock {
 func (c *clock) begin() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.begun, c.begunAt, c.told = time.Now(), c.wall().Round(0), 0
+	c.begunAt, c.begun = c.Now()
+	c.told = 0
 }
 
-func (c *clock) mark() { c.checked, c.at = time.Now(), c.wall().Round(0) }
+func (c *clock) mark() { c.at, c.checked = c.Now() }
+
+// wall reads the wall clock.
+func (c *clock) wall() time.Time {
+	wall, _ := c.Now()
+	return wall
+}
+
+// steady reads the steady clock.
+func (c *clock) steady() time.Time {
+	_, steady := c.Now()
+	return steady
+}
+
+// since is how much time has passed since a reading of the steady clock, or since a wall clock's that
+// an earlier process left.
+func (c *clock) since(t time.Time) time.Duration { return c.steady().Sub(t) }
 
 // stamp returns the wall clock in milliseconds, or why it is not believed. Jumped is how far it
-// went ahead of the monotonic clock since the last stamp: time that no lease has had (rule D2).
+// went ahead of the steady clock since the last stamp: time that no lease has had (rule D2).
 func (c *clock) stamp() (ms, jumped int64, fault *Error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.fault != nil {
 		return 0, 0, c.fault
 	}
-	now := c.wall().Round(0)
-	if jump := now.Sub(c.at.Add(time.Since(c.checked))); jump.Abs() > c.most {
+	now, steady := c.Now()
+	if jump := now.Sub(c.at.Add(steady.Sub(c.checked))); jump.Abs() > c.most {
 		return 0, 0, errorf(ClockSkew, "This node's clock jumped by %s, more than %s; it writes nothing until other nodes confirm its time.",
 			jump.Round(time.Millisecond), c.most)
 	}
-	if lead := now.Sub(c.begunAt.Add(time.Since(c.begun))); lead > c.told+time.Millisecond {
+	if lead := now.Sub(c.begunAt.Add(steady.Sub(c.begun))); lead > c.told+time.Millisecond {
 		jumped = (lead - c.told).Milliseconds()
 		c.told = lead
 	}

@@ -17,7 +17,10 @@ import (
 // wrongClock is a wall clock that tests set.
 type wrongClock struct{ ahead atomic.Int64 }
 
-func (c *wrongClock) now() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) }
+func (c *wrongClock) Now() (wall, steady time.Time) {
+	now := time.Now()
+	return now.Add(time.Duration(c.ahead.Load())).Round(0), now
+}
 
 // near fails unless the state's clock is that of the majority.
 func near(t *testing.T, s *site) {
@@ -34,7 +37,7 @@ func TestD3NodeWithAWrongClockDoesNotLead(t *testing.T) {
 			list := sites(t, 3)
 			wrong := new(wrongClock)
 			wrong.ahead.Store(int64(ahead))
-			list[0].options.Wall = wrong.now // Bordeaux founds the cluster and is elected first.
+			list[0].options.Clock = wrong // Bordeaux founds the cluster and is elected first.
 			for _, s := range list {
 				s.start()
 			}
@@ -56,7 +59,7 @@ func TestD3LeadersClockJumps(t *testing.T) {
 	clocks := map[*site]*wrongClock{}
 	for _, s := range list {
 		clocks[s] = new(wrongClock)
-		s.options.Wall = clocks[s].now
+		s.options.Clock = clocks[s]
 		s.start()
 	}
 	oneCluster(t, list)
@@ -178,7 +181,7 @@ func TestD2SmallJumpsCostNoLeaseTime(t *testing.T) {
 	clocks := map[*site]*wrongClock{}
 	for _, s := range list {
 		clocks[s] = new(wrongClock)
-		s.options.Wall, s.options.MaxClockSkew = clocks[s].now, 5*time.Second
+		s.options.Clock, s.options.MaxClockSkew = clocks[s], 5*time.Second
 		s.start()
 	}
 	oneCluster(t, list)

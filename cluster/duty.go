@@ -147,11 +147,11 @@ func (n *Node) proposeOwn(term uint64, body *fsmpb.Body) (*fsmpb.Outcome, *Error
 func (n *Node) outage(answers map[string]probed, term uint64) time.Duration {
 	least := time.Duration(1<<63 - 1)
 	if heard := n.contact.lastBefore(term); !heard.IsZero() {
-		least = max(0, time.Since(heard))
+		least = max(0, n.clock.since(heard))
 	}
 	for _, a := range answers {
 		if age := a.reply.ContactMs; age >= 0 {
-			least = min(least, time.Duration(age)*time.Millisecond+time.Since(a.asked))
+			least = min(least, time.Duration(age)*time.Millisecond+n.clock.since(a.asked))
 		}
 	}
 	return least
@@ -166,8 +166,9 @@ func (n *Node) ahead() time.Duration {
 	if last == 0 {
 		return 0
 	}
-	passed := time.Duration(n.options.Wall().UnixMilli()-last) * time.Millisecond
-	return min(max(0, passed-time.Since(applied)), n.options.MaxClockSkew)
+	wall, steady := n.clock.Now()
+	passed := time.Duration(wall.UnixMilli()-last) * time.Millisecond
+	return min(max(0, passed-steady.Sub(applied)), n.options.MaxClockSkew)
 }
 
 // guardClock compares clocks while the node leads, and hands leadership to a
@@ -182,7 +183,10 @@ func (n *Node) guardClock(ctx context.Context, term uint64) {
 func (n *Node) checkClock(answers map[string]probed) bool {
 	differences := make(map[string]time.Duration, len(answers))
 	for _, a := range answers {
-		differences[a.reply.Node] = a.difference(n.options.Wall)
+		// Whose answer took longer than it may, by the steady clock, was read who knows when.
+		if a.replied.Sub(a.asked) <= probeTimeout {
+			differences[a.reply.Node] = a.difference(n.clock)
+		}
 	}
 	if len(differences) == 0 && len(n.members()) > 1 {
 		return n.clock.suspect() == nil
@@ -230,7 +234,7 @@ func (n *Node) untilDue() time.Duration {
 
 // nowMs is the wall clock as a stamp would move it: never back.
 func (n *Node) nowMs(v *fsm.View) int64 {
-	return max(n.options.Wall().UnixMilli(), v.Clock().WallMs)
+	return max(n.clock.wall().UnixMilli(), v.Clock().WallMs)
 }
 
 // probeMembers asks all other members how they are.

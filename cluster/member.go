@@ -55,7 +55,7 @@ func (n *Node) Members(ctx context.Context) ([]Member, error) {
 			list[i].HTTPAddress, list[i].Site, list[i].Version = a.reply.HttpAddress, a.reply.Site, a.reply.Version
 			list[i].LastIndex, list[i].AppliedIndex, list[i].Digest = a.reply.LastIndex, a.reply.AppliedIndex, a.reply.Digest
 			list[i].Contact = time.Duration(a.reply.ContactMs) * time.Millisecond
-			list[i].ClockDifference = a.difference(n.options.Wall)
+			list[i].ClockDifference = a.difference(n.clock)
 		}
 	}
 	return list, nil

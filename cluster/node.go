@@ -82,8 +82,8 @@ type Options struct {
 	RequestTimeout time.Duration
 	// MaxClockSkew is how far this node's clock may be from the others' (rule D3).
 	MaxClockSkew time.Duration
-	// Wall reads the wall clock; time.Now if nil.
-	Wall func() time.Time
+	// Clock is the machine's if nil.
+	Clock Clock
 	// Log should have independent levels: a stopping node silences raft's and gossip's.
 	Log hclog.Logger
 }
@@ -140,13 +140,13 @@ type Node struct {
 // Start brings a node up. It returns when the node runs, which may be before it
 // belongs to a cluster; see Ready.
 func Start(o Options) (*Node, error) {
-	if o.Wall == nil {
-		o.Wall = time.Now
+	if o.Clock == nil {
+		o.Clock = systemClock{}
 	}
 	n := &Node{options: o, log: o.Log.Named("cluster"), libraries: []hclog.Logger{o.Log.Named("raft"), o.Log.Named("gossip")}, failed: make(chan error, 1), started: time.Now()}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.stopped = n.ctx.Done()
-	n.clock = newClock(o.Wall, o.MaxClockSkew)
+	n.clock = newClock(o.Clock, o.MaxClockSkew)
 	if err := n.open(); err != nil {
 		n.cancel()
 		return nil, errors.Join(err, n.close())
@@ -166,7 +166,7 @@ func (n *Node) open() error {
 	if n.store, err = openStore(o.DataDir, n.fail); err != nil {
 		return err
 	}
-	n.replica = newReplica(n.fail)
+	n.replica = newReplica(n.clock.steady, n.fail)
 	n.keeper, err = startKeeper(trail.Options{
 		Dir: trail.Directory(o.DataDir), Node: o.ID, FileBytes: o.TrailFileBytes, TotalBytes: o.TrailTotalBytes,
 	}, n.log.Named("trail"), n.fail)
@@ -177,7 +177,7 @@ func (n *Node) open() error {
 	if err := n.openRaft(); err != nil {
 		return err
 	}
-	n.peers = newPeers(o.Certificates, n.nodeAt)
+	n.peers = newPeers(o.Certificates, n.nodeAt, n.clock.steady)
 	if o.Gossip != nil {
 		if n.gossip, err = startGossip(o, n.libraries[1]); err != nil {
 			return err
@@ -276,11 +276,12 @@ func (n *Node) start(f func()) {
 func (n *Node) watchContact() {
 	for pause(n.ctx, contactEvery) {
 		term := n.raft.CurrentTerm()
-		at := time.Now()
+		at, heard := n.clock.steady(), time.Now()
 		if n.raft.State() != raft.Leader {
-			at = n.raft.LastContact()
+			heard = n.raft.LastContact()
+			at = at.Add(-time.Since(heard))
 		}
-		if leader, _ := n.raft.LeaderWithID(); leader == "" || at.IsZero() || n.raft.CurrentTerm() != term {
+		if leader, _ := n.raft.LeaderWithID(); leader == "" || heard.IsZero() || n.raft.CurrentTerm() != term {
 			continue
 		}
 		if n.replica.view.Load().Term() != term {
@@ -288,7 +289,7 @@ func (n *Node) watchContact() {
 			continue
 		}
 		n.contact.observe(term, at)
-		if err := n.contact.save(time.Now()); err != nil {
+		if err := n.contact.save(n.clock.steady()); err != nil {
 			n.fail(fmt.Errorf("the data directory can't be written: %w", err))
 		}
 	}
@@ -372,14 +373,14 @@ func (n *Node) DryRun(ctx context.Context, c *fsmpb.Command) (*fsmpb.Outcome, er
 	if err := checkCommand(c); err != nil {
 		return nil, err
 	}
-	return view.DryRun(c, n.options.Wall().UnixMilli())
+	return view.DryRun(c, n.clock.wall().UnixMilli())
 }
 
 // ID is the node's id.
 func (n *Node) ID() string { return n.options.ID }
 
 // Wall is the node's wall clock.
-func (n *Node) Wall() time.Time { return n.options.Wall() }
+func (n *Node) Wall() time.Time { return n.clock.wall() }
 
 // SignLicenseKey signs with the cluster's key, which every member has.
 func (n *Node) SignLicenseKey(k *signed.LicenseKey) (string, error) {

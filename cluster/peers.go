@@ -23,6 +23,8 @@ type peers struct {
 	certificates *transport.Certificates
 	// nodeAt returns the id of the member at an address, "" if none is known there.
 	nodeAt func(address string) string
+	// steady reads the steady clock.
+	steady func() time.Time
 
 	mu    sync.Mutex
 	conns map[peer]*grpc.ClientConn
@@ -31,8 +33,8 @@ type peers struct {
 // peer is where a connection leads and who must answer there, if that is known.
 type peer struct{ address, id string }
 
-func newPeers(certificates *transport.Certificates, nodeAt func(string) string) *peers {
-	return &peers{certificates: certificates, nodeAt: nodeAt, conns: map[peer]*grpc.ClientConn{}}
+func newPeers(certificates *transport.Certificates, nodeAt func(string) string, steady func() time.Time) *peers {
+	return &peers{certificates: certificates, nodeAt: nodeAt, steady: steady, conns: map[peer]*grpc.ClientConn{}}
 }
 
 func (p *peers) at(address string) (clusterpb.NodeClient, error) {
@@ -94,26 +96,28 @@ func (p *peers) probe(ctx context.Context, addresses []string, request *clusterp
 
 // probed is a node's answer, or why there is none, and when it was asked and answered.
 type probed struct {
-	address        string
-	reply          *clusterpb.ProbeReply
-	err            error
+	address string
+	reply   *clusterpb.ProbeReply
+	err     error
+	// asked and replied are readings of the steady clock.
 	asked, replied time.Time
 }
 
 func (p *peers) probeOne(ctx context.Context, address string, request *clusterpb.ProbeRequest) probed {
-	result := probed{address: address, asked: time.Now()}
+	result := probed{address: address, asked: p.steady()}
 	client, err := p.at(address)
 	if err != nil {
 		result.err = err
 		return result
 	}
 	result.reply, result.err = client.Probe(ctx, request)
-	result.replied = time.Now()
+	result.replied = p.steady()
 	return result
 }
 
 // difference is how far the other clock is ahead of this one, as of half way through the call.
-func (a probed) difference(wall func() time.Time) time.Duration {
-	mine := wall().Add(-time.Since(a.asked)).Add(a.replied.Sub(a.asked) / 2)
-	return time.UnixMilli(a.reply.WallMs).Sub(mine.Round(0))
+func (a probed) difference(own Clock) time.Duration {
+	wall, steady := own.Now()
+	mine := wall.Add(-steady.Sub(a.asked)).Add(a.replied.Sub(a.asked) / 2)
+	return time.UnixMilli(a.reply.WallMs).Sub(mine)
 }

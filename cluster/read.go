@@ -58,7 +58,7 @@ func (n *Node) age(v *fsm.View) time.Duration {
 	if v.Clock().WallMs == 0 {
 		return time.Since(n.started)
 	}
-	return max(0, n.options.Wall().Sub(v.Clock().Wall()))
+	return max(0, n.clock.wall().Sub(v.Clock().Wall()))
 }
 
 type reader struct {

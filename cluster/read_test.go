@@ -1,13 +1,16 @@
 package cluster
 
-import "testing"
+import (
+	"testing"
+	"time"
+)
 
 // TestProofOfAnotherTerm: a proof of leadership in a term that was not opened here
 // says nothing of what is applied. A node that lost its office and was elected again
 // may have missed what was acknowledged in between.
 func TestProofOfAnotherTerm(t *testing.T) {
 	r, _ := loneRaft(t)
-	n := &Node{raft: r, replica: newReplica(func(error) {})}
+	n := &Node{raft: r, replica: newReplica(time.Now, func(error) {})}
 	term := r.CurrentTerm()
 	for opened, served := range map[uint64]bool{0: false, term - 1: false, term: true} {
 		n.leadsTerm.Store(opened)

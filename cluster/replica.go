@@ -21,7 +21,8 @@ import (
 type replica struct {
 	state *fsm.State
 	view  atomic.Pointer[fsm.View]
-	// applied is when the last entry was applied, as the monotonic clock has it.
+	// steady reads the steady clock, applied is when the last entry was applied by it.
+	steady  func() time.Time
 	applied atomic.Pointer[time.Time]
 	// fail ends the node: a replica that can't apply an entry must not go on.
 	fail   func(error)
@@ -35,8 +36,8 @@ type replica struct {
 
 var _ raft.FSM = (*replica)(nil)
 
-func newReplica(fail func(error)) *replica {
-	r := &replica{state: fsm.New(), fail: fail, waiters: map[chan struct{}]uint64{}}
+func newReplica(steady func() time.Time, fail func(error)) *replica {
+	r := &replica{state: fsm.New(), steady: steady, fail: fail, waiters: map[chan struct{}]uint64{}}
 	r.view.Store(r.state.View())
 	return r
 }
@@ -71,7 +72,7 @@ func (r *replica) lastApplied() (stampMs int64, at time.Time) {
 // publish shows the present state to readers. The rows of the audit trail are handed over before, so that
 // readers find in the files what the view has forgotten.
 func (r *replica) publish() error {
-	now := time.Now()
+	now := r.steady()
 	r.applied.Store(&now)
 	view := r.state.View()
 	if r.trail != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/ed25519"
 	"fmt"
-	"time"
 
 	"github.com/hashicorp/raft"
 
@@ -28,7 +27,7 @@ func (s *server) Probe(_ context.Context, request *clusterpb.ProbeRequest) (*clu
 	reply := &clusterpb.ProbeReply{
 		Node: n.options.ID, Site: n.options.Site, Address: n.options.Advertise, HttpAddress: n.options.HTTPAdvertise, Version: n.options.Version,
 		Cluster: cluster, Formed: n.formed(), Expect: uint32(n.options.Expect),
-		WallMs: n.options.Wall().UnixMilli(), ContactMs: -1,
+		WallMs: n.clock.wall().UnixMilli(), ContactMs: -1,
 		LastTerm: n.raft.CurrentTerm(), LastIndex: n.raft.LastIndex(), AppliedIndex: view.Index(), Digest: view.Digest().String(),
 		Kinds: fsm.Known(), SnapshotVersion: fsm.SnapshotVersion, LeaderAddress: n.leader.address(),
 	}
@@ -37,7 +36,7 @@ func (s *server) Probe(_ context.Context, request *clusterpb.ProbeRequest) (*clu
 		before = 1<<64 - 1
 	}
 	if heard := n.contact.lastBefore(before); !heard.IsZero() {
-		reply.ContactMs = max(0, time.Since(heard).Milliseconds())
+		reply.ContactMs = max(0, n.clock.since(heard).Milliseconds())
 	}
 	for _, m := range n.members() {
 		reply.Member = reply.Member || string(m.ID) == request.Node

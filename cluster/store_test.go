@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/raft"
 
@@ -82,7 +83,7 @@ func TestDamagedStoreIsAnError(t *testing.T) {
 
 // A snapshot that is not whole leaves the state as it was.
 func TestReplicaKeepsItsStateWhenASnapshotIsDamaged(t *testing.T) {
-	r := newReplica(func(err error) { t.Error(err) })
+	r := newReplica(time.Now, func(err error) { t.Error(err) })
 	data, err := fsm.EncodeEntry(&fsmpb.Entry{Term: 1, WallMs: 1})
 	if err != nil {
 		t.Fatal(err)
