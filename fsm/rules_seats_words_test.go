@@ -7,13 +7,13 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/licet/licet/e2e/rules"
 	"github.com/licet/licet/fsm/fsmpb"
 	"github.com/licet/licet/fsm/signed"
 )
@@ -48,7 +48,7 @@ func handle(name string) []byte {
 // seat takes the name of a seat, or id:7 for the lease or ticket of that number.
 func (w *world) seat(ts *testscript.TestScript, name string) *seat {
 	if n, ok := strings.CutPrefix(name, "id:"); ok {
-		id := number(ts, n)
+		id := rules.Number(ts, n)
 		return &seat{name: name, lease: id, ticket: id, ask: &fsmpb.Checkout{Holder: handle(name)}}
 	}
 	x, ok := w.seats[name]
@@ -84,10 +84,10 @@ func (w *world) noteSeat(o *fsmpb.Outcome) {
 
 func (w *world) bodyPool(ts *testscript.TestScript, args []string) *fsmpb.Body {
 	const usage = "pool create NAME CONTRACT NAME=VALUE... | change NAME NAME=VALUE... | activate NAME | deactivate NAME | delete NAME [force]"
-	need(ts, args, 2, usage)
+	rules.Need(ts, args, 2, usage)
 	switch args[0] {
 	case "create":
-		need(ts, args, 3, usage)
+		rules.Need(ts, args, 3, usage)
 		p := &fsmpb.Pool{Name: args[1], Contract: args[2]}
 		describePool(ts, p, args[3:])
 		return poolBody(p, true)
@@ -124,13 +124,13 @@ func describePool(ts *testscript.TestScript, p *fsmpb.Pool, args []string) {
 		case "contract":
 			p.Contract = value
 		case "size":
-			p.Size = number(ts, value)
+			p.Size = rules.Number(ts, value)
 		case "shared":
 			p.Shared = value == "yes"
 		case "valid-until":
 			p.ValidUntilMs = 0
 			if value != "never" {
-				p.ValidUntilMs = moment(ts, value).UnixMilli()
+				p.ValidUntilMs = rules.Moment(ts, value).UnixMilli()
 			}
 		default:
 			if !describeLimit(ts, p, name, value) && !restrict(&p.Restriction, name, value) {
@@ -146,7 +146,7 @@ func describeLimit(ts *testscript.TestScript, p *fsmpb.Pool, name, value string)
 		"queue": &p.QueueLimit, "offer-ttl": &p.OfferTtl, "ticket-ttl": &p.TicketTtl,
 	}[name]
 	if ok {
-		*field = seconds(ts, value)
+		*field = rules.Seconds(ts, value)
 	}
 	return ok
 }
@@ -174,11 +174,11 @@ func describeProduct(ts *testscript.TestScript, p *fsmpb.Pool, name, product, va
 	x := p.Products[i]
 	switch name {
 	case "cap":
-		x.Cap = number(ts, value)
+		x.Cap = rules.Number(ts, value)
 	case "days":
-		x.MaxCheckoutDays = uint32(number(ts, value))
+		x.MaxCheckoutDays = uint32(rules.Number(ts, value))
 	case "low-water":
-		x.LowWater = number(ts, value)
+		x.LowWater = rules.Number(ts, value)
 	case "reserve":
 		x.Reservations = append(x.Reservations, reservationOf(ts, reservation, value))
 	case "unreserve":
@@ -193,7 +193,7 @@ func describeProduct(ts *testscript.TestScript, p *fsmpb.Pool, name, product, va
 // reservationOf reads 2:ann@example.org,*.example.net,group:devs.
 func reservationOf(ts *testscript.TestScript, name, value string) *fsmpb.Reservation {
 	seats, whom, _ := strings.Cut(value, ":")
-	r := &fsmpb.Reservation{Name: name, Seats: number(ts, seats)}
+	r := &fsmpb.Reservation{Name: name, Seats: rules.Number(ts, seats)}
 	for entry := range strings.SplitSeq(whom, ",") {
 		group, isGroup := strings.CutPrefix(entry, "group:")
 		switch {
@@ -222,68 +222,28 @@ func restrict(r **fsmpb.Restriction, name, value string) bool {
 	return ok
 }
 
-// seconds reads a bare number, or a duration.
-func seconds(ts *testscript.TestScript, text string) uint32 {
-	if n, err := strconv.ParseUint(text, 10, 32); err == nil {
-		return uint32(n)
+// ask has a checkout asked as the script spells it out.
+func (w *world) ask(x rules.Ask) *fsmpb.Checkout {
+	ask := &fsmpb.Checkout{
+		Pool: x.Pool, Product: x.Product, User: x.User, Client: x.Client, Project: x.Project, Groups: x.Groups,
+		Count: x.Count, Ttl: x.TTL, BorrowDays: x.Days, Queue: x.Queue, Holder: handle(cmp.Or(x.As, x.Who)),
 	}
-	d, err := time.ParseDuration(text)
-	ts.Check(err)
-	return uint32(d / time.Second)
-}
-
-// ask reads WHO POOL PRODUCT [NAME=VALUE...]. WHO is the user, and what the script calls the seat from then on.
-func (w *world) ask(ts *testscript.TestScript, args []string) *fsmpb.Checkout {
-	need(ts, args, 3, "checkout WHO POOL PRODUCT [NAME=VALUE...]")
-	who := args[0]
-	ask := &fsmpb.Checkout{Pool: args[1], Product: args[2], User: who, Client: "host", Holder: handle(who)}
-	for name, value := range pairs(ts, args[3:]) {
-		switch name {
-		case "user":
-			ask.User = value
-		case "client":
-			ask.Client = value
-		case "count":
-			ask.Count = number(ts, value)
-		case "ttl":
-			ask.Ttl = seconds(ts, value)
-		case "project":
-			ask.Project = value
-		case "groups":
-			ask.Groups = strings.Split(value, ",")
-		case "days":
-			ask.BorrowDays = uint32(number(ts, value))
-		case "queue":
-			ask.Queue = value == "yes"
-		case "as":
-			ask.Holder = handle(value)
-		default:
-			ts.Fatalf("a checkout has no %s", name)
-		}
-	}
-	if !strings.Contains(ask.User, "@") {
-		ask.User += "@example.org"
-	}
-	w.asked = &seat{name: who, ask: ask}
+	w.asked = &seat{name: x.Who, ask: ask}
 	return ask
 }
 
 func (w *world) bodyCheckout(ts *testscript.TestScript, args []string) *fsmpb.Body {
-	return checkoutBody(w.ask(ts, args))
+	return checkoutBody(w.ask(rules.Checkout(ts, args)))
 }
 
-// bodyConnect is a checkout whose project stands without a name before it.
 func (w *world) bodyConnect(ts *testscript.TestScript, args []string) *fsmpb.Body {
-	need(ts, args, 4, "connect WHO POOL PRODUCT PROJECT [NAME=VALUE...]")
-	rest := slices.Clone(args)
-	rest[3] = "project=" + args[3]
-	return checkoutBody(w.ask(ts, rest))
+	return checkoutBody(w.ask(rules.Connect(ts, args)))
 }
 
 // who reads WHO [as=NAME] [more...]: whose seat, the handle that is shown, and what else there is.
 func (w *world) who(ts *testscript.TestScript, args []string) (*seat, []byte, map[string]string) {
-	need(ts, args, 1, "WHO [as=NAME]")
-	x, more := w.seat(ts, args[0]), pairs(ts, args[1:])
+	rules.Need(ts, args, 1, "WHO [as=NAME]")
+	x, more := w.seat(ts, args[0]), rules.Pairs(ts, args[1:])
 	if as, ok := more["as"]; ok {
 		return x, handle(as), more
 	}
@@ -294,7 +254,7 @@ func (w *world) bodyRenew(ts *testscript.TestScript, args []string) *fsmpb.Body 
 	x, holder, more := w.who(ts, args)
 	cmd := &fsmpb.Renew{Lease: x.lease, Holder: holder}
 	if ttl, ok := more["ttl"]; ok {
-		cmd.Ttl = seconds(ts, ttl)
+		cmd.Ttl = rules.Seconds(ts, ttl)
 	}
 	return &fsmpb.Body{Kind: &fsmpb.Body_Renew{Renew: cmd}}
 }
@@ -322,7 +282,7 @@ func (w *world) bodyRevoke(ts *testscript.TestScript, args []string) *fsmpb.Body
 }
 
 func (w *world) bodyConvert(ts *testscript.TestScript, args []string) *fsmpb.Body {
-	need(ts, args, 2, "convert WHO PRODUCT [project=NAME] [as=NAME]")
+	rules.Need(ts, args, 2, "convert WHO PRODUCT [project=NAME] [as=NAME]")
 	x, holder, more := w.who(ts, append([]string{args[0]}, args[2:]...))
 	return &fsmpb.Body{Kind: &fsmpb.Body_ConvertProject{ConvertProject: &fsmpb.ConvertProject{
 		Pool: x.ask.Pool, Project: cmp.Or(more["project"], x.ask.Project), Product: args[1], Lease: x.lease, Holder: holder,
@@ -347,9 +307,9 @@ func (w *world) bodyLeave(ts *testscript.TestScript, args []string) *fsmpb.Body 
 
 // cmdCrowd has users NAME1 to NAMEn each ask the same: crowd NAME N POOL PRODUCT [NAME=VALUE...].
 func (w *world) cmdCrowd(ts *testscript.TestScript, args []string) {
-	need(ts, args, 4, "crowd NAME N POOL PRODUCT [NAME=VALUE...]")
+	rules.Need(ts, args, 4, "crowd NAME N POOL PRODUCT [NAME=VALUE...]")
 	seats, items := []*seat{}, []*fsmpb.Body{}
-	for i := range number(ts, args[1]) {
+	for i := range rules.Number(ts, args[1]) {
 		who := fmt.Sprint(args[0], i+1)
 		items = append(items, w.bodyCheckout(ts, append([]string{who}, args[2:]...)))
 		seats = append(seats, w.asked)
@@ -375,42 +335,42 @@ func (w *world) cmdSays(ts *testscript.TestScript, args []string) {
 	if w.last.GetRefusal() == nil {
 		ts.Fatalf("the last answer is no refusal: %v", w.last)
 	}
-	expect(ts, "the refusal", Detail(w.last.Refusal), strings.Join(args, " "))
+	rules.Expect(ts, "the refusal", Detail(w.last.Refusal), strings.Join(args, " "))
 }
 
 func (w *world) cmdLease(ts *testscript.TestScript, args []string) {
-	need(ts, args, 2, "lease WHO works|lingers|ended")
+	rules.Need(ts, args, 2, "lease WHO works|lingers|ended")
 	x, v, got := w.seat(ts, args[0]), w.s.View(), "ended"
 	if _, refusal := v.Lease(x.lease); refusal == nil {
 		got = "works"
 	} else if l, ok := v.leases.get(x.lease); ok && l.Lingering {
 		got = "lingers"
 	}
-	expect(ts, "lease of "+args[0], got, args[1])
+	rules.Expect(ts, "lease of "+args[0], got, args[1])
 }
 
 func (w *world) cmdTicket(ts *testscript.TestScript, args []string) {
-	need(ts, args, 2, "ticket WHO waits|offered|gone")
+	rules.Need(ts, args, 2, "ticket WHO waits|offered|gone")
 	got := "gone"
 	if status, refusal := w.s.View().Ticket(w.seat(ts, args[0]).ticket); refusal == nil {
 		got = map[bool]string{true: "offered", false: "waits"}[status.Ticket.Offered]
 	}
-	expect(ts, "ticket of "+args[0], got, args[1])
+	rules.Expect(ts, "ticket of "+args[0], got, args[1])
 }
 
 // cmdPosition: the head of the queue is at 1.
 func (w *world) cmdPosition(ts *testscript.TestScript, args []string) {
-	need(ts, args, 2, "position WHO N")
+	rules.Need(ts, args, 2, "position WHO N")
 	status, refusal := w.s.View().Ticket(w.seat(ts, args[0]).ticket)
 	if refusal != nil || status.Ticket.Offered {
 		ts.Fatalf("%s does not wait: %v %v", args[0], status, refusal)
 	}
-	expect(ts, "position of "+args[0], status.Ahead+1, number(ts, args[1]))
+	rules.Expect(ts, "position of "+args[0], status.Ahead+1, rules.Number(ts, args[1]))
 }
 
 // cmdOfferedTo names all who have offers of a pool.
 func (w *world) cmdOfferedTo(ts *testscript.TestScript, args []string) {
-	need(ts, args, 2, "offered-to POOL nobody|WHO...")
+	rules.Need(ts, args, 2, "offered-to POOL nobody|WHO...")
 	got := []uint64{}
 	for _, x := range w.s.View().Tickets(args[0], 0, MaxQueue) {
 		if x.Ticket.Offered {
@@ -428,12 +388,12 @@ func (w *world) expectIDs(ts *testscript.TestScript, what string, got []uint64, 
 		}
 	}
 	slices.Sort(want)
-	expect(ts, what, fmt.Sprint(slices.Sorted(slices.Values(got))), fmt.Sprint(want))
+	rules.Expect(ts, what, fmt.Sprint(slices.Sorted(slices.Values(got))), fmt.Sprint(want))
 }
 
 // cmdEnds says when a lease ends unless it is renewed, a ticket unless it is kept, an offer unless it is claimed.
 func (w *world) cmdEnds(ts *testscript.TestScript, args []string) {
-	need(ts, args, 2, "ends WHO TIME")
+	rules.Need(ts, args, 2, "ends WHO TIME")
 	x, v := w.seat(ts, args[0]), w.s.View()
 	var ms int64
 	if status, refusal := v.Lease(x.lease); refusal == nil {
@@ -441,33 +401,33 @@ func (w *world) cmdEnds(ts *testscript.TestScript, args []string) {
 	} else if status, refusal := v.Ticket(x.ticket); refusal == nil {
 		ms = status.EndsMs
 	}
-	expect(ts, "end of "+args[0], time.UnixMilli(ms).UTC(), moment(ts, args[1]))
+	rules.Expect(ts, "end of "+args[0], time.UnixMilli(ms).UTC(), rules.Moment(ts, args[1]))
 }
 
 // cmdTold says which end the last answer told its caller.
 func (w *world) cmdTold(ts *testscript.TestScript, args []string) {
-	need(ts, args, 1, "told TIME")
+	rules.Need(ts, args, 1, "told TIME")
 	ms := w.last.GetLease().GetEndsMs() + w.last.GetTicket().GetEndsMs()
-	expect(ts, "the end that was told", time.UnixMilli(ms).UTC(), moment(ts, args[0]))
+	rules.Expect(ts, "the end that was told", time.UnixMilli(ms).UTC(), rules.Moment(ts, args[0]))
 }
 
 // cmdSeats: seats POOL[/PRODUCT] [used=N] [offered=N] [waiting=N] [borrowed=N].
 func (w *world) cmdSeats(ts *testscript.TestScript, args []string) {
-	need(ts, args, 2, "seats POOL[/PRODUCT] NAME=N...")
+	rules.Need(ts, args, 2, "seats POOL[/PRODUCT] NAME=N...")
 	pool, product, _ := strings.Cut(args[0], "/")
 	u := w.s.View().use(pool, product)
-	for name, value := range pairs(ts, args[1:]) {
+	for name, value := range rules.Pairs(ts, args[1:]) {
 		n, ok := map[string]uint64{"used": u.used, "offered": u.offered, "waiting": u.waiting, "borrowed": u.borrowed}[name]
 		if !ok {
 			ts.Fatalf("seats are not %s", name)
 		}
-		expect(ts, args[0]+" "+name, n, number(ts, value))
+		rules.Expect(ts, args[0]+" "+name, n, rules.Number(ts, value))
 	}
 }
 
 // cmdProduct: product CONTRACT/NAME [quantity=N] [promised=N] [used=N] [over=N] [overdrawn=N].
 func (w *world) cmdProduct(ts *testscript.TestScript, args []string) {
-	need(ts, args, 2, "product CONTRACT/NAME NAME=N...")
+	rules.Need(ts, args, 2, "product CONTRACT/NAME NAME=N...")
 	contract, product, _ := strings.Cut(args[0], "/")
 	list := w.s.View().Products(w.contract(ts, contract).Contract)
 	i := slices.IndexFunc(list, func(x ProductStatus) bool { return x.Name == product })
@@ -475,35 +435,35 @@ func (w *world) cmdProduct(ts *testscript.TestScript, args []string) {
 		ts.Fatalf("contract %s tells nothing of product %s", contract, product)
 	}
 	x := list[i]
-	for name, value := range pairs(ts, args[1:]) {
+	for name, value := range rules.Pairs(ts, args[1:]) {
 		n, ok := map[string]uint64{"quantity": x.Quantity, "promised": x.Promised, "used": x.Used, "over": x.Over, "overdrawn": x.Overdrawn}[name]
 		if !ok {
 			ts.Fatalf("a product has no %s", name)
 		}
-		expect(ts, args[0]+" "+name, n, number(ts, value))
+		rules.Expect(ts, args[0]+" "+name, n, rules.Number(ts, value))
 	}
 }
 
 // cmdProject: project POOL/NAME closed, or PRODUCT connections=N.
 func (w *world) cmdProject(ts *testscript.TestScript, args []string) {
-	need(ts, args, 2, "project POOL/NAME closed|PRODUCT [connections=N]")
+	rules.Need(ts, args, 2, "project POOL/NAME closed|PRODUCT [connections=N]")
 	pool, project, _ := strings.Cut(args[0], "/")
 	got, connections := "closed", uint64(0)
 	if x, open := w.s.View().Project(pool, project); open {
 		got, connections = x.Product, x.Connections
 	}
-	expect(ts, "project "+args[0], got, args[1])
-	for _, value := range pairs(ts, args[2:]) {
-		expect(ts, "connections to "+args[0], connections, number(ts, value))
+	rules.Expect(ts, "project "+args[0], got, args[1])
+	for _, value := range rules.Pairs(ts, args[2:]) {
+		rules.Expect(ts, "connections to "+args[0], connections, rules.Number(ts, value))
 	}
 }
 
 // cmdEnded holds the last expiry, or change of a pool, against what the script says that it ended.
 func (w *world) cmdEnded(ts *testscript.TestScript, args []string) {
-	need(ts, args, 1, "ended nothing|[leases=WHO,...] [offers=WHO,...] [tickets=WHO,...] [pools=N] [more=yes]")
+	rules.Need(ts, args, 1, "ended nothing|[leases=WHO,...] [offers=WHO,...] [tickets=WHO,...] [pools=N] [more=yes]")
 	want := map[string]string{}
 	if args[0] != "nothing" {
-		want = pairs(ts, args)
+		want = rules.Pairs(ts, args)
 	}
 	done, change := w.last.GetExpired(), w.last.GetPool()
 	for name, got := range map[string][]uint64{
@@ -514,26 +474,26 @@ func (w *world) cmdEnded(ts *testscript.TestScript, args []string) {
 		})
 	}
 	if pools, ok := want["pools"]; ok {
-		expect(ts, "pools ended", done.GetPools(), number(ts, pools))
+		rules.Expect(ts, "pools ended", done.GetPools(), rules.Number(ts, pools))
 	}
-	expect(ts, "more is due", yesNo(done.GetMore()), cmp.Or(want["more"], "no"))
+	rules.Expect(ts, "more is due", rules.YesNo(done.GetMore()), cmp.Or(want["more"], "no"))
 }
 
 // cmdEndedMany counts what cmdEnded would have to name.
 func (w *world) cmdEndedMany(ts *testscript.TestScript, args []string) {
 	done, change := w.last.GetExpired(), w.last.GetPool()
-	for name, value := range pairs(ts, args) {
+	for name, value := range rules.Pairs(ts, args) {
 		n := map[string]int{
 			"leases": len(done.GetLeases()) + len(change.GetLeases()), "offers": len(done.GetOffers()),
 			"tickets": len(done.GetTickets()) + len(change.GetTickets()),
 		}[name]
-		expect(ts, name+" ended", uint64(n), number(ts, value))
+		rules.Expect(ts, name+" ended", uint64(n), rules.Number(ts, value))
 	}
 }
 
 func (w *world) cmdAlready(ts *testscript.TestScript, args []string) {
-	need(ts, args, 1, "already yes|no")
-	expect(ts, "already ended", yesNo(w.last.GetLeaseEnded().GetAlready()), args[0])
+	rules.Need(ts, args, 1, "already yes|no")
+	rules.Expect(ts, "already ended", rules.YesNo(w.last.GetLeaseEnded().GetAlready()), args[0])
 }
 
 // cmdFences: each lease's number is above that of the one before it.
@@ -547,15 +507,15 @@ func (w *world) cmdFences(ts *testscript.TestScript, args []string) {
 
 // cmdToken verifies the token of a borrow offline, with the public key alone (K4).
 func (w *world) cmdToken(ts *testscript.TestScript, args []string) {
-	need(ts, args, 1, "token WHO NAME=VALUE...")
+	rules.Need(ts, args, 1, "token WHO NAME=VALUE...")
 	b, err := signed.VerifyBorrow(w.seat(ts, args[0]).token, []ed25519.PublicKey{public(clusterKey)})
 	ts.Check(err)
-	for name, value := range pairs(ts, args[1:]) {
+	for name, value := range rules.Pairs(ts, args[1:]) {
 		got := map[string]string{
 			"user": b.User, "client": b.Client, "pool": b.Pool, "product": b.Product, "count": fmt.Sprint(b.Count),
 			"issued": b.Issued.Format(time.RFC3339), "expiry": b.Expiry.Format(time.RFC3339),
 		}[name]
-		expect(ts, name+" in the token", got, value)
+		rules.Expect(ts, name+" in the token", got, value)
 	}
 }
 
@@ -570,28 +530,28 @@ func (w *world) usageOf(name string) *Usage {
 }
 
 func (w *world) cmdHighWater(ts *testscript.TestScript, args []string) {
-	need(ts, args, 2, "high-water POOL[/PRODUCT] N")
-	expect(ts, "high water of "+args[0], w.usageOf(args[0]).HighWater, number(ts, args[1]))
+	rules.Need(ts, args, 2, "high-water POOL[/PRODUCT] N")
+	rules.Expect(ts, "high water of "+args[0], w.usageOf(args[0]).HighWater, rules.Number(ts, args[1]))
 }
 
 func (w *world) cmdDenials(ts *testscript.TestScript, args []string) {
-	need(ts, args, 2, "denials POOL/PRODUCT nothing|CODE=N...")
+	rules.Need(ts, args, 2, "denials POOL/PRODUCT nothing|CODE=N...")
 	expectQuantities(ts, "denials of "+args[0], w.usageOf(args[0]).Denials, args[1:])
 }
 
 // cmdAudit holds the last row of the audit trail against what happened.
 func (w *world) cmdAudit(ts *testscript.TestScript, args []string) {
-	need(ts, args, 1, "audit KIND [refused=CODE] [actor=NAME]")
+	rules.Need(ts, args, 1, "audit KIND [refused=CODE] [actor=NAME]")
 	last, _, _ := w.s.View().Chain()
 	row := w.s.View().WritesAfter(last-1, 1)[0]
 	field := (&fsmpb.Body{}).ProtoReflect().Descriptor().Fields().ByNumber(recordKind(row.Kind))
-	expect(ts, "kind", string(field.Name()), args[0])
+	rules.Expect(ts, "kind", string(field.Name()), args[0])
 	o := new(fsmpb.Outcome)
 	ts.Check(proto.Unmarshal(row.Outcome, o))
-	more := pairs(ts, args[1:])
-	expect(ts, "refusal", o.GetRefusal().GetCode(), more["refused"])
+	more := rules.Pairs(ts, args[1:])
+	rules.Expect(ts, "refusal", o.GetRefusal().GetCode(), more["refused"])
 	if actor, ok := more["actor"]; ok {
-		expect(ts, "actor", row.Actor, actor)
+		rules.Expect(ts, "actor", row.Actor, actor)
 	}
 }
 
@@ -601,7 +561,7 @@ func (w *world) cmdExplain(ts *testscript.TestScript, args []string) {
 	if at < 0 || at+1 == len(args) {
 		ts.Fatalf("usage: explain WHO POOL PRODUCT [NAME=VALUE...] : nothing|CONDITION=CODE|CONDITION=unchecked...")
 	}
-	ask := w.ask(ts, args[:at])
+	ask := w.ask(rules.Checkout(ts, args[:at]))
 	w.asked = nil
 	list, err := w.s.View().Explain(ask, w.now.UnixMilli())
 	ts.Check(err)
@@ -615,7 +575,7 @@ func (w *world) cmdExplain(ts *testscript.TestScript, args []string) {
 		}
 	}
 	if args[at+1] != "nothing" {
-		want = pairs(ts, args[at+1:])
+		want = rules.Pairs(ts, args[at+1:])
 	}
 	if !maps.Equal(got, want) {
 		ts.Fatalf("explain says %v instead of %v", got, want)
@@ -628,19 +588,19 @@ func (w *world) cmdConditions(ts *testscript.TestScript, args []string) {
 	for _, c := range conditions {
 		names = append(names, c.name)
 	}
-	expect(ts, "conditions", strings.Join(names, " "), strings.Join(args, " "))
+	rules.Expect(ts, "conditions", strings.Join(names, " "), strings.Join(args, " "))
 }
 
 // cmdAffected names the users who, as a dry run told, keep seats that they could not get any more.
 func (w *world) cmdAffected(ts *testscript.TestScript, args []string) {
-	need(ts, args, 1, "affected nobody|WHO...")
+	rules.Need(ts, args, 1, "affected nobody|WHO...")
 	users := []string{}
 	for _, name := range args {
 		if name != "nobody" {
 			users = append(users, name+"@example.org")
 		}
 	}
-	expect(ts, "affected users", fmt.Sprint(w.last.GetPool().GetUsers()), fmt.Sprint(users))
+	rules.Expect(ts, "affected users", fmt.Sprint(w.last.GetPool().GetUsers()), fmt.Sprint(users))
 }
 
 func (w *world) poolState(name string) string {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -246,23 +245,4 @@ func (w *world) write(ts *testscript.TestScript, neg bool, body *fsmpb.Body) {
 		w.note(o)
 	}
 	w.asked = nil
-}
-
-func need(ts *testscript.TestScript, args []string, n int, usage string) {
-	if len(args) < n {
-		ts.Fatalf("usage: %s", usage)
-	}
-}
-
-// pairs reads name=value arguments.
-func pairs(ts *testscript.TestScript, args []string) map[string]string {
-	m := map[string]string{}
-	for _, a := range args {
-		name, value, ok := strings.Cut(a, "=")
-		if !ok {
-			ts.Fatalf("%q is not name=value", a)
-		}
-		m[name] = value
-	}
-	return m
 }

@@ -29,6 +29,7 @@ import (
 	"github.com/licet/licet/fsm"
 	"github.com/licet/licet/fsm/fsmpb"
 	"github.com/licet/licet/fsm/signed"
+	"github.com/licet/licet/node"
 	"github.com/licet/licet/transport"
 )
 
@@ -190,7 +191,7 @@ func startBenchSite(b *testing.B, o cluster.Options, files transport.Files, list
 	o.RequestTimeout, o.MaxClockSkew = d.Limits.RequestTimeout, d.Limits.MaxClockSkew
 	o.Log = hclog.NewNullLogger()
 	s := &benchSite{node: must(cluster.Start(o))}
-	handler := must(api.New(api.Options{Node: apiNode{Node: s.node}, Tokens: []api.Token{api.NewToken(operator, benchToken)}}))
+	handler := must(api.New(api.Options{Node: node.Node{Node: s.node}, Tokens: []api.Token{api.NewToken(operator, benchToken)}}))
 	web := must(net.Listen("tcp", "127.0.0.1:0"))
 	s.url = "http://" + web.Addr().String()
 	server := api.Server(handler, api.DefaultTimeouts(o.RequestTimeout), nil)

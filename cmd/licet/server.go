@@ -23,6 +23,7 @@ import (
 	"github.com/licet/licet/cluster"
 	"github.com/licet/licet/config"
 	"github.com/licet/licet/fsm/signed"
+	"github.com/licet/licet/node"
 	"github.com/licet/licet/transport"
 )
 
@@ -78,32 +79,32 @@ func runServer(ctx context.Context, c config.Config, logs io.Writer) error {
 	if err != nil {
 		return err
 	}
-	node, certificates, err := startNode(ctx, c, log)
+	running, certificates, err := startNode(ctx, c, log)
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
 	handler, err := api.New(api.Options{
-		Node: apiNode{Node: node, left: left}, Tokens: []api.Token{api.NewToken(operator, token)},
+		Node: node.Node{Node: running, Left: left}, Tokens: []api.Token{api.NewToken(operator, token)},
 		Log: log.Named("api"), MaxBody: int64(c.Limits.BodyBytes), RequestTimeout: c.Limits.RequestTimeout,
 	})
 	if err != nil {
-		return errors.Join(err, listener.Close(), node.Stop(ctx))
+		return errors.Join(err, listener.Close(), running.Stop(ctx))
 	}
 	stopReloads := reloadOnHangup(certificates, log)
 	defer stopReloads()
 	log.Info("started", "version", version(), "http", c.HTTP.Advertise, "address", c.Node.Advertise)
-	return serve(ctx, node, listener, api.Server(handler, api.DefaultTimeouts(c.Limits.RequestTimeout), log.Named("http")), log)
+	return serve(ctx, running, listener, api.Server(handler, api.DefaultTimeouts(c.Limits.RequestTimeout), log.Named("http")), log)
 }
 
 // serve answers until ctx ends or the node fails; then it finishes what is under way.
-func serve(ctx context.Context, node *cluster.Node, listener net.Listener, server *http.Server, log hclog.Logger) error {
+func serve(ctx context.Context, running *cluster.Node, listener net.Listener, server *http.Server, log hclog.Logger) error {
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()
 	var err error
 	select {
 	case err = <-failed:
 		err = fmt.Errorf("the API failed: %w", err)
-	case err = <-node.Failed():
+	case err = <-running.Failed():
 	case <-ctx.Done():
 		log.Info("stopping")
 	}
@@ -114,7 +115,7 @@ func serve(ctx context.Context, node *cluster.Node, listener net.Listener, serve
 		log.Warn("requests under way were cut off", "reason", drainErr)
 		err = errors.Join(err, server.Close())
 	}
-	err = errors.Join(err, node.Stop(context.WithoutCancel(ctx)))
+	err = errors.Join(err, running.Stop(context.WithoutCancel(ctx)))
 	log.Info("stopped")
 	return err
 }
@@ -155,8 +156,8 @@ func startNode(ctx context.Context, c config.Config, log hclog.Logger) (*cluster
 		return nil, nil, fmt.Errorf("node.listen: %w", err)
 	}
 	options.Port, options.Certificates = port, certificates
-	node, err := cluster.Start(options)
-	return node, certificates, err
+	running, err := cluster.Start(options)
+	return running, certificates, err
 }
 
 // nodeOptions reads what the configuration only names.

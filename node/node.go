@@ -1,4 +1,5 @@
-package main
+// Package node puts a node of a cluster behind the interface that package api serves.
+package node
 
 import (
 	"context"
@@ -16,49 +17,49 @@ import (
 // unhealthyAfter is how long a member may not have heard of the leader.
 const unhealthyAfter = 2 * time.Second
 
-// apiNode is a cluster's node as the API knows it.
-type apiNode struct {
+// Node is a cluster's node as the API knows it.
+type Node struct {
 	*cluster.Node
-	// left is called once the node has left its cluster.
-	left func()
+	// Left is called once the node has left its cluster.
+	Left func()
 }
 
-var _ api.Node = apiNode{}
+var _ api.Node = Node{}
 
 // Read implements api.Node.
-func (n apiNode) Read(ctx context.Context, r api.Read) (*fsm.View, time.Duration, error) {
+func (n Node) Read(ctx context.Context, r api.Read) (*fsm.View, time.Duration, error) {
 	return n.Node.Read(ctx, cluster.Read(r))
 }
 
 // SignLicenseKey implements api.Node.
-func (n apiNode) SignLicenseKey(_ context.Context, k *signed.LicenseKey) (string, error) {
+func (n Node) SignLicenseKey(_ context.Context, k *signed.LicenseKey) (string, error) {
 	return n.Node.SignLicenseKey(k)
 }
 
 // SignBorrow implements api.Node.
-func (n apiNode) SignBorrow(_ context.Context, b *signed.Borrow) (string, error) {
+func (n Node) SignBorrow(_ context.Context, b *signed.Borrow) (string, error) {
 	return n.Node.SignBorrow(b)
 }
 
 // RemoveMember implements api.Node.
-func (n apiNode) RemoveMember(ctx context.Context, id string) error { return n.Node.Remove(ctx, id) }
+func (n Node) RemoveMember(ctx context.Context, id string) error { return n.Node.Remove(ctx, id) }
 
 // TransferLeadership implements api.Node.
-func (n apiNode) TransferLeadership(ctx context.Context, to string) error {
+func (n Node) TransferLeadership(ctx context.Context, to string) error {
 	return n.Node.Transfer(ctx, to)
 }
 
 // Leave implements api.Node.
-func (n apiNode) Leave(ctx context.Context) error {
+func (n Node) Leave(ctx context.Context) error {
 	err := n.Node.Leave(ctx)
 	if err == nil {
-		n.left()
+		n.Left()
 	}
 	return err
 }
 
 // Status implements api.Node.
-func (n apiNode) Status(context.Context) apiv1.NodeStatus {
+func (n Node) Status(context.Context) apiv1.NodeStatus {
 	s := n.Node.Status()
 	clock := s.View.Clock()
 	status := apiv1.NodeStatus{
@@ -102,7 +103,7 @@ func roleOf(s cluster.Status) apiv1.Role {
 }
 
 // Members implements api.Node.
-func (n apiNode) Members(ctx context.Context) (apiv1.MemberList, error) {
+func (n Node) Members(ctx context.Context) (apiv1.MemberList, error) {
 	members, err := n.Node.Members(ctx)
 	if err != nil {
 		return apiv1.MemberList{}, err
