@@ -163,3 +163,16 @@ func TestWithdrawnOfferIsCounted(t *testing.T) {
 		t.Fatalf("the hour's usage is %v instead of 1 seat", rows)
 	}
 }
+
+// E1, K7: a dry run of a request that was done before tells its outcome, also where the pool is gone since.
+func TestDryRunOfRepeatedPoolThatIsGone(t *testing.T) {
+	r := newReplica(t)
+	r.revise(1, 5, testEpoch.AddDate(1, 0, 0))
+	body := poolBody(&fsmpb.Pool{Name: "p", Contract: "acme", Size: 2, Products: []*fsmpb.PoolProduct{{Name: "f"}}}, true)
+	r.send("create", body)
+	r.must(&fsmpb.Body{Kind: &fsmpb.Body_DeletePool{DeletePool: &fsmpb.DeletePool{Pool: "p"}}})
+	o, err := r.s.View().DryRun(mustCommand(t, "create", body), r.now.UnixMilli())
+	if err != nil || !o.Repeated || o.GetPool().GetPool().GetPool().GetName() != "p" {
+		t.Errorf("%v, %v", o, err)
+	}
+}

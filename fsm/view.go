@@ -45,7 +45,8 @@ func (v *View) DryRun(c *fsmpb.Command, nowMs int64) (*fsmpb.Outcome, error) {
 	s := v.Fork()
 	s.clock = s.clock.tick(nowMs, 0)
 	o := s.Step(c, body)
-	if changed := o.GetPool(); changed != nil && !changed.Deleted {
+	// A recorded outcome stays as it was; its pool may be gone by now.
+	if changed := o.GetPool(); changed != nil && !changed.Deleted && !o.Repeated {
 		p, _ := s.pools.get(changed.Pool.Pool.Name)
 		s.findBarred(p, changed)
 	}
