@@ -111,7 +111,25 @@ func goldenLog(t tb) []goldenEntry {
 		}}}}},
 		{"delete_pool", 0, &fsmpb.Body{Kind: &fsmpb.Body_DeletePool{DeletePool: &fsmpb.DeletePool{Pool: "design"}}}},
 		{"expire", 376 * 24 * time.Hour, expireBody()},
-	}, goldenAccounts(t))
+	}, goldenAccounts(t), goldenRevisions(t))
+}
+
+// goldenRevisions are pools with revisions, and replacements that expect one. They are part of goldenLog; never change them.
+func goldenRevisions(t tb) []goldenEntry {
+	contract := testContract("revised", 1, nil)
+	contract.Expiry = testEpoch.AddDate(3, 0, 0)
+	contract.Products = map[string]signed.Product{"viewer": {Model: signed.Floating, Quantity: 10}}
+	pool := func(size uint64) *fsmpb.Pool {
+		return &fsmpb.Pool{Name: "draft", Contract: "revised", Size: size, Products: []*fsmpb.PoolProduct{{Name: "viewer"}}}
+	}
+	return []goldenEntry{
+		{"put_contract", 0, contractBody(mustSign(t, contract, vendorKey))},
+		{"put_pool", 0, revisedPoolBody(pool(2), true, 0)},
+		{"put_pool", 0, revisedPoolBody(pool(3), false, 53)},
+		{"put_pool", 0, revisedPoolBody(pool(4), false, 53)},
+		{"put_pool", 0, poolBody(pool(5), false)},
+		{"put_pool", 0, revisedPoolBody(pool(6), false, 0)},
+	}
 }
 
 type goldenEntry struct {
@@ -217,7 +235,7 @@ func TestGoldenFilesAreAllRead(t *testing.T) {
 // This build restores the snapshots that older builds wrote, and writes the same bytes.
 func TestGoldenSnapshot(t *testing.T) {
 	// Each is of so many entries.
-	for name, entries := range map[string]int{"snapshot-v1": 10, "snapshot-accounts-v1": 51} {
+	for name, entries := range map[string]int{"snapshot-v1": 10, "snapshot-accounts-v1": 51, "snapshot-revisions-v1": 57} {
 		t.Run(name, func(t *testing.T) { goldenSnapshot(t, name, entries) })
 	}
 }

@@ -40,13 +40,16 @@ type Pool struct {
 	CreatedMs int64
 	// Deleting pools serve nothing, and are gone once what they had out is ended.
 	Deleting bool
+	// Revision is the number of the write that defined the pool last: it only grows, also where a pool is
+	// deleted and another one made of that name. 0 if a build did that knew no revisions.
+	Revision uint64
 	hashed
 }
 
 func (p *Pool) message() (recordKind, message) { return 40, p.proto() }
 
 func (p *Pool) proto() *fsmpb.PoolRecord {
-	return &fsmpb.PoolRecord{Pool: p.Pool, Active: p.Active, Ended: p.Ended, CreatedMs: p.CreatedMs, Deleting: p.Deleting}
+	return &fsmpb.PoolRecord{Pool: p.Pool, Active: p.Active, Ended: p.Ended, CreatedMs: p.CreatedMs, Deleting: p.Deleting, Revision: p.Revision}
 }
 
 // product finds a product of the pool, nil if it has none of that name.
@@ -251,6 +254,9 @@ func (s *State) putPool(o *fsmpb.Outcome, cmd *fsmpb.PutPool) {
 	if exists {
 		next.Active, next.CreatedMs = old.Active, old.CreatedMs
 	}
+	if cmd.Revised {
+		next.Revision = s.counters.lastWrite + 1
+	}
 	next.Ended = next.ValidUntilMs != 0 && s.clock.WallMs >= next.ValidUntilMs
 	changed := new(fsmpb.PoolChanged)
 	if exists && s.over(old) && !s.over(next) {
@@ -275,6 +281,8 @@ func (s *State) poolRefusal(cmd *fsmpb.PutPool, spec *fsmpb.Pool, old *Pool) *fs
 		return refuse(PoolExists, "pool", spec.Name, "contract", old.Contract)
 	case old == nil && !cmd.Create:
 		return refuse(PoolNotFound, "pool", spec.Name)
+	case old != nil && cmd.Expected != 0 && cmd.Expected != old.Revision:
+		return refuse(PoolChanged, "pool", spec.Name, "revision", old.Revision, "expected", cmd.Expected)
 	case old != nil && old.Contract != spec.Contract:
 		return refuse(PoolExists, "pool", spec.Name, "contract", old.Contract)
 	case old == nil && c.ended(s.clock):

@@ -18,6 +18,11 @@ func poolBody(p *fsmpb.Pool, create bool) *fsmpb.Body {
 	return &fsmpb.Body{Kind: &fsmpb.Body_PutPool{PutPool: &fsmpb.PutPool{Pool: p, Create: create}}}
 }
 
+// revisedPoolBody is what this build writes: the pool gets a revision, and may be expected to be at one.
+func revisedPoolBody(p *fsmpb.Pool, create bool, expected uint64) *fsmpb.Body {
+	return &fsmpb.Body{Kind: &fsmpb.Body_PutPool{PutPool: &fsmpb.PutPool{Pool: p, Create: create, Expected: expected, Revised: true}}}
+}
+
 func activatePoolBody(pool string, active bool) *fsmpb.Body {
 	return &fsmpb.Body{Kind: &fsmpb.Body_ActivatePool{ActivatePool: &fsmpb.ActivatePool{Pool: pool, Active: active}}}
 }

@@ -40,6 +40,7 @@ const (
 
 	PoolNotFound      Code = "pool_not_found"
 	PoolExists        Code = "pool_exists"
+	PoolChanged       Code = "pool_changed"
 	PoolInUse         Code = "pool_in_use"
 	PoolInactive      Code = "pool_inactive"
 	PoolEnded         Code = "pool_ended"
@@ -127,6 +128,7 @@ var sentences = map[Code]sentence{
 
 	PoolNotFound:      {"There is no pool {pool}.", "`licet pool list` shows the pools."},
 	PoolExists:        {"There is a pool {pool} already; it belongs to contract {contract}.", "Choose another name, or change that pool."},
+	PoolChanged:       {"Pool {pool} is at revision {revision}, not at {expected}: it was changed meanwhile.", "Look at it again with `licet pool show {pool}` and repeat the change; `licet audit show {revision}` says who made the last one."},
 	PoolInUse:         {"Pool {pool} has {used} seats in use, {offered} of them offered, and {waiting} tickets waiting.", "Deactivate it and wait until they are back, or delete it with force, which ends them."},
 	PoolInactive:      {"Pool {pool} is not active.", "An operator activates it with `licet pool activate {pool}`."},
 	PoolEnded:         {"Pool {pool} was valid until {end}.", "Ask the operator for a later date."},

@@ -36,7 +36,7 @@ var seatWords = map[string]func(w *world, ts *testscript.TestScript, args []stri
 	"product": (*world).cmdProduct, "project": (*world).cmdProject, "ended": (*world).cmdEnded, "ended-many": (*world).cmdEndedMany,
 	"already": (*world).cmdAlready, "fences": (*world).cmdFences, "token": (*world).cmdToken, "high-water": (*world).cmdHighWater,
 	"denials": (*world).cmdDenials, "audit": (*world).cmdAudit, "explain": (*world).cmdExplain, "conditions": (*world).cmdConditions,
-	"affected": (*world).cmdAffected,
+	"affected": (*world).cmdAffected, "revision": (*world).cmdRevision,
 }
 
 // handle derives a secret handle from a name.
@@ -83,21 +83,25 @@ func (w *world) noteSeat(o *fsmpb.Outcome) {
 }
 
 func (w *world) bodyPool(ts *testscript.TestScript, args []string) *fsmpb.Body {
-	const usage = "pool create NAME CONTRACT NAME=VALUE... | change NAME NAME=VALUE... | activate NAME | deactivate NAME | delete NAME [force]"
+	const usage = "pool create NAME CONTRACT NAME=VALUE... | change NAME [if-revision=N] NAME=VALUE... | activate NAME | deactivate NAME | delete NAME [force]"
 	rules.Need(ts, args, 2, usage)
 	switch args[0] {
 	case "create":
 		rules.Need(ts, args, 3, usage)
 		p := &fsmpb.Pool{Name: args[1], Contract: args[2]}
 		describePool(ts, p, args[3:])
-		return poolBody(p, true)
+		return revisedPoolBody(p, true, 0)
 	case "change":
 		p := &fsmpb.Pool{Name: args[1]}
 		if old, ok := w.s.View().pools.get(args[1]); ok {
 			p = clone(old.Pool)
 		}
-		describePool(ts, p, args[2:])
-		return poolBody(p, false)
+		rest, expected := args[2:], uint64(0)
+		if len(rest) > 0 && strings.HasPrefix(rest[0], "if-revision=") {
+			expected, rest = rules.Number(ts, strings.TrimPrefix(rest[0], "if-revision=")), rest[1:]
+		}
+		describePool(ts, p, rest)
+		return revisedPoolBody(p, false, expected)
 	case "activate", "deactivate":
 		return activatePoolBody(args[1], args[0] == "activate")
 	case "delete":
@@ -494,6 +498,16 @@ func (w *world) cmdEndedMany(ts *testscript.TestScript, args []string) {
 func (w *world) cmdAlready(ts *testscript.TestScript, args []string) {
 	rules.Need(ts, args, 1, "already yes|no")
 	rules.Expect(ts, "already ended", rules.YesNo(w.last.GetLeaseEnded().GetAlready()), args[0])
+}
+
+// cmdRevision has a later line name the revision of a pool.
+func (w *world) cmdRevision(ts *testscript.TestScript, args []string) {
+	rules.Need(ts, args, 2, "revision POOL VARIABLE")
+	p, ok := w.s.View().pools.get(args[0])
+	if !ok {
+		ts.Fatalf("there is no pool %s", args[0])
+	}
+	ts.Setenv(args[1], fmt.Sprint(p.Revision))
 }
 
 // cmdFences: each lease's number is above that of the one before it.

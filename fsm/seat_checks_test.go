@@ -456,6 +456,9 @@ func (m *seatRun) count(o seatOp, out *fsmpb.Outcome) {
 		return
 	}
 	m.reached(kind + " accepted")
+	if o.body.GetPutPool().GetExpected() != 0 {
+		m.reached("pool replaced at its revision")
+	}
 	if l := out.GetLease().GetLease(); l.GetBorrow() {
 		m.reached("borrow")
 	}

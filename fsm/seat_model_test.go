@@ -73,7 +73,7 @@ var seatMilestones = func() []string {
 		"promises above the quantity", "overdraft used", "pool ended", "contract ended", "offer withdrawn", "repeated", "stray",
 		"pool_full", "cap_reached", "seats_reserved", "quantity_reached", "queue_ahead", "queue_full", "borrow_low_water", "borrow_too_long", "project_busy",
 		"project_open_as_team", "project_open_as_mono", "count_above_limit", "user_barred", "not_holder", "lease_ended", "ticket_gone",
-		"not_ticket_holder", "not_offered", "contract_exhausted", "pool_in_use", "contract_not_started",
+		"not_ticket_holder", "not_offered", "contract_exhausted", "pool_in_use", "pool_changed", "pool replaced at its revision", "contract_not_started",
 	}
 	for _, kind := range seatKinds {
 		list = append(list, kind+" accepted", kind+" refused")
@@ -99,7 +99,7 @@ func newSeatRun(t tb, signatures map[string]string) *seatRun {
 	m.n = &seatNaive{ttl: int64(DefaultSettings.RequestTTL) * 1000, limit: 30}
 	m.apply(&fsmpb.Entry{Term: 1, WallMs: m.now.UnixMilli(), Commands: []*fsmpb.Command{mustCommand(t, "", initialiseBody())}})
 	m.n.tick(m.now.UnixMilli(), 0)
-	m.n.writes = []seatWrite{{wall: m.n.wall}}
+	m.n.write(seatWrite{wall: m.n.wall})
 	for _, s := range []*State{m.s, m.twin} {
 		// A limit that commands can't set, so that it is reached.
 		meta := edit(s.meta)
@@ -591,11 +591,14 @@ func (m *seatRun) drawPool(t *rapid.T) seatOp {
 		if name == "p3" {
 			all = all[:1]
 		}
-		return seatOp{body: poolBody(seatPoolOf(name, 2, all...), !oneIn(t, 10, "change what is not there"))}
+		return seatOp{body: m.revised(t, poolBody(seatPoolOf(name, 2, all...), !oneIn(t, 10, "change what is not there")))}
 	}
 	p := clone(old.Pool)
 	m.changePool(t, p)
-	o := seatOp{body: poolBody(p, false)}
+	o := seatOp{body: m.revised(t, poolBody(p, false))}
+	if oneIn(t, 3, "if the pool is as it was") {
+		o.body.GetPutPool().Expected = old.revision - min(old.revision, rapid.SampledFrom([]uint64{0, 0, 0, 1}).Draw(t, "behind"))
+	}
 	reserved := uint64(0)
 	for _, x := range p.Products {
 		seats := reservedSeats(x, nil, "")
@@ -604,6 +607,12 @@ func (m *seatRun) drawPool(t *rapid.T) seatOp {
 	}
 	o.malformed = o.malformed || reserved > p.Size || p.TtlDefault > p.TtlMax
 	return o
+}
+
+// revised has a pool get a revision, but for once in a while: older builds knew none.
+func (m *seatRun) revised(t *rapid.T, body *fsmpb.Body) *fsmpb.Body {
+	body.GetPutPool().Revised = !oneIn(t, 10, "of an older build")
+	return body
 }
 
 func (m *seatRun) changePool(t *rapid.T, p *fsmpb.Pool) {

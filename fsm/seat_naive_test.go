@@ -45,6 +45,8 @@ type seatNaive struct {
 	// moments are all changes of use and all denials, in order.
 	moments []seatMoment
 	writes  []seatWrite
+	// written is how many writes there ever were.
+	written uint64
 	// dry tells what a dry run tells more than the command does.
 	dry bool
 }
@@ -59,6 +61,7 @@ type seatPool struct {
 	*fsmpb.Pool
 	active, ended bool
 	created       int64
+	revision      uint64
 }
 
 // seatMoment is one change of what a product of a pool has out, or one denial; product is empty for the whole pool.
@@ -119,7 +122,7 @@ func (n *seatNaive) do(o seatOp) *fsmpb.Outcome {
 	if o.body.GetExpire() != nil {
 		n.forget()
 		out := &fsmpb.Outcome{Result: &fsmpb.Outcome_Expired{Expired: n.expire()}}
-		n.writes = append(n.writes, seatWrite{wall: n.wall})
+		n.write(seatWrite{wall: n.wall})
 		return out
 	}
 	row := seatWrite{caller: o.actor + "/" + o.id, content: string(mustMarshal(o.body)), wall: n.wall, answers: true}
@@ -142,8 +145,13 @@ func (n *seatNaive) do(o seatOp) *fsmpb.Outcome {
 	if row.answers {
 		row.outcome = n.decide(o)
 	}
-	n.writes = append(n.writes, row)
+	n.write(row)
 	return row.outcome
+}
+
+func (n *seatNaive) write(row seatWrite) {
+	n.writes = append(n.writes, row)
+	n.written++
 }
 
 func mustMarshal(m proto.Message) []byte {
@@ -882,6 +890,10 @@ func (n *seatNaive) putPool(out *fsmpb.Outcome, cmd *fsmpb.PutPool) {
 		}
 		n.pools = slices.DeleteFunc(n.pools, func(p *seatPool) bool { return p == old })
 	}
+	if cmd.Revised {
+		// This one comes after those that there were.
+		next.revision = n.written + 1
+	}
 	next.ended = next.ValidUntilMs != 0 && n.wall >= next.ValidUntilMs
 	n.pools = append(n.pools, next)
 	for _, p := range n.pools {
@@ -899,7 +911,11 @@ func (n *seatNaive) poolRefusal(cmd *fsmpb.PutPool, old *seatPool) *fsmpb.Refusa
 	switch {
 	case c == nil:
 		return refuse(ContractNotFound, "contract", cmd.Pool.Contract)
-	case old != nil && (cmd.Create || old.Contract != cmd.Pool.Contract):
+	case old != nil && cmd.Create:
+		return refuse(PoolExists, "pool", name, "contract", old.Contract)
+	case old != nil && cmd.Expected != 0 && cmd.Expected != old.revision:
+		return refuse(PoolChanged, "pool", name, "revision", old.revision, "expected", cmd.Expected)
+	case old != nil && old.Contract != cmd.Pool.Contract:
 		return refuse(PoolExists, "pool", name, "contract", old.Contract)
 	case old == nil && !cmd.Create:
 		return refuse(PoolNotFound, "pool", name)
@@ -935,7 +951,7 @@ func endedRefusal(doc *signed.Contract) *fsmpb.Refusal {
 }
 
 func (n *seatNaive) poolRecord(p *seatPool) *fsmpb.PoolRecord {
-	return &fsmpb.PoolRecord{Pool: p.Pool, Active: p.active, Ended: p.ended, CreatedMs: p.created}
+	return &fsmpb.PoolRecord{Pool: p.Pool, Active: p.active, Ended: p.ended, CreatedMs: p.created, Revision: p.revision}
 }
 
 func (n *seatNaive) poolUse(p *seatPool) *fsmpb.PoolUse {

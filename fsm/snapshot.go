@@ -219,7 +219,7 @@ func (s *State) loadInstance(r *fsmpb.InstanceRecord) error {
 }
 
 func (s *State) loadPool(r *fsmpb.PoolRecord) error {
-	p := &Pool{Pool: r.Pool, Active: r.Active, Ended: r.Ended, CreatedMs: r.CreatedMs, Deleting: r.Deleting}
+	p := &Pool{Pool: r.Pool, Active: r.Active, Ended: r.Ended, CreatedMs: r.CreatedMs, Deleting: r.Deleting, Revision: r.Revision}
 	if _, ok := s.contracts.get(p.GetContract()); !ok {
 		return damaged(fmt.Errorf("pool %q of an unknown contract %q", p.GetName(), p.GetContract()))
 	}

@@ -26,7 +26,12 @@ type PutPool struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Pool  *Pool                  `protobuf:"bytes,1,opt,name=pool,proto3" json:"pool,omitempty"`
 	// Refuse if the pool is already there.
-	Create        bool `protobuf:"varint,2,opt,name=create,proto3" json:"create,omitempty"`
+	Create bool `protobuf:"varint,2,opt,name=create,proto3" json:"create,omitempty"`
+	// Refuse a replacement unless the pool is at this revision; 0: whatever it is at.
+	Expected uint64 `protobuf:"varint,3,opt,name=expected,proto3" json:"expected,omitempty"`
+	// Give the pool this write's number as its revision. Commands of builds that knew no revisions
+	// leave it without one, as those builds do.
+	Revised       bool `protobuf:"varint,4,opt,name=revised,proto3" json:"revised,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -71,6 +76,20 @@ func (x *PutPool) GetPool() *Pool {
 func (x *PutPool) GetCreate() bool {
 	if x != nil {
 		return x.Create
+	}
+	return false
+}
+
+func (x *PutPool) GetExpected() uint64 {
+	if x != nil {
+		return x.Expected
+	}
+	return 0
+}
+
+func (x *PutPool) GetRevised() bool {
+	if x != nil {
+		return x.Revised
 	}
 	return false
 }
@@ -835,7 +854,9 @@ type PoolRecord struct {
 	Ended     bool  `protobuf:"varint,3,opt,name=ended,proto3" json:"ended,omitempty"`
 	CreatedMs int64 `protobuf:"varint,4,opt,name=created_ms,json=createdMs,proto3" json:"created_ms,omitempty"`
 	// Deleted, as soon as all its leases and tickets are ended.
-	Deleting      bool `protobuf:"varint,5,opt,name=deleting,proto3" json:"deleting,omitempty"`
+	Deleting bool `protobuf:"varint,5,opt,name=deleting,proto3" json:"deleting,omitempty"`
+	// The number, in the audit trail, of the write that defined the pool last; 0 if a build did that knew no revisions.
+	Revision      uint64 `protobuf:"varint,6,opt,name=revision,proto3" json:"revision,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -903,6 +924,13 @@ func (x *PoolRecord) GetDeleting() bool {
 		return x.Deleting
 	}
 	return false
+}
+
+func (x *PoolRecord) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
 }
 
 // UsageRecord is one hour of a product in a pool. Hours without a change have no row.
@@ -998,10 +1026,12 @@ var File_fsm_fsmpb_pool_proto protoreflect.FileDescriptor
 
 const file_fsm_fsmpb_pool_proto_rawDesc = "" +
 	"\n" +
-	"\x14fsm/fsmpb/pool.proto\x12\flicet.fsm.v1\x1a\x18fsm/fsmpb/quantity.proto\"I\n" +
+	"\x14fsm/fsmpb/pool.proto\x12\flicet.fsm.v1\x1a\x18fsm/fsmpb/quantity.proto\"\x7f\n" +
 	"\aPutPool\x12&\n" +
 	"\x04pool\x18\x01 \x01(\v2\x12.licet.fsm.v1.PoolR\x04pool\x12\x16\n" +
-	"\x06create\x18\x02 \x01(\bR\x06create\":\n" +
+	"\x06create\x18\x02 \x01(\bR\x06create\x12\x1a\n" +
+	"\bexpected\x18\x03 \x01(\x04R\bexpected\x12\x18\n" +
+	"\arevised\x18\x04 \x01(\bR\arevised\":\n" +
 	"\fActivatePool\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x16\n" +
 	"\x06active\x18\x02 \x01(\bR\x06active\"6\n" +
@@ -1068,7 +1098,7 @@ const file_fsm_fsmpb_pool_proto_rawDesc = "" +
 	"\x04used\x18\x02 \x01(\x04R\x04used\x12\x18\n" +
 	"\aoffered\x18\x03 \x01(\x04R\aoffered\x12\x1a\n" +
 	"\bborrowed\x18\x04 \x01(\x04R\bborrowed\x12\x18\n" +
-	"\awaiting\x18\x05 \x01(\x04R\awaiting\"\x9d\x01\n" +
+	"\awaiting\x18\x05 \x01(\x04R\awaiting\"\xb9\x01\n" +
 	"\n" +
 	"PoolRecord\x12&\n" +
 	"\x04pool\x18\x01 \x01(\v2\x12.licet.fsm.v1.PoolR\x04pool\x12\x16\n" +
@@ -1076,7 +1106,8 @@ const file_fsm_fsmpb_pool_proto_rawDesc = "" +
 	"\x05ended\x18\x03 \x01(\bR\x05ended\x12\x1d\n" +
 	"\n" +
 	"created_ms\x18\x04 \x01(\x03R\tcreatedMs\x12\x1a\n" +
-	"\bdeleting\x18\x05 \x01(\bR\bdeleting\"\xb4\x01\n" +
+	"\bdeleting\x18\x05 \x01(\bR\bdeleting\x12\x1a\n" +
+	"\brevision\x18\x06 \x01(\x04R\brevision\"\xb4\x01\n" +
 	"\vUsageRecord\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x18\n" +
 	"\aproduct\x18\x02 \x01(\tR\aproduct\x12\x12\n" +

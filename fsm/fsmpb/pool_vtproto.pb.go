@@ -46,6 +46,21 @@ func (m *PutPool) MarshalToSizedBufferVTStrict(dAtA []byte) (int, error) {
 		i -= len(m.unknownFields)
 		copy(dAtA[i:], m.unknownFields)
 	}
+	if m.Revised {
+		i--
+		if m.Revised {
+			dAtA[i] = 1
+		} else {
+			dAtA[i] = 0
+		}
+		i--
+		dAtA[i] = 0x20
+	}
+	if m.Expected != 0 {
+		i = protohelpers.EncodeVarint(dAtA, i, uint64(m.Expected))
+		i--
+		dAtA[i] = 0x18
+	}
 	if m.Create {
 		i--
 		if m.Create {
@@ -788,6 +803,11 @@ func (m *PoolRecord) MarshalToSizedBufferVTStrict(dAtA []byte) (int, error) {
 		i -= len(m.unknownFields)
 		copy(dAtA[i:], m.unknownFields)
 	}
+	if m.Revision != 0 {
+		i = protohelpers.EncodeVarint(dAtA, i, uint64(m.Revision))
+		i--
+		dAtA[i] = 0x30
+	}
 	if m.Deleting {
 		i--
 		if m.Deleting {
@@ -921,6 +941,12 @@ func (m *PutPool) SizeVT() (n int) {
 		n += 1 + l + protohelpers.SizeOfVarint(uint64(l))
 	}
 	if m.Create {
+		n += 2
+	}
+	if m.Expected != 0 {
+		n += 1 + protohelpers.SizeOfVarint(uint64(m.Expected))
+	}
+	if m.Revised {
 		n += 2
 	}
 	n += len(m.unknownFields)
@@ -1243,6 +1269,9 @@ func (m *PoolRecord) SizeVT() (n int) {
 	}
 	if m.Deleting {
 		n += 2
+	}
+	if m.Revision != 0 {
+		n += 1 + protohelpers.SizeOfVarint(uint64(m.Revision))
 	}
 	n += len(m.unknownFields)
 	return n
