@@ -62,11 +62,14 @@ func (s *service) getPool(c *call) (*answer, error) {
 	if err != nil {
 		return nil, err
 	}
+	if tag := etag(x.Revision); tag != "" {
+		c.header.Set("ETag", tag)
+	}
 	return ok(poolStatusOf(x)), nil
 }
 
 func (s *service) createPool(c *call) (*answer, error) {
-	command := &fsmpb.PutPool{Pool: c.form.pool(), Create: true}
+	command := &fsmpb.PutPool{Pool: c.form.pool(), Create: true, Revised: true}
 	if err := c.form.done(); err != nil {
 		return nil, err
 	}
@@ -84,7 +87,7 @@ func (s *service) replacePool(c *call) (*answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	command := &fsmpb.PutPool{Pool: c.form.pool()}
+	command := &fsmpb.PutPool{Pool: c.form.pool(), Expected: c.expected, Revised: true}
 	if len(c.form.faults) == 0 && command.Pool.Name != name {
 		c.form.fault("name", "name: %s is not the path's %s", command.Pool.Name, name)
 	}
@@ -133,7 +136,7 @@ func (s *service) changePool(c *call, body *fsmpb.Body) (*answer, error) {
 }
 
 func poolStatusOf(x fsm.PoolStatus) apiv1.Pool {
-	record := &fsmpb.PoolRecord{Pool: x.Pool.Pool, Active: x.Active, Ended: x.Over, CreatedMs: x.CreatedMs, Deleting: x.Deleting}
+	record := &fsmpb.PoolRecord{Pool: x.Pool.Pool, Active: x.Active, Ended: x.Over, CreatedMs: x.CreatedMs, Deleting: x.Deleting, Revision: x.Revision}
 	out := poolOf(record, x.Use)
 	out.Ends = &x.Ends
 	return out
@@ -142,7 +145,7 @@ func poolStatusOf(x fsm.PoolStatus) apiv1.Pool {
 // poolOf shows a pool as a change of it left it.
 func poolOf(x *fsmpb.PoolRecord, use *fsmpb.PoolUse) apiv1.Pool {
 	out := apiv1.Pool{
-		Definition: definitionOf(x.GetPool()), State: apiv1.PoolStateInactive, Created: time.UnixMilli(x.GetCreatedMs()).UTC(),
+		Definition: definitionOf(x.GetPool()), Revision: x.GetRevision(), State: apiv1.PoolStateInactive, Created: time.UnixMilli(x.GetCreatedMs()).UTC(),
 		Use: apiv1.PoolUse{Used: use.GetUsed(), Offered: use.GetOffered(), Waiting: use.GetWaiting(), Products: make(map[string]apiv1.ProductUse)},
 	}
 	for _, p := range use.GetProducts() {

@@ -62,6 +62,7 @@ var statuses = map[apiv1.Code]int{
 
 	apiv1.CodePoolNotFound:          http.StatusNotFound,
 	apiv1.CodePoolExists:            http.StatusConflict,
+	apiv1.CodePoolChanged:           http.StatusPreconditionFailed,
 	apiv1.CodePoolInUse:             http.StatusConflict,
 	apiv1.CodePoolInactive:          http.StatusConflict,
 	apiv1.CodePoolEnded:             http.StatusConflict,

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -109,6 +110,40 @@ func requestKey(h http.Header) (string, error) {
 		return keys[0], nil
 	}
 	return "", malformed([]fault{{"Idempotency-Key", "Idempotency-Key: it stands there " + strconv.Itoa(len(keys)) + " times"}})
+}
+
+// ifMatch reads the revision that a request is for (RFC 9110), 0 for any. Where it has no meaning it is refused: a
+// change must not be made whose condition nobody looked at.
+func ifMatch(h http.Header, has bool) (uint64, error) {
+	tags := h.Values("If-Match")
+	refused := func(why string) (uint64, error) {
+		return 0, malformed([]fault{{"If-Match", "If-Match: " + why}})
+	}
+	switch {
+	case len(tags) == 0:
+		return 0, nil
+	case !has:
+		return refused("this path takes none")
+	case len(tags) > 1:
+		return refused("it stands there " + strconv.Itoa(len(tags)) + " times")
+	case tags[0] == "*":
+		return 0, nil
+	}
+	digits, opened := strings.CutPrefix(tags[0], `"`)
+	digits, closed := strings.CutSuffix(digits, `"`)
+	n, err := parseWhole(digits, 1, maxSerial)
+	if !opened || !closed || err != nil {
+		return refused(strconv.QuoteToASCII(clip(tags[0])) + ` is not one entity tag as a read of it gives, such as "1742"`)
+	}
+	return n, nil
+}
+
+// etag is the entity tag of a revision, empty for that of a build that knew none.
+func etag(revision uint64) string {
+	if revision == 0 {
+		return ""
+	}
+	return strconv.Quote(strconv.FormatUint(revision, 10))
 }
 
 // timeout is how long a request may take: what the caller waits, but at most limit.

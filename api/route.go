@@ -45,6 +45,8 @@ type route struct {
 	params []string
 	// open routes need no token.
 	open bool
+	// matches: the route takes If-Match (rule E4).
+	matches bool
 	// waits: the route can take maxWait longer than others.
 	waits  bool
 	handle func(*service, *call) (*answer, error)
@@ -77,7 +79,7 @@ var routes = []route{
 	{method: "GET", path: "/v1/pools", kind: read, params: []string{"contract", "after", "limit"}, handle: (*service).listPools},
 	{method: "POST", path: "/v1/pools", kind: write, body: requiredBody, handle: (*service).createPool},
 	{method: "GET", path: "/v1/pools/{pool}", kind: read, handle: (*service).getPool},
-	{method: "PUT", path: "/v1/pools/{pool}", kind: write, body: requiredBody, handle: (*service).replacePool},
+	{method: "PUT", path: "/v1/pools/{pool}", kind: write, body: requiredBody, matches: true, handle: (*service).replacePool},
 	{method: "DELETE", path: "/v1/pools/{pool}", kind: write, params: []string{"force"}, handle: (*service).deletePool},
 	{method: "POST", path: "/v1/pools/{pool}/activate", kind: write, handle: (*service).activatePool},
 	{method: "POST", path: "/v1/pools/{pool}/deactivate", kind: write, handle: (*service).deactivatePool},
@@ -171,7 +173,9 @@ type call struct {
 	text []byte
 	// requestKey is the request id of a write.
 	requestKey string
-	dryRun     bool
+	// expected is the revision that If-Match names, 0 for any.
+	expected uint64
+	dryRun   bool
 	read       Read
 	// header is the answer's, writer for what concerns its connection.
 	header http.Header
@@ -221,6 +225,9 @@ func (s *service) check(w http.ResponseWriter, c *call, rt *route) (err error) {
 		exchangeOf(c.Context()).actor = c.actor
 	}
 	if c.query, err = parseQuery(c.URL.RawQuery, append(slices.Clone(rt.params), kindParams[rt.kind]...)); err != nil {
+		return err
+	}
+	if c.expected, err = ifMatch(c.Header, rt.matches); err != nil {
 		return err
 	}
 	switch rt.kind {

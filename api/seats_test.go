@@ -102,6 +102,46 @@ func TestPools(t *testing.T) {
 	f.do(request{method: "POST", path: "/v1/pools", body: `{"name":"late","contract":"acme","size":4,"products":{"cad":{}}}`}).want(409).refused(apiv1.CodeContractEnded)
 }
 
+// E4: a pool that was changed since it was read is not replaced, if the request says what was read.
+func TestPoolRevisions(t *testing.T) {
+	f := newSeatsFixture(t)
+	f.pool(`{"name":"lab","contract":"acme","size":3,"products":{"cad":{}}}`)
+	put := func(size int, tags ...string) *reply {
+		r := request{method: "PUT", path: "/v1/pools/lab", body: fmt.Sprintf(`{"name":"lab","contract":"acme","size":%d,"products":{"cad":{}}}`, size)}
+		if len(tags) > 0 {
+			r = r.with("If-Match", tags...)
+		}
+		return f.do(r)
+	}
+	read := func() (string, uint64) {
+		a := f.get("/v1/pools/lab").want(200)
+		return a.header.Get("ETag"), into[apiv1.Pool](a).Revision
+	}
+	tag, revision := read()
+	if tag != fmt.Sprintf("%q", fmt.Sprint(revision)) || revision == 0 {
+		t.Fatalf("ETag %s of revision %d", tag, revision)
+	}
+	// RFC 9110 has no validator in the answer to a PUT that the server completed with defaults.
+	if a := put(4, tag).want(200); a.header.Get("ETag") != "" || into[apiv1.PoolChange](a).Pool.Revision <= revision {
+		t.Errorf("ETag %q, %s", a.header.Get("ETag"), a.body)
+	}
+	p := put(5, tag).want(412).refused(apiv1.CodePoolChanged)
+	if _, now := read(); p.Facts["expected"] != apiv1.Number(int64(revision)) || p.Facts["revision"] != apiv1.Number(int64(now)) {
+		t.Errorf("facts %v, revision %d", p.Facts, now)
+	}
+	put(5, "*").want(200)
+	put(6).want(200)
+	if x := into[apiv1.PoolList](f.get("/v1/pools").want(200)).Pools[0]; x.Definition.Size != 6 || x.Revision <= revision {
+		t.Errorf("%+v", x)
+	}
+	for _, bad := range []string{`"0"`, `W/"7"`, `7`, `"7", "8"`, `"x"`, ``, `"9007199254740993"`} {
+		a := f.do(request{method: "PUT", path: "/v1/pools/lab", body: samplePool}.with("If-Match", bad).bad())
+		a.bad400(t, "If-Match: ")
+	}
+	// Where it has no meaning it is not ignored.
+	f.do(request{method: "DELETE", path: "/v1/pools/lab"}.with("If-Match", tag).bad()).bad400(t, "If-Match: this path takes none")
+}
+
 func asJSON(x any) string {
 	text, err := json.Marshal(x)
 	if err != nil {

@@ -94,6 +94,7 @@ const (
 	CodeNotTicketHolder       Code = "not_ticket_holder"
 	CodeOutcomeUnknown        Code = "outcome_unknown"
 	CodeOverloaded            Code = "overloaded"
+	CodePoolChanged           Code = "pool_changed"
 	CodePoolEnded             Code = "pool_ended"
 	CodePoolExists            Code = "pool_exists"
 	CodePoolFull              Code = "pool_full"
@@ -236,6 +237,8 @@ func (e Code) Valid() bool {
 	case CodeOutcomeUnknown:
 		return true
 	case CodeOverloaded:
+		return true
+	case CodePoolChanged:
 		return true
 	case CodePoolEnded:
 		return true
@@ -1302,7 +1305,7 @@ type NoticeList struct {
 	Notices []Notice `json:"notices"`
 }
 
-// Pool Example: {"created":"2026-09-01T08:00:00Z","definition":{"contract":"acme-2026","name":"design","products":{"cad":{"cap":3}},"size":10},"ends":"2027-01-14T00:00:00Z","state":"active","use":{"offered":1,"products":{"cad":{"borrowed":0,"offered":1,"used":2,"waiting":0}},"used":2,"waiting":0}}
+// Pool Example: {"created":"2026-09-01T08:00:00Z","definition":{"contract":"acme-2026","name":"design","products":{"cad":{"cap":3}},"size":10},"ends":"2027-01-14T00:00:00Z","revision":1742,"state":"active","use":{"offered":1,"products":{"cad":{"borrowed":0,"offered":1,"used":2,"waiting":0}},"used":2,"waiting":0}}
 type Pool struct {
 	Created time.Time `json:"created"`
 
@@ -1314,6 +1317,9 @@ type Pool struct {
 	// Ends When its leases end at the latest (rules C5, P3); not in answers to changes.
 	Ends *time.Time `json:"ends,omitempty"`
 
+	// Revision The number, in the audit trail, of the write that defined the pool last (rule E4). 0 if that was a node of a version without revisions.
+	Revision uint64 `json:"revision"`
+
 	// State `inactive` pools serve nothing until they are activated (rule P6); `ended` ones, or those of an ended contract, never again; `deleting` ones are gone once what they had out is ended.
 	State PoolState `json:"state"`
 	Use   PoolUse   `json:"use"`
@@ -1321,7 +1327,7 @@ type Pool struct {
 
 // PoolChange What a change of a pool came to. At most 1,000 of each are named; the totals count all.
 //
-// Example: {"deleted":false,"leases":[],"leases_total":0,"pool":{"created":"2026-09-01T08:00:00Z","definition":{"contract":"acme-2026","name":"design","products":{"cad":{"cap":3}},"size":10},"state":"inactive","use":{"offered":0,"products":{"cad":{"borrowed":0,"offered":0,"used":0,"waiting":0}},"used":0,"waiting":0}},"tickets":[],"tickets_total":0,"users":[],"users_total":0}
+// Example: {"deleted":false,"leases":[],"leases_total":0,"pool":{"created":"2026-09-01T08:00:00Z","definition":{"contract":"acme-2026","name":"design","products":{"cad":{"cap":3}},"size":10},"revision":1742,"state":"inactive","use":{"offered":0,"products":{"cad":{"borrowed":0,"offered":0,"used":0,"waiting":0}},"used":0,"waiting":0}},"tickets":[],"tickets_total":0,"users":[],"users_total":0}
 type PoolChange struct {
 	Deleted bool `json:"deleted"`
 
@@ -1329,7 +1335,7 @@ type PoolChange struct {
 	Leases      []uint64 `json:"leases"`
 	LeasesTotal uint64   `json:"leases_total"`
 
-	// Pool Example: {"created":"2026-09-01T08:00:00Z","definition":{"contract":"acme-2026","name":"design","products":{"cad":{"cap":3}},"size":10},"ends":"2027-01-14T00:00:00Z","state":"active","use":{"offered":1,"products":{"cad":{"borrowed":0,"offered":1,"used":2,"waiting":0}},"used":2,"waiting":0}}
+	// Pool Example: {"created":"2026-09-01T08:00:00Z","definition":{"contract":"acme-2026","name":"design","products":{"cad":{"cap":3}},"size":10},"ends":"2027-01-14T00:00:00Z","revision":1742,"state":"active","use":{"offered":1,"products":{"cad":{"borrowed":0,"offered":1,"used":2,"waiting":0}},"used":2,"waiting":0}}
 	Pool Pool `json:"pool"`
 
 	// Tickets The tickets that were dropped.
@@ -1884,6 +1890,9 @@ type From = Time
 // IdempotencyKey A request id.
 type IdempotencyKey = RequestID
 
+// IfMatch defines model for IfMatch.
+type IfMatch = string
+
 // KindFilter defines model for KindFilter.
 type KindFilter = string
 
@@ -1995,6 +2004,11 @@ type MethodNotAllowed = Problem
 //
 // Example: {"code":"contract_exhausted","detail":"Contract acme-2026, area primary: 5 asked, 0 free (30 of 30 allocated).","facts":{"allocated":30,"area":"primary","asked":5,"contract":"acme-2026","free":0,"max":30},"next":"Ask for no more than is free, reduce what has been given out, or ask the vendor for more.","request_id":"01J9ZQ4T3M8Y6V0R5W2K7C1XBN","status":409,"title":"Contract exhausted","type":"urn:licet:problem:contract_exhausted"}
 type NotFound = Problem
+
+// PreconditionFailed An RFC 9457 problem.
+//
+// Example: {"code":"contract_exhausted","detail":"Contract acme-2026, area primary: 5 asked, 0 free (30 of 30 allocated).","facts":{"allocated":30,"area":"primary","asked":5,"contract":"acme-2026","free":0,"max":30},"next":"Ask for no more than is free, reduce what has been given out, or ask the vendor for more.","request_id":"01J9ZQ4T3M8Y6V0R5W2K7C1XBN","status":409,"title":"Contract exhausted","type":"urn:licet:problem:contract_exhausted"}
+type PreconditionFailed = Problem
 
 // TimedOut An RFC 9457 problem.
 //
@@ -2648,6 +2662,9 @@ type GetPoolParams struct {
 type ReplacePoolParams struct {
 	// DryRun Answers what would happen and changes nothing (rule K7). No license key is signed, no handle or token given.
 	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
+	// IfMatch Only if the pool is at the revision of this entity tag, which a read of the pool gave (rule E4, RFC 9110). One tag; `*` takes any revision, as does a request without this header.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
 
 	// IdempotencyKey The request id (rule E1). The node makes one if it is absent.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
