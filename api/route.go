@@ -176,7 +176,7 @@ type call struct {
 	// expected is the revision that If-Match names, 0 for any.
 	expected uint64
 	dryRun   bool
-	read       Read
+	read     Read
 	// header is the answer's, writer for what concerns its connection.
 	header http.Header
 	writer http.ResponseWriter

@@ -91,6 +91,9 @@ func (c *Client) build(ctx context.Context, endpoint string, r *request) (*http.
 	if r.key != "" {
 		hr.Header.Set("Idempotency-Key", r.key)
 	}
+	if r.match != "" {
+		hr.Header.Set("If-Match", r.match)
+	}
 	if deadline, ok := ctx.Deadline(); ok && (!r.here || r.changes) {
 		// The node is to answer before the client hangs up: its answer tells more.
 		left := time.Until(deadline)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"strconv"
 	"time"
 
 	"github.com/licet/licet/api/apiv1"
@@ -27,9 +28,22 @@ func (c *Client) CreatePool(ctx context.Context, definition apiv1.PoolDefinition
 }
 
 // ReplacePool replaces the definition of the pool of that name; what it does not name goes back to
-// its default. A dry run says who is affected.
-func (c *Client) ReplacePool(ctx context.Context, definition apiv1.PoolDefinition) (*Answer[apiv1.PoolChange], error) {
-	return c.changePool(ctx, "PUT", definition.Name, "", nil, definition)
+// its default. A dry run says who is affected. To change what was read before, name its revision with
+// IfRevision: else a change that somebody made in between is lost.
+func (c *Client) ReplacePool(ctx context.Context, definition apiv1.PoolDefinition, options ...ReplaceOption) (*Answer[apiv1.PoolChange], error) {
+	return c.changePool(ctx, "PUT", definition.Name, "", nil, definition, options...)
+}
+
+// ReplaceOption says when something may be replaced.
+type ReplaceOption func(*request)
+
+// IfRevision replaces only what is at that revision; it is refused otherwise (apiv1.CodePoolChanged, rule E4). 0 is any revision.
+func IfRevision(revision uint64) ReplaceOption {
+	return func(r *request) {
+		if revision != 0 {
+			r.match = strconv.Quote(strconv.FormatUint(revision, 10))
+		}
+	}
 }
 
 // ActivatePool lets a pool serve (rule P6).
@@ -51,16 +65,20 @@ func (c *Client) DeletePool(ctx context.Context, pool string, force bool) (*Answ
 	return c.changePool(ctx, "DELETE", pool, "", q, nil)
 }
 
-func (c *Client) changePool(ctx context.Context, method, pool, rest string, q url.Values, body any) (*Answer[apiv1.PoolChange], error) {
+func (c *Client) changePool(ctx context.Context, method, pool, rest string, q url.Values, body any, options ...ReplaceOption) (*Answer[apiv1.PoolChange], error) {
 	path, err := poolPath(pool, rest)
 	if err != nil {
 		return nil, err
 	}
 	r, err := write(ctx, method, path, body)
-	if err == nil {
-		r.add(q)
+	if err != nil {
+		return nil, err
 	}
-	return call[apiv1.PoolChange](ctx, c, r, err)
+	r.add(q)
+	for _, option := range options {
+		option(r)
+	}
+	return call[apiv1.PoolChange](ctx, c, r, nil)
 }
 
 // Pool returns a pool and its use.

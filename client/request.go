@@ -18,6 +18,8 @@ type request struct {
 	body         []byte
 	// key is the request id of a write.
 	key string
+	// match is the entity tag that the request is for; empty means any.
+	match string
 	// kind is the media type of the body; empty means JSON.
 	kind string
 	// accept is the media type of a success with a body; empty means JSON.

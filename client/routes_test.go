@@ -113,7 +113,7 @@ func TestEveryRoute(t *testing.T) {
 		second(c.CreateInstance(dry, "acme-2026", "lyon", apiv1.Quantities{"primary": 1})), second(c.Instance(ctx, 7, read...)),
 		second(c.Instances(ctx, client.InstancePage{Contract: "acme", After: 3, Limit: 7}, read...)), second(c.ResizeInstance(ctx, 7, apiv1.Quantities{"primary": 1})),
 		second(c.RemoveInstance(ctx, 7)), second(c.InstanceKey(ctx, 7, client.Consistency(apiv1.ConsistencyLinearizable))),
-		second(c.CreatePool(dry, design)), second(c.ReplacePool(ctx, design)), second(c.ActivatePool(ctx, "design")), second(c.DeactivatePool(ctx, "design")),
+		second(c.CreatePool(dry, design)), second(c.ReplacePool(ctx, design)), second(c.ReplacePool(ctx, design, client.IfRevision(1742))), second(c.ActivatePool(ctx, "design")), second(c.DeactivatePool(ctx, "design")),
 		second(c.DeletePool(ctx, "design", true)), second(c.DeletePool(dry, "design", false)), second(c.Pool(ctx, "design", read...)),
 		second(c.Pools(ctx, client.PoolPage{Contract: "acme", After: "a", Limit: 7}, read...)),
 		second(c.Usage(ctx, client.UsageOf{Pool: "design", Product: "cad", From: time.Unix(0, 1), To: time.Unix(9999, 0)}, read...)),

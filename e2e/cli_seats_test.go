@@ -30,7 +30,7 @@ var badSeatCalls = map[string][]badCall{
 	"pool example":    {{2, "x"}, {2, "--colour"}},
 	"pool list":       {{2, "load"}, {2, "--contract"}, {2, "--contract a/b"}, {2, "--min-index x"}},
 	"pool show":       {{2, ""}, {2, "a b"}, {2, "@none"}, {2, "../load"}, {2, "@long"}, {4, "nobody"}, {4, "nobody --stale"}},
-	"pool change":     {{2, ""}, {2, "@nowhere"}, {2, "@yaml"}, {2, "--size 2"}, {2, "--name a/b --size 2"}, {4, "--name nobody --size 2"}, {4, "@pool --dry-run"}, {4, "@pool"}},
+	"pool change":     {{2, ""}, {2, "@nowhere"}, {2, "@yaml"}, {2, "--size 2"}, {2, "--name a/b --size 2"}, {2, "--name nobody --size 2 --if-revision 0"}, {4, "--name nobody --size 2"}, {4, "@pool --dry-run"}, {4, "@pool"}},
 	"pool activate":   {{2, ""}, {2, "a b"}, {2, "a/b"}, {4, "nobody"}, {4, "nobody --dry-run"}},
 	"pool deactivate": {{2, ""}, {2, "a b"}, {2, "a/b"}, {4, "nobody"}},
 	"pool delete":     {{2, ""}, {2, "a b"}, {2, "a/b"}, {4, "nobody"}, {4, "nobody --force"}},

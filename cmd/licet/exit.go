@@ -92,7 +92,7 @@ func asFailure(err error) (*failure, []byte) {
 		f := &failure{code: exitCode(e), word: string(e.Code), detail: e.Detail, next: e.Next}
 		switch {
 		case e.Code == apiv1.CodeOutcomeUnknown && e.RequestID != "":
-			f.next = "Run the same command again with --request-id " + e.RequestID + ": it is done once at most."
+			f.next = "Run the same command again with --request-id " + e.RequestID + moreFlags(err) + ": it is done once at most."
 		case e.Code == apiv1.CodeUnauthorized:
 			f.next = "Name the file with the operator's token in --token-file or LICET_TOKEN_FILE."
 		}
@@ -104,6 +104,22 @@ func asFailure(err error) (*failure, []byte) {
 		f.code, f.word = exitUsage, "usage"
 	}
 	return f, f.json()
+}
+
+// repeatedWith is an error of a request that is the same only with further flags.
+type repeatedWith struct {
+	error
+	flags string
+}
+
+func (r repeatedWith) Unwrap() error { return r.error }
+
+func moreFlags(err error) string {
+	var r repeatedWith
+	if errors.As(err, &r) {
+		return " " + r.flags
+	}
+	return ""
 }
 
 // usageError marks an error as one of how the program was called or configured.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -28,9 +29,10 @@ func poolCommand(streams Streams) *cli.Command {
 		}.command(streams),
 		verb{name: "show", usage: "show a pool and its use", args: []string{"POOL"}, flags: readFlags(), run: poolShow}.command(streams),
 		verb{
-			name: "change", usage: "replace a pool's definition by a file's, or change what flags name", args: []string{"[FILE]"}, flags: writeFlags(poolFlags()...), run: poolChange,
+			name: "change", usage: "replace a pool's definition by a file's, or change what flags name", args: []string{"[FILE]"}, run: poolChange,
+			flags: writeFlags(append(poolFlags(), &cli.StringFlag{Name: "if-revision", Usage: "only if the pool is at revision `N`, which `licet pool show` shows"})...),
 			about: "With FILE, what the file does not name goes back to its default. Without, --name says which pool, and what no\n" +
-				"flag names stays; a change that somebody else makes in between is lost. --dry-run says who is affected.",
+				"flag names stays, also what somebody else changes meanwhile. --dry-run says who is affected.",
 		}.command(streams),
 		poolVerb("activate", "let a pool serve", (*client.Client).ActivatePool).command(streams),
 		poolVerb("deactivate", "stop new checkouts and offers of a pool; leases in use run on", (*client.Client).DeactivatePool).command(streams),
@@ -191,20 +193,48 @@ func poolChange(s *session) error {
 	if d == nil && signed.CheckName("--name", s.String("name")) != nil {
 		return s.usagef("FILE is missing, or --name POOL")
 	}
+	revision := uint64(0)
+	if s.IsSet("if-revision") {
+		if revision, err = whole(s.String("if-revision"), 1, maxExact); err != nil {
+			return s.usagef("--if-revision: %v", err)
+		}
+	}
 	a, err := change(s, func(ctx context.Context, c *client.Client) (*client.Answer[apiv1.PoolChange], error) {
 		if d == nil {
-			now, err := c.Pool(ctx, s.String("name"))
-			if err != nil {
-				return nil, err
-			}
-			d = &now.Value.Definition
+			return s.changePool(ctx, c, revision)
 		}
 		if err := s.flagPool(d); err != nil {
 			return nil, err
 		}
-		return c.ReplacePool(ctx, *d)
+		return c.ReplacePool(ctx, *d, client.IfRevision(revision))
 	})
 	return s.printPoolChange(a, err)
+}
+
+// poolAttempts is how often a pool is read and changed before it is left to who else changes it.
+const poolAttempts = 5
+
+// changePool changes what flags name of a pool as it is (rule E4). If it was changed since it was read, that is done
+// again, unless the user has said at which revision, or under which request id, whose outcome is recorded by then.
+func (s *session) changePool(ctx context.Context, c *client.Client, revision uint64) (*client.Answer[apiv1.PoolChange], error) {
+	for attempt := 1; ; attempt++ {
+		now, err := c.Pool(ctx, s.String("name"))
+		if err != nil {
+			return nil, err
+		}
+		d := now.Value.Definition
+		if err := s.flagPool(&d); err != nil {
+			return nil, err
+		}
+		expected := cmp.Or(revision, now.Value.Revision)
+		a, err := c.ReplacePool(ctx, d, client.IfRevision(expected))
+		switch {
+		case client.CodeOf(err) == apiv1.CodeOutcomeUnknown && expected != 0:
+			return nil, repeatedWith{err, "--if-revision " + number(expected)}
+		case client.CodeOf(err) != apiv1.CodePoolChanged, s.IsSet("if-revision"), s.IsSet("request-id"), attempt == poolAttempts:
+			return a, err
+		}
+	}
 }
 
 // poolVerb is a verb that names a pool and nothing else.
@@ -316,14 +346,17 @@ func endOf(x apiv1.Pool) string {
 
 func showPool(p *page, x apiv1.Pool) {
 	d := x.Definition
-	until, shared := "", ""
+	until, shared, revision := "", "", ""
+	if x.Revision != 0 {
+		revision = number(x.Revision)
+	}
 	if d.ValidUntil != nil {
 		until = when(*d.ValidUntil)
 	}
 	if d.Shared {
 		shared = "yes"
 	}
-	p.fields("pool", d.Name, "contract", d.Contract, "state", string(x.State), "size", number(d.Size), "shared", shared, "created", when(x.Created),
+	p.fields("pool", d.Name, "contract", d.Contract, "revision", revision, "state", string(x.State), "size", number(d.Size), "shared", shared, "created", when(x.Created),
 		"valid until", until, "ends", endOf(x), "ttl", fmt.Sprintf("%d s (%d to %d s)", d.TTLDefault, d.TTLMin, d.TTLMax), "linger", fmt.Sprintf("%d s", d.Linger),
 		"queue", fmt.Sprintf("%d of %d wait; offers hold %d s, tickets live %d s", x.Use.Waiting, d.QueueLimit, d.OfferTTL, d.TicketTTL),
 		"restriction", restrictionText(d.Restriction), "in use", fmt.Sprintf("%d of %d, %d offered", x.Use.Used, d.Size, x.Use.Offered))
