@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -24,7 +25,8 @@ func auditVerifyVerb() verb {
 		},
 		about: "It follows the chain from row to row and names every row that is altered, missing or out of order. Nodes may run meanwhile.\n" +
 			"Exit code 3 says that there is damage; 4 that all rows are right as far as they go, but some are not there:\n" +
-			"gaps that a node recorded itself when it took a snapshot, or a last row that was cut off.",
+			"gaps that a node recorded itself when it took a snapshot, or a last row that was cut off; 6 that nothing is wrong,\n" +
+			"but that a node which was to be asked did not answer.",
 	}
 }
 
@@ -128,19 +130,19 @@ func (s *session) nodeChains() ([]nodeChain, error) {
 	return list, nil
 }
 
-// chainAt is the chain after a row as a node has it, empty if it no longer has the row.
-func (n *nodeChain) chainAt(s *session, row uint64) (string, error) {
+// chainAt is the chain after a row as a node has it; false if it no longer has the row, or can't say, which is then its problem.
+func (n *nodeChain) chainAt(s *session, row uint64) (string, bool) {
 	if row == n.Last {
-		return n.Chain, nil
+		return n.Chain, true
 	}
 	a, err := n.client.AuditRow(s.context(), row, client.Stale())
-	if client.CodeOf(err) == apiv1.CodeAuditRowNotFound {
-		return "", nil
-	}
 	if err != nil {
-		return "", err
+		if client.CodeOf(err) != apiv1.CodeAuditRowNotFound {
+			n.Problem = err.Error()
+		}
+		return "", false
 	}
-	return a.Value.Chain, nil
+	return a.Value.Chain, true
 }
 
 // compare holds directories and nodes against the first node that answered, at the last row that both have.
@@ -153,43 +155,67 @@ func (v *verdictOfTrail) compare(s *session) error {
 		case first == nil:
 			first = n
 		default:
-			row := min(first.Last, n.Last)
-			one, err := first.chainAt(s, row)
-			if err != nil {
-				return err
-			}
-			other, err := n.chainAt(s, row)
-			if err != nil {
-				return err
-			}
-			v.conflict(row, "node "+first.Node, one, "node "+n.Node, other)
+			v.compareNodes(s, first, n)
 		}
 	}
 	for _, r := range v.Reports {
-		row := min(first.Last, r.Last)
-		if row == 0 {
-			continue
-		}
-		theirs, err := first.chainAt(s, row)
-		if err != nil {
+		if err := v.compareFiles(s, first, r); err != nil {
 			return err
-		}
-		ours, known, err := trail.ChainAt(r.Dir, row)
-		if err != nil {
-			return err
-		}
-		if known {
-			v.conflict(row, r.Dir, hex.EncodeToString(ours[:]), "node "+first.Node, theirs)
-		}
-		if r.Last+1 < first.Oldest && r.Last == v.Last {
-			v.Gaps = append(v.Gaps, trail.Gap{From: r.Last + 1, To: first.Oldest - 1})
 		}
 	}
 	return nil
 }
 
+func (v *verdictOfTrail) compareNodes(s *session, first, n *nodeChain) {
+	row := min(first.Last, n.Last)
+	if row == 0 {
+		return
+	}
+	one, known := first.chainAt(s, row)
+	other, alsoKnown := n.chainAt(s, row)
+	switch {
+	case known && alsoKnown:
+		v.conflict(row, "node "+first.Node, one, "node "+n.Node, other)
+	case first.Problem == "" && n.Problem == "":
+		n.Problem = fmt.Sprintf("It can't be compared with node %s: row %d, the last of one, is no longer on the other.", first.Node, row)
+	}
+}
+
+func (v *verdictOfTrail) compareFiles(s *session, first *nodeChain, r *trail.Report) error {
+	row := min(first.Last, r.Last)
+	if row == 0 {
+		return nil
+	}
+	gap := r.Last+1 < first.Oldest && r.Last == v.Last
+	if gap {
+		v.Gaps = append(v.Gaps, trail.Gap{From: r.Last + 1, To: first.Oldest - 1})
+	}
+	ours, known, err := trail.ChainAt(r.Dir, row)
+	if err != nil || !known {
+		return err
+	}
+	theirs, known := first.chainAt(s, row)
+	switch {
+	case known:
+		v.conflict(row, r.Dir, hex.EncodeToString(ours[:]), "node "+first.Node, theirs)
+	case !gap && first.Problem == "":
+		first.Problem = fmt.Sprintf("It can't be compared with %s: it no longer has row %d.", r.Dir, row)
+	}
+	return nil
+}
+
+// unverified are the nodes that did not say what they have.
+func (v *verdictOfTrail) unverified() (list []string) {
+	for _, n := range v.Nodes {
+		if n.Problem != "" {
+			list = append(list, n.Endpoint)
+		}
+	}
+	return list
+}
+
 func (v *verdictOfTrail) conflict(row uint64, a, chainA, b, chainB string) {
-	if chainA != "" && chainB != "" && chainA != chainB {
+	if chainA != chainB {
 		v.Conflicts = append(v.Conflicts, trail.Fault{Row: row, Text: fmt.Sprintf("up to row %d %s and %s hold different rows: their chains are %.16s… and %.16s…", row, a, b, chainA, chainB)})
 	}
 }
@@ -199,6 +225,8 @@ func (s *session) sayVerdict(v *verdictOfTrail) error {
 	switch {
 	case v.Damaged():
 		v.State = "damaged"
+	case len(v.unverified()) > 0:
+		v.State = "unverified"
 	case v.Incomplete():
 		v.State = "incomplete"
 	}
@@ -208,6 +236,9 @@ func (s *session) sayVerdict(v *verdictOfTrail) error {
 	switch v.State {
 	case "damaged":
 		return failf(exitRefused, "Keep a copy of the files. Other nodes' directories show which rows are right: name them with further --dir.", "the audit trail is damaged")
+	case "unverified":
+		return failf(exitUnreachable, "Try again when they answer, or name with --endpoints those that are to be asked.",
+			"not all was verified: %s did not say what they have", strings.Join(v.unverified(), ", "))
 	case "incomplete":
 		return failf(exitNotFound, "Name the directories of the other nodes with further --dir: they fill the gaps, if they have the rows.", "the audit trail is right as far as it goes, but rows are not there")
 	}

@@ -50,7 +50,7 @@ func (f *failure) Unwrap() error { return f.cause }
 
 // failf is an error with an exit code; next says what to do.
 func failf(code int, next, format string, args ...any) error {
-	words := map[int]string{exitUsage: "usage", exitRefused: "refused", exitNotFound: "not_found", exitQueued: "queued"}
+	words := map[int]string{exitUsage: "usage", exitRefused: "refused", exitNotFound: "not_found", exitUnreachable: "unreachable", exitQueued: "queued"}
 	word := words[code]
 	if word == "" {
 		word = "internal"
