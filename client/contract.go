@@ -2,8 +2,6 @@ package client
 
 import (
 	"context"
-	"fmt"
-	"iter"
 	"net/url"
 	"strconv"
 
@@ -48,40 +46,4 @@ func (c *Client) Contracts(ctx context.Context, page ContractPage, options ...Re
 		r.query.Set("after", page.After)
 	}
 	return call[apiv1.ContractList](ctx, c, r, nil)
-}
-
-// AllContracts lists the contracts page by page, each as new as its request.
-// It ends after the first error.
-func (c *Client) AllContracts(ctx context.Context, options ...ReadOption) iter.Seq2[apiv1.Contract, error] {
-	return func(yield func(apiv1.Contract, error) bool) {
-		page := ContractPage{}
-		for {
-			a, err := c.Contracts(ctx, page, options...)
-			if err != nil {
-				yield(apiv1.Contract{}, err)
-				return
-			}
-			for _, x := range a.Value.Contracts {
-				if !yield(x, nil) {
-					return
-				}
-			}
-			if a.Value.Next == "" {
-				return
-			}
-			if a.Value.Next <= page.After {
-				yield(apiv1.Contract{}, endless(a.Meta))
-				return
-			}
-			page.After = a.Value.Next
-		}
-	}
-}
-
-// endless is a list whose pages lead back.
-func endless(meta Meta) *Error {
-	return &Error{
-		Code: CodeBadAnswer, Detail: fmt.Sprintf("%s: the list leads back to where it was.", meta.Endpoint), Meta: meta,
-		Next: "Check that the endpoint is a licet node and not something else, or in between.",
-	}
 }

@@ -17,7 +17,8 @@
 //	if client.CodeOf(err) == apiv1.CodeContractExhausted { ... }
 //	store(made.Value.Serial, made.Value.Key)
 //
-// Errors of all methods are *Error.
+// Errors of all methods are *Error. Lists come in pages; those of the methods whose names begin
+// with All are iterators that follow them.
 //
 // License keys are verified without any node: see VerifyLicenseKey.
 package client

@@ -3,7 +3,6 @@ package client
 import (
 	"context"
 	"errors"
-	"iter"
 	"strconv"
 
 	"github.com/licet/licet/api/apiv1"
@@ -84,34 +83,6 @@ func (c *Client) Instances(ctx context.Context, page InstancePage, options ...Re
 		r.query.Set("after", strconv.FormatUint(page.After, 10))
 	}
 	return call[apiv1.InstanceList](ctx, c, r, nil)
-}
-
-// AllInstances lists the instances of a contract, or all if it is empty, page
-// by page, each as new as its request. It ends after the first error.
-func (c *Client) AllInstances(ctx context.Context, contract string, options ...ReadOption) iter.Seq2[apiv1.Instance, error] {
-	return func(yield func(apiv1.Instance, error) bool) {
-		page := InstancePage{Contract: contract}
-		for {
-			a, err := c.Instances(ctx, page, options...)
-			if err != nil {
-				yield(apiv1.Instance{}, err)
-				return
-			}
-			for _, x := range a.Value.Instances {
-				if !yield(x, nil) {
-					return
-				}
-			}
-			if a.Value.Next == 0 {
-				return
-			}
-			if a.Value.Next <= page.After {
-				yield(apiv1.Instance{}, endless(a.Meta))
-				return
-			}
-			page.After = a.Value.Next
-		}
-	}
 }
 
 func instancePath(serial uint64, rest string) (string, error) {
