@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"flag"
 	"io"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -30,11 +32,16 @@ const (
 // handleVariable lets verbs that need a handle have one.
 const handleVariable = "LICET_HANDLE=secret"
 
-var goldens = []struct {
+// golden is a verb, what a node answers to it, and what it must ask.
+type golden struct {
 	name, args, answer, request string
 	status                      int
 	header                      map[string]string
-}{
+	// kind is the media type of the answer; empty means JSON.
+	kind string
+}
+
+var goldens = []golden{
 	{name: "contract-list", args: "contract list", answer: `{"contracts":[` + contractAnswer + `]}`, request: "GET /v1/contracts"},
 	{name: "contract-show", args: "contract show themis", answer: contractAnswer, request: "GET /v1/contracts/themis"},
 	{name: "contract-list-stale", args: "contract list --stale --min-index 7", answer: `{"contracts":[]}`, request: "GET /v1/contracts?consistency=stale&min_index=7", header: map[string]string{"Licet-Node": "lyon", "Licet-Age-Ms": "1748"}},
@@ -80,14 +87,14 @@ var goldens = []struct {
 }
 
 func TestTables(t *testing.T) {
-	for _, tt := range goldens {
+	for _, tt := range slices.Concat(goldens, accountGoldens) {
 		t.Run(tt.name, func(t *testing.T) {
 			status := tt.status
 			if status == 0 {
 				status = 200
 			}
 			f := newFake(t, status, tt.answer)
-			f.header = tt.header
+			f.header, f.kind = tt.header, cmp.Or(tt.kind, f.kind)
 			got := run(t, append(at(f.Server), handleVariable), strings.Fields(tt.args)...)
 			text := "$ licet " + tt.args + "\n" + got.out + got.err
 			file := filepath.Join("testdata", "golden", tt.name+".txt")
