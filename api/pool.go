@@ -62,14 +62,12 @@ func (s *service) getPool(c *call) (*answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if tag := etag(x.Revision); tag != "" {
-		c.header.Set("ETag", tag)
-	}
+	c.header.Set("ETag", etag(x.Revision))
 	return ok(poolStatusOf(x)), nil
 }
 
 func (s *service) createPool(c *call) (*answer, error) {
-	command := &fsmpb.PutPool{Pool: c.form.pool(), Create: true, Revised: true}
+	command := &fsmpb.PutPool{Pool: c.form.pool(), Create: true}
 	if err := c.form.done(); err != nil {
 		return nil, err
 	}
@@ -87,7 +85,7 @@ func (s *service) replacePool(c *call) (*answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	command := &fsmpb.PutPool{Pool: c.form.pool(), Expected: c.expected, Revised: true}
+	command := &fsmpb.PutPool{Pool: c.form.pool(), Expected: c.expected}
 	if len(c.form.faults) == 0 && command.Pool.Name != name {
 		c.form.fault("name", "name: %s is not the path's %s", command.Pool.Name, name)
 	}

@@ -138,13 +138,8 @@ func ifMatch(h http.Header, has bool) (uint64, error) {
 	return n, nil
 }
 
-// etag is the entity tag of a revision, empty for that of a build that knew none.
-func etag(revision uint64) string {
-	if revision == 0 {
-		return ""
-	}
-	return strconv.Quote(strconv.FormatUint(revision, 10))
-}
+// etag is the entity tag of a revision.
+func etag(revision uint64) string { return strconv.Quote(strconv.FormatUint(revision, 10)) }
 
 // timeout is how long a request may take: what the caller waits, but at most limit.
 func timeout(h http.Header, limit time.Duration) (time.Duration, error) {

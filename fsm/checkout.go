@@ -285,7 +285,7 @@ func (r *request) checkSeats() *fsmpb.Refusal {
 	if r.seats = got; lack == nil {
 		return nil
 	}
-	total := r.t.use(r.pool.Name, "")
+	total := r.t.use(r.pool)
 	return refuse(lack.code, "pool", r.pool.Name, "product", r.product.Name, "asked", r.ask.Count,
 		"used", lack.used, "limit", lack.limit, "offered", total.offered, "ahead", total.waiting)
 }
@@ -304,7 +304,7 @@ func (r *request) checkLowWater() *fsmpb.Refusal {
 	if r.ask.BorrowDays == 0 {
 		return nil
 	}
-	most, u := r.pool.Size, r.t.use(r.pool.Name, r.product.Name)
+	most, u := r.pool.Size, r.t.use(r.pool).of(r.product.Name)
 	if r.product.Cap != 0 {
 		most = min(most, r.product.Cap)
 	}
@@ -324,7 +324,7 @@ func (r *request) checkQueue() *fsmpb.Refusal {
 	if !held {
 		return nil
 	}
-	total := r.t.use(r.pool.Name, "")
+	total := r.t.use(r.pool)
 	return refuse(QueueAhead, "pool", r.pool.Name, "product", r.product.Name, "asked", r.ask.Count,
 		"used", total.used, "limit", r.pool.Size, "offered", total.offered, "ahead", ahead)
 }

@@ -87,7 +87,7 @@ func (s *State) putContract(o *fsmpb.Outcome, cmd *fsmpb.PutContract) {
 func (s *State) revisePools(c *Contract) {
 	for _, p := range s.contractPools(c.Doc.ID) {
 		s.markEnding(p)
-		if s.hasTickets(p.Name) {
+		if s.hasTickets(p) {
 			s.dropImpossible(p, new(fsmpb.PoolChanged))
 		}
 	}

@@ -119,7 +119,7 @@ func (s *State) endDated(next deadline, done *fsmpb.Expired) {
 		old, _ := s.pools.get(next.name)
 		p := edit(old)
 		p.Ended = true
-		s.pools.set(&s.digest, next.name, p)
+		s.setPool(p)
 		s.markEnding(p)
 		done.Pools++
 	case borrowEnds:
@@ -139,7 +139,7 @@ func (s *State) endLeased(next leaseDeadline, done *fsmpb.Expired) {
 		return
 	}
 	t, _ := s.tickets.get(next.id)
-	p, _ := s.pools.get(t.Ask.Pool)
+	p := s.poolNumbered(t.pool)
 	s.dropTicket(p, t)
 	if t.Offered {
 		done.Offers = append(done.Offers, next.id)
@@ -152,7 +152,7 @@ func (s *State) endLeased(next leaseDeadline, done *fsmpb.Expired) {
 func (t *tables) markEnding(p *Pool) {
 	c, _ := t.contracts.get(p.Contract)
 	over := p.Ended || c.Ended
-	if p.Deleting || over && (t.hasLeases(p.Name) || t.hasTickets(p.Name)) {
+	if p.Deleting || over && (t.hasLeases(p) || t.hasTickets(p)) {
 		t.ending.Set(p.Name, struct{}{})
 	} else {
 		t.ending.Delete(p.Name)

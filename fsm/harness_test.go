@@ -232,8 +232,7 @@ func checkState(t tb, s *State) {
 	fresh := recomputedIndexes(s)
 	equal(t, "index by contract", s.byContract.keys.Items(), fresh.byContract.keys.Items())
 	equal(t, "index by name", s.byName.keys.Items(), fresh.byName.keys.Items())
-	equal(t, "request ids", s.answers.Keys(), fresh.answers.Keys())
-	equal(t, "answers", s.answers.Values(), fresh.answers.Values())
+	equal(t, "answers", s.answers.keys.Items(), fresh.answers.keys.Items())
 	if s.writeBytes != fresh.writeBytes {
 		t.Fatalf("the writes have %d bytes, not %d", fresh.writeBytes, s.writeBytes)
 	}
@@ -249,7 +248,7 @@ func equal[T any](t tb, what string, got, want T) {
 		// Much faster than cmp, which explains.
 		return
 	}
-	opts := cmp.AllowUnexported(deadline{}, contractInstance{}, instanceName{}, hashed{}, leaseDeadline{}, contractPool{}, leaseKey{}, lingerer{}, projectLease{}, ticketKey{}, userTicket{}, waiter{}, usageAge{})
+	opts := cmp.AllowUnexported(deadline{}, contractInstance{}, instanceName{}, hashed{}, leaseDeadline{}, contractPool{}, leaseKey{}, lingerer{}, projectLease{}, ticketKey{}, userTicket{}, waiter{}, usageAge{}, answer{})
 	if diff := cmp.Diff(want, got, opts); diff != "" {
 		t.Fatalf("%s (-want +got):\n%s", what, diff)
 	}
@@ -297,7 +296,7 @@ func recomputedIndexes(s *State) tables {
 	for _, w := range s.writes.rows.Values() {
 		fresh.writeBytes += writeOverhead + uint64(len(w.Body)+len(w.Outcome))
 		if w.RequestID != "" && !w.stray {
-			fresh.answers.Set(w.Actor+"\x00"+w.RequestID, w.Seq)
+			fresh.answers.keys.Set(answer{hash64(w.Actor + "\x00" + w.RequestID), w.Seq})
 		}
 	}
 	return fresh
@@ -399,10 +398,23 @@ func checkDerived(t tb, got, want *State) {
 }
 
 func uses(s *State) (list []string) {
-	for _, row := range s.uses.keys.Items() {
-		list = append(list, fmt.Sprintf("%s %s %+v", row.pool, row.product, *row.use))
+	for _, u := range s.uses.Values() {
+		list = append(list, fmt.Sprintf("%d %s %+v", u.pool.ID, u.pool.Name, counted(u.use)))
+		for _, x := range u.products {
+			list = append(list, fmt.Sprintf("%d %s %+v %v", u.pool.ID, x.product, counted(x.use), x.out))
+		}
+		if row, _ := s.pools.get(u.pool.Name); row != u.pool {
+			list = append(list, "another pool than that of the table: "+u.pool.Name)
+		}
 	}
+	slices.Sort(list)
 	return list
+}
+
+// counted leaves out what is only remembered.
+func counted(u use) use {
+	u.hour, u.highWater = 0, 0
+	return u
 }
 
 func draws(s *State) (list []string) {

@@ -15,7 +15,9 @@ type Lease struct {
 	// ID is the fence, too: it only grows (rule K6).
 	ID                  uint64
 	Pool, Product, User string
-	Client, Project     string
+	// pool is the pool's number.
+	pool            uint64
+	Client, Project string
 	// held are the seats of the lease itself: none for a connection to a project, whose token holds one.
 	held    seats
 	Holder  [HolderSize]byte
@@ -42,7 +44,7 @@ func (l *Lease) proto() *fsmpb.LeaseRecord {
 // leaseFromProto shares the pool's names with it: a million leases have the same few.
 func leaseFromProto(r *fsmpb.LeaseRecord, p *Pool) *Lease {
 	l := &Lease{
-		ID: r.Id, Pool: p.Name, Product: r.Product, User: r.User, Client: r.Client, Project: r.Project,
+		ID: r.Id, Pool: p.Name, pool: p.ID, Product: r.Product, User: r.User, Client: r.Client, Project: r.Project,
 		held: seats{r.Count, r.Reserved, r.Reservation}, SinceMs: r.SinceMs, TTL: r.Ttl, EndsMs: r.EndsMs,
 		Borrow: r.Borrow, Lingering: r.Lingering, Renewals: r.Renewals,
 	}
@@ -56,11 +58,8 @@ func leaseFromProto(r *fsmpb.LeaseRecord, p *Pool) *Lease {
 	return l
 }
 
-// leaseKey lists leases by pool and user.
-type leaseKey struct {
-	pool, user string
-	id         uint64
-}
+// leaseKey lists leases by pool and user, of whom it has the hash.
+type leaseKey struct{ pool, user, id uint64 }
 
 func (a leaseKey) less(b leaseKey) bool {
 	if a.pool != b.pool {
@@ -72,7 +71,7 @@ func (a leaseKey) less(b leaseKey) bool {
 	return a.id < b.id
 }
 
-func (l *Lease) key() leaseKey { return leaseKey{l.Pool, l.User, l.ID} }
+func (l *Lease) key() leaseKey { return leaseKey{l.pool, hash64(l.User), l.ID} }
 
 // shift is what the lease takes.
 func (l *Lease) shift() shift {
@@ -128,7 +127,7 @@ func (t *tables) dropLeaseDue(l *Lease) {
 func (s *State) newLease(r *request, held seats) *Lease {
 	s.counters.lastLease++
 	l := &Lease{
-		ID: s.counters.lastLease, Pool: r.pool.Name, Product: r.product.Name, User: r.ask.User, Client: r.ask.Client, Project: r.ask.Project,
+		ID: s.counters.lastLease, Pool: r.pool.Name, pool: r.pool.ID, Product: r.product.Name, User: r.ask.User, Client: r.ask.Client, Project: r.ask.Project,
 		held: held, SinceMs: s.clock.WallMs, TTL: r.ask.Ttl,
 	}
 	copy(l.Holder[:], r.ask.Holder)
@@ -174,7 +173,7 @@ func (s *State) removeLease(p *Pool, l *Lease) {
 
 // endLease frees a lease's seats and offers them.
 func (s *State) endLease(l *Lease) {
-	p, _ := s.pools.get(l.Pool)
+	p := s.poolNumbered(l.pool)
 	s.removeLease(p, l)
 	s.schedule(p)
 }
@@ -197,7 +196,7 @@ func (t *tables) leaseOver(l *Lease) bool {
 	if l.Borrow {
 		now = t.clock.WallMs
 	}
-	p, _ := t.pools.get(l.Pool)
+	p := t.poolNumbered(l.pool)
 	return now >= l.EndsMs || t.over(p)
 }
 
@@ -224,7 +223,7 @@ func (s *State) renew(o *fsmpb.Outcome, cmd *fsmpb.Renew) {
 		o.Refusal = refuse(BorrowNotRenewable, "lease", l.ID)
 		return
 	}
-	p, _ := s.pools.get(l.Pool)
+	p := s.poolNumbered(l.pool)
 	ttl := cmd.Ttl
 	if ttl == 0 {
 		// The pool's bounds may have changed since.
@@ -270,7 +269,7 @@ func (s *State) checkIn(o *fsmpb.Outcome, cmd *fsmpb.CheckIn) {
 
 // letGo frees a lease's seats at once, or after the pool's linger.
 func (s *State) letGo(l *Lease) {
-	p, _ := s.pools.get(l.Pool)
+	p := s.poolNumbered(l.pool)
 	if p.Linger == 0 || l.Project != "" {
 		s.endLease(l)
 		return
@@ -392,12 +391,12 @@ func BorrowToken(cluster string, x *fsmpb.LeaseStatus) *signed.Borrow {
 	}
 }
 
-func (t *tables) poolLeases(pool string, limit int) (list []*Lease) {
+func (t *tables) poolLeases(p *Pool, limit int) (list []*Lease) {
 	if limit <= 0 {
 		return nil
 	}
-	t.byUser.keys.Ascend(leaseKey{pool: pool}, func(k leaseKey) bool {
-		if k.pool != pool {
+	t.byUser.keys.Ascend(leaseKey{pool: p.ID}, func(k leaseKey) bool {
+		if k.pool != p.ID {
 			return false
 		}
 		l, _ := t.leases.get(k.id)
@@ -407,7 +406,7 @@ func (t *tables) poolLeases(pool string, limit int) (list []*Lease) {
 	return list
 }
 
-func (t *tables) hasLeases(pool string) bool { return len(t.poolLeases(pool, 1)) > 0 }
+func (t *tables) hasLeases(p *Pool) bool { return len(t.poolLeases(p, 1)) > 0 }
 
 // Lease returns a lease by its id, or the refusal that says why there is none.
 func (v *View) Lease(id uint64) (*fsmpb.LeaseStatus, *fsmpb.Refusal) {
@@ -419,7 +418,7 @@ func (v *View) Lease(id uint64) (*fsmpb.LeaseStatus, *fsmpb.Refusal) {
 }
 
 func (v *View) statusOf(l *Lease) *fsmpb.LeaseStatus {
-	p, _ := v.pools.get(l.Pool)
+	p := v.poolNumbered(l.pool)
 	return v.leaseStatus(p, l)
 }
 
@@ -452,8 +451,13 @@ func (v *View) Leases(f LeaseFilter) []*fsmpb.LeaseStatus {
 			return k.pool == f.Pool && k.project == f.Project && take(k.id)
 		})
 	case f.Pool != "" && f.User != "":
-		v.byUser.keys.Ascend(leaseKey{f.Pool, f.User, f.After + 1}, func(k leaseKey) bool {
-			return k.pool == f.Pool && k.user == f.User && take(k.id)
+		p, _ := v.pools.get(f.Pool)
+		if p == nil {
+			return nil
+		}
+		from := leaseKey{p.ID, hash64(f.User), f.After + 1}
+		v.byUser.keys.Ascend(from, func(k leaseKey) bool {
+			return k.pool == from.pool && k.user == from.user && take(k.id)
 		})
 	default:
 		v.leases.rows.Ascend(f.After+1, func(id uint64, _ *Lease) bool { return take(id) })

@@ -34,6 +34,8 @@ const namedAtOnce = 1000
 type Pool struct {
 	// Pool is what the operator said, with defaults filled in and lists sorted.
 	*fsmpb.Pool
+	// ID is never given twice.
+	ID     uint64
 	Active bool
 	// Ended is set once valid_until has been applied (rules P3, D4).
 	Ended     bool
@@ -41,7 +43,7 @@ type Pool struct {
 	// Deleting pools serve nothing, and are gone once what they had out is ended.
 	Deleting bool
 	// Revision is the number of the write that defined the pool last: it only grows, also where a pool is
-	// deleted and another one made of that name. 0 if a build did that knew no revisions.
+	// deleted and another one made of that name.
 	Revision uint64
 	hashed
 }
@@ -49,7 +51,7 @@ type Pool struct {
 func (p *Pool) message() (recordKind, message) { return 40, p.proto() }
 
 func (p *Pool) proto() *fsmpb.PoolRecord {
-	return &fsmpb.PoolRecord{Pool: p.Pool, Active: p.Active, Ended: p.Ended, CreatedMs: p.CreatedMs, Deleting: p.Deleting, Revision: p.Revision}
+	return &fsmpb.PoolRecord{Pool: p.Pool, Active: p.Active, Ended: p.Ended, CreatedMs: p.CreatedMs, Deleting: p.Deleting, Revision: p.Revision, Id: p.ID}
 }
 
 // product finds a product of the pool, nil if it has none of that name.
@@ -250,12 +252,12 @@ func (s *State) putPool(o *fsmpb.Outcome, cmd *fsmpb.PutPool) {
 	if o.Refusal = s.poolRefusal(cmd, spec, old); o.Refusal != nil {
 		return
 	}
-	next := &Pool{Pool: spec, CreatedMs: s.clock.WallMs}
+	next := &Pool{Pool: spec, CreatedMs: s.clock.WallMs, Revision: s.counters.lastWrite + 1}
 	if exists {
-		next.Active, next.CreatedMs = old.Active, old.CreatedMs
-	}
-	if cmd.Revised {
-		next.Revision = s.counters.lastWrite + 1
+		next.Active, next.CreatedMs, next.ID = old.Active, old.CreatedMs, old.ID
+	} else {
+		s.counters.lastPool++
+		next.ID = s.counters.lastPool
 	}
 	next.Ended = next.ValidUntilMs != 0 && s.clock.WallMs >= next.ValidUntilMs
 	changed := new(fsmpb.PoolChanged)
@@ -317,8 +319,19 @@ func (s *State) replacePool(old, next *Pool) {
 	if old != nil {
 		s.unindexPool(old)
 	}
-	s.pools.set(&s.digest, next.Name, next)
+	s.setPool(next)
 	s.indexPool(next)
+}
+
+// setPool is for changes of what is not indexed.
+func (s *State) setPool(p *Pool) {
+	s.pools.set(&s.digest, p.Name, p)
+	u := new(poolUse)
+	if old := s.use(p); old != nil {
+		u = edit(old)
+	}
+	u.pool = p
+	s.uses.Set(p.ID, u)
 }
 
 // indexPool counts what a pool promises and reserves, and what a shared pool has out.
@@ -340,39 +353,26 @@ func (t *tables) unindexPool(p *Pool) {
 }
 
 func (t *tables) countPool(p *Pool, sign int64) {
-	total := edit(t.use(p.Name, ""))
 	for _, x := range p.Products {
 		d := edit(t.draw(p.Contract, x.Name))
 		add(&d.promised, sign*int64(p.promise(x)))
 		t.setDraw(p.Contract, x.Name, d)
-		u := edit(t.use(p.Name, x.Name))
-		unused := unusedSeats(x, u.out)
-		if u.unused = unused; sign < 0 {
-			u.unused = 0
+		u, own := t.use(p).edit(x.Name)
+		unused := unusedSeats(x, own.out)
+		if own.unused = unused; sign < 0 {
+			own.unused = 0
 		}
-		add(&total.unused, sign*int64(unused))
-		t.setUse(p.Name, x.Name, u)
+		add(&u.unused, sign*int64(unused))
+		t.setUse(u, own)
 	}
-	t.setUse(p.Name, "", total)
 	if p.Shared {
-		for _, u := range t.poolUses(p.Name) {
+		for _, u := range t.use(p).products {
 			d := edit(t.draw(p.Contract, u.product))
 			add(&d.shared, sign*int64(u.used))
 			add(&d.waiting, sign*int64(u.waiting))
 			t.setDraw(p.Contract, u.product, d)
 		}
 	}
-}
-
-// poolUses is what each product of a pool has out, those included that the pool has no more.
-func (t *tables) poolUses(pool string) (list []useRow) {
-	t.uses.keys.Ascend(useRow{pool: pool, product: "\x00"}, func(u useRow) bool {
-		if u.pool == pool {
-			list = append(list, u)
-		}
-		return u.pool == pool
-	})
-	return list
 }
 
 // endRemains ends what a pool that is over still has, before it comes back: what has ended never
@@ -399,7 +399,7 @@ func (s *State) activatePool(o *fsmpb.Outcome, cmd *fsmpb.ActivatePool) {
 	if p.Active != cmd.Active {
 		next := edit(p)
 		next.Active = cmd.Active
-		s.pools.set(&s.digest, p.Name, next)
+		s.setPool(next)
 		p = next
 		if !p.Active {
 			s.withdrawOffers(p, changed)
@@ -417,7 +417,7 @@ func (s *State) deletePool(o *fsmpb.Outcome, cmd *fsmpb.DeletePool) {
 		o.Refusal = refusal
 		return
 	}
-	if total := s.use(p.Name, ""); (s.hasLeases(p.Name) || s.hasTickets(p.Name)) && !cmd.Force {
+	if total := s.use(p); (s.hasLeases(p) || s.hasTickets(p)) && !cmd.Force {
 		o.Refusal = refuse(PoolInUse, "pool", p.Name, "used", total.used, "offered", total.offered, "waiting", total.waiting)
 		return
 	}
@@ -434,7 +434,7 @@ func (s *State) deletePool(o *fsmpb.Outcome, cmd *fsmpb.DeletePool) {
 
 // drain ends up to limit leases and tickets of a pool that is over, and removes the pool if it is to be deleted.
 func (s *State) drain(p *Pool, done *fsmpb.Expired, limit int) {
-	for _, t := range s.poolTickets(p.Name, limit) {
+	for _, t := range s.poolTickets(p, limit) {
 		s.removeTicket(p, t)
 		if limit--; t.Offered {
 			done.Offers = append(done.Offers, t.ID)
@@ -442,15 +442,16 @@ func (s *State) drain(p *Pool, done *fsmpb.Expired, limit int) {
 			done.Tickets = append(done.Tickets, t.ID)
 		}
 	}
-	for _, l := range s.poolLeases(p.Name, limit) {
+	for _, l := range s.poolLeases(p, limit) {
 		s.removeLease(p, l)
 		done.Leases = append(done.Leases, l.ID)
 	}
-	if !s.hasLeases(p.Name) && !s.hasTickets(p.Name) {
+	if !s.hasLeases(p) && !s.hasTickets(p) {
 		s.ending.Delete(p.Name)
 		if p.Deleting {
 			s.unindexPool(p)
 			s.pools.delete(&s.digest, p.Name)
+			s.uses.Delete(p.ID)
 		}
 	}
 	s.scheduleContract(p.Contract)
@@ -476,7 +477,7 @@ func nameID(list *[]uint64, total *uint64, id uint64) {
 
 // dropImpossible drops the tickets that the pool, as it is now, could never serve.
 func (s *State) dropImpossible(p *Pool, changed *fsmpb.PoolChanged) {
-	for _, t := range s.poolTickets(p.Name, MaxQueue) {
+	for _, t := range s.poolTickets(p, MaxQueue) {
 		if s.standingRefusal(t) != nil {
 			s.removeTicket(p, t)
 			nameID(&changed.Tickets, &changed.TicketsTotal, t.ID)
@@ -488,7 +489,7 @@ func (s *State) dropImpossible(p *Pool, changed *fsmpb.PoolChanged) {
 // until they return them. It walks all leases of the pool, and is for dry runs alone.
 func (s *State) findBarred(p *Pool, changed *fsmpb.PoolChanged) {
 	last := ""
-	for _, l := range s.poolLeases(p.Name, math.MaxInt) {
+	for _, l := range s.poolLeases(p, math.MaxInt) {
 		x := p.product(l.Product)
 		if x != nil && barred(p.Restriction, l.User) == "" && barred(x.Restriction, l.User) == "" {
 			continue
@@ -521,10 +522,10 @@ func (t *tables) pool(name string) (*Pool, *fsmpb.Refusal) {
 }
 
 func (t *tables) poolUse(p *Pool) *fsmpb.PoolUse {
-	total := t.use(p.Name, "")
+	total := t.use(p)
 	out := &fsmpb.PoolUse{Used: total.used, Offered: total.offered, Waiting: total.waiting}
 	for _, x := range p.Products {
-		u := t.use(p.Name, x.Name)
+		u := total.of(x.Name)
 		out.Products = append(out.Products, &fsmpb.ProductUse{Name: x.Name, Used: u.used, Offered: u.offered, Borrowed: u.borrowed, Waiting: u.waiting})
 	}
 	return out

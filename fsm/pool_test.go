@@ -18,9 +18,9 @@ func poolBody(p *fsmpb.Pool, create bool) *fsmpb.Body {
 	return &fsmpb.Body{Kind: &fsmpb.Body_PutPool{PutPool: &fsmpb.PutPool{Pool: p, Create: create}}}
 }
 
-// revisedPoolBody is what this build writes: the pool gets a revision, and may be expected to be at one.
-func revisedPoolBody(p *fsmpb.Pool, create bool, expected uint64) *fsmpb.Body {
-	return &fsmpb.Body{Kind: &fsmpb.Body_PutPool{PutPool: &fsmpb.PutPool{Pool: p, Create: create, Expected: expected, Revised: true}}}
+// replaceBody replaces a pool that is at the expected revision.
+func replaceBody(p *fsmpb.Pool, expected uint64) *fsmpb.Body {
+	return &fsmpb.Body{Kind: &fsmpb.Body_PutPool{PutPool: &fsmpb.PutPool{Pool: p, Expected: expected}}}
 }
 
 func activatePoolBody(pool string, active bool) *fsmpb.Body {

@@ -128,7 +128,7 @@ func (s *State) convertible(r *request, x *Project) *fsmpb.Refusal {
 		refusal = r.checkSeats()
 	}
 	// The seat in the pool stays taken: only who waits for the same product was there before.
-	if u := s.use(r.pool.Name, r.product.Name); refusal == nil && u.waiting > 0 {
+	if u := s.use(r.pool).of(r.product.Name); refusal == nil && u.waiting > 0 {
 		refusal = refuse(QueueAhead, "pool", r.pool.Name, "product", r.product.Name, "asked", uint64(1),
 			"used", u.used, "limit", r.pool.Size, "offered", u.offered, "ahead", u.waiting)
 	}

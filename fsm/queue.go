@@ -21,6 +21,8 @@ type Ticket struct {
 	Offered bool
 	// held are the seats of the offer.
 	held seats
+	// pool is the pool's number.
+	pool uint64
 	hashed
 }
 
@@ -33,8 +35,8 @@ func (t *Ticket) proto() *fsmpb.TicketRecord {
 	}
 }
 
-func ticketFromProto(r *fsmpb.TicketRecord) *Ticket {
-	t := &Ticket{ID: r.Id, Ask: r.Ask, SinceMs: r.SinceMs, EndsMs: r.EndsMs, Offered: r.Offered}
+func ticketFromProto(r *fsmpb.TicketRecord, p *Pool) *Ticket {
+	t := &Ticket{ID: r.Id, pool: p.ID, Ask: r.Ask, SinceMs: r.SinceMs, EndsMs: r.EndsMs, Offered: r.Offered}
 	if t.Offered {
 		t.held = seats{r.GetAsk().GetCount(), r.Reserved, r.Reservation}
 	}
@@ -42,10 +44,7 @@ func ticketFromProto(r *fsmpb.TicketRecord) *Ticket {
 }
 
 // ticketKey lists the tickets of a pool, offered ones included, in the order of the queue.
-type ticketKey struct {
-	pool string
-	id   uint64
-}
+type ticketKey struct{ pool, id uint64 }
 
 func (a ticketKey) less(b ticketKey) bool {
 	if a.pool != b.pool {
@@ -54,32 +53,30 @@ func (a ticketKey) less(b ticketKey) bool {
 	return a.id < b.id
 }
 
-func (t *Ticket) key() ticketKey { return ticketKey{t.Ask.Pool, t.ID} }
+func (t *Ticket) key() ticketKey { return ticketKey{t.pool, t.ID} }
 
-// userTicket finds the one ticket of a user for a product of a pool (rule Q5).
-type userTicket struct {
-	pool, product, user string
-	id                  uint64
-}
+// userTicket finds the one ticket of a user for a product of a pool (rule Q5), by the hash of both.
+type userTicket struct{ pool, user, id uint64 }
 
 func (a userTicket) less(b userTicket) bool {
 	if a.pool != b.pool {
 		return a.pool < b.pool
 	}
-	if a.product != b.product {
-		return a.product < b.product
+	if a.user != b.user {
+		return a.user < b.user
 	}
-	return a.user < b.user
+	return a.id < b.id
 }
 
-func (t *Ticket) userKey() userTicket {
-	return userTicket{t.Ask.Pool, t.Ask.Product, t.Ask.User, t.ID}
-}
+func (t *Ticket) userKey() userTicket { return userTicket{t.pool, userOf(t.Ask), t.ID} }
+
+func userOf(ask *fsmpb.Checkout) uint64 { return hash64(ask.Product + "\x00" + ask.User) }
 
 // waiter lists the tickets without an offer by lane: those that can have the same seats.
 type waiter struct {
-	pool, product, lane string
-	id                  uint64
+	pool          uint64
+	product, lane string
+	id            uint64
 }
 
 func (a waiter) less(b waiter) bool {
@@ -96,17 +93,22 @@ func (a waiter) less(b waiter) bool {
 }
 
 func (t *Ticket) waiter(p *Pool) waiter {
-	return waiter{p.Name, t.Ask.Product, lane(p.product(t.Ask.Product), t.Ask.User, t.Ask.Groups), t.ID}
+	w := waiter{p.ID, t.Ask.Product, "", t.ID}
+	if x := p.product(t.Ask.Product); x != nil {
+		// The pool's own text is compared by its address alone.
+		w.product, w.lane = x.Name, lane(x, t.Ask.User, t.Ask.Groups)
+	}
+	return w
 }
 
 // relane sorts a pool's waiting tickets anew, after its reservations have changed.
 func (t *tables) relane(p *Pool) {
 	var stale []waiter
-	t.waiters.keys.Ascend(waiter{pool: p.Name}, func(w waiter) bool {
-		if w.pool == p.Name {
+	t.waiters.keys.Ascend(waiter{pool: p.ID}, func(w waiter) bool {
+		if w.pool == p.ID {
 			stale = append(stale, w)
 		}
-		return w.pool == p.Name
+		return w.pool == p.ID
 	})
 	for _, w := range stale {
 		t.waiters.keys.Delete(w)
@@ -175,7 +177,7 @@ func (t *tables) inForce(x *Ticket) bool { return x != nil && !t.ticketOver(x) }
 
 // enqueue makes a ticket of a request that found no seats (rule Q1). One of the same user that is over makes way (rule Q5).
 func (s *State) enqueue(o *fsmpb.Outcome, r *request) *fsmpb.Refusal {
-	total := s.use(r.pool.Name, "")
+	total := s.use(r.pool)
 	tickets, gone := total.waiting, s.ticketOf(r.ask)
 	if gone != nil && !gone.Offered {
 		tickets--
@@ -185,7 +187,7 @@ func (s *State) enqueue(o *fsmpb.Outcome, r *request) *fsmpb.Refusal {
 			"asked", r.ask.Count, "used", total.used, "offered", total.offered)
 	}
 	s.counters.lastTicket++
-	t := &Ticket{ID: s.counters.lastTicket, Ask: r.ask, SinceMs: s.clock.WallMs, EndsMs: s.ticketEnd(r.pool)}
+	t := &Ticket{ID: s.counters.lastTicket, pool: r.pool.ID, Ask: r.ask, SinceMs: s.clock.WallMs, EndsMs: s.ticketEnd(r.pool)}
 	if gone != nil {
 		s.removeTicket(r.pool, gone)
 	}
@@ -205,7 +207,7 @@ func (s *State) ticketEnd(p *Pool) int64 { return s.clock.LeaseMs() + int64(p.Ti
 // askAgain answers a user who waits already (rule Q5). On the same client the new handle takes
 // the old one's place: its holder may have forgotten it.
 func (s *State) askAgain(o *fsmpb.Outcome, t *Ticket, ask *fsmpb.Checkout) {
-	p, _ := s.pools.get(t.Ask.Pool)
+	p := s.poolNumbered(t.pool)
 	if t.Ask.Client == ask.Client {
 		next := edit(t)
 		next.Ask = clone(t.Ask)
@@ -220,13 +222,23 @@ func (s *State) askAgain(o *fsmpb.Outcome, t *Ticket, ask *fsmpb.Checkout) {
 }
 
 // ticketOf finds the ticket that a user has for a product of a pool, nil if there is none.
-func (t *tables) ticketOf(ask *fsmpb.Checkout) *Ticket {
-	k, ok := t.ticketUsers.keys.Get(userTicket{pool: ask.Pool, product: ask.Product, user: ask.User})
+func (t *tables) ticketOf(ask *fsmpb.Checkout) (found *Ticket) {
+	p, ok := t.pools.get(ask.Pool)
 	if !ok {
 		return nil
 	}
-	ticket, _ := t.tickets.get(k.id)
-	return ticket
+	from := userTicket{p.ID, userOf(ask), 0}
+	t.ticketUsers.keys.Ascend(from, func(k userTicket) bool {
+		if k.pool != from.pool || k.user != from.user {
+			return false
+		}
+		x, _ := t.tickets.get(k.id)
+		if x.Ask.Product == ask.Product && x.Ask.User == ask.User {
+			found = x
+		}
+		return found == nil
+	})
+	return found
 }
 
 // block says what the tickets of a pool before a claimant hold back (rule Q1).
@@ -261,29 +273,36 @@ func (t *tables) ownUnused(p *Pool, who claimant) uint64 {
 	if r == nil {
 		return 0
 	}
-	return r.Seats - min(r.Seats, t.use(p.Name, who.product).out.Get(r.Name))
+	return r.Seats - min(r.Seats, t.use(p).of(who.product).out.Get(r.Name))
 }
 
 // heads are the first waiting tickets of each lane of a pool.
-func (t *tables) heads(pool string) (list []waiter) {
-	for from := (waiter{pool: pool}); ; {
-		var head waiter
+func (t *tables) heads(p *Pool, list []head, b *block) []head {
+	for from := (waiter{pool: p.ID}); ; {
+		var first waiter
 		t.waiters.keys.Ascend(from, func(w waiter) bool {
-			head = w
+			first = w
 			return false
 		})
-		if head.pool != pool || head.id == 0 {
+		if first.pool != p.ID {
 			return list
 		}
-		list = append(list, head)
-		from = waiter{pool, head.product, head.lane, math.MaxUint64}
+		list = append(list, head{first, b})
+		from = waiter{p.ID, first.product, first.lane, math.MaxUint64}
 	}
+}
+
+// head is the first ticket of a lane, and what those before it hold back in its pool.
+type head struct {
+	waiter
+	block *block
 }
 
 // scarce is a product of whose quantity somebody waits for more than there is: who came later
 // does not take it, from whatever pool (rule Q1).
 type scarce struct {
-	pool, product string
+	pool    uint64
+	product string
 	// shared: it is what is left for shared pools.
 	shared bool
 }
@@ -291,8 +310,8 @@ type scarce struct {
 // line goes through the queues of a contract's pools, whose seats can be one another's: all in one order.
 type line struct {
 	t      *tables
-	heads  []waiter
-	blocks map[string]*block
+	heads  []head
+	blocks []*block
 	scarce []scarce
 }
 
@@ -306,25 +325,28 @@ func (t *tables) lineOf(p *Pool) *line {
 		}
 	}
 	if len(products) == 0 {
-		q := &line{t: t, blocks: map[string]*block{}}
+		q := &line{t: t}
 		q.add(p)
 		q.sort()
 		return q
 	}
-	return t.lineOfContract(p.Contract, func(pool string) bool {
-		return pool == p.Name || slices.ContainsFunc(products, func(x string) bool { return t.use(pool, x).waiting > 0 })
+	return t.lineOfContract(p.Contract, func(other *Pool) bool {
+		u := t.use(other)
+		return other.Name == p.Name || slices.ContainsFunc(products, func(x string) bool { return u.of(x).waiting > 0 })
 	})
 }
 
 // lineOfContract begins at the first ticket of those pools of a contract that the filter takes.
-func (t *tables) lineOfContract(contract string, takes func(pool string) bool) *line {
-	q := &line{t: t, blocks: map[string]*block{}}
+func (t *tables) lineOfContract(contract string, takes func(*Pool) bool) *line {
+	q := &line{t: t}
 	t.queues.keys.Ascend(contractPool{contract, ""}, func(k contractPool) bool {
-		if k.contract == contract && takes(k.pool) {
-			p, _ := t.pools.get(k.pool)
+		if k.contract != contract {
+			return false
+		}
+		if p, _ := t.pools.get(k.pool); takes(p) {
 			q.add(p)
 		}
-		return k.contract == contract
+		return true
 	})
 	q.sort()
 	return q
@@ -333,18 +355,19 @@ func (t *tables) lineOfContract(contract string, takes func(pool string) bool) *
 // add takes a pool's queue in, if the pool serves.
 func (q *line) add(p *Pool) {
 	if p.Active && !q.t.over(p) {
-		q.blocks[p.Name] = &block{of: p}
-		q.heads = append(q.heads, q.t.heads(p.Name)...)
+		b := &block{of: p}
+		q.blocks = append(q.blocks, b)
+		q.heads = q.t.heads(p, q.heads, b)
 	}
 }
 
 func (q *line) sort() {
-	slices.SortFunc(q.heads, func(a, b waiter) int { return cmp.Compare(a.id, b.id) })
+	slices.SortFunc(q.heads, func(a, b head) int { return cmp.Compare(a.id, b.id) })
 }
 
-func (q *line) block(pool string) *block {
-	if b := q.blocks[pool]; b != nil {
-		return b
+func (q *line) block(p *Pool) *block {
+	if i := slices.IndexFunc(q.blocks, func(b *block) bool { return b.of.ID == p.ID }); i >= 0 {
+		return q.blocks[i]
 	}
 	return new(block)
 }
@@ -352,7 +375,7 @@ func (q *line) block(pool string) *block {
 // next returns the first ticket that can have seats now, nil if none can. It notes what those before it, or all, hold back.
 func (q *line) next() (*Ticket, seats, *Pool) {
 	for _, head := range q.heads {
-		b := q.block(head.pool)
+		b := head.block
 		ticket, _ := q.t.tickets.get(head.id)
 		who := claimant{product: head.product, count: ticket.Ask.Count, lane: head.lane}
 		if q.holds(b.of, who) {
@@ -374,13 +397,13 @@ func (q *line) next() (*Ticket, seats, *Pool) {
 
 // holds reports whether a claimant of a pool has to wait behind those that were passed.
 func (q *line) holds(p *Pool, who claimant) bool {
-	return q.block(p.Name).holds(who, q.t.ownUnused(p, who)) || q.rivals(p, who) > 0
+	return q.block(p).holds(who, q.t.ownUnused(p, who)) || q.rivals(p, who) > 0
 }
 
 // rivals is how many in other pools wait for the contract's quantity of what a claimant asks for.
 func (q *line) rivals(p *Pool, who claimant) (n uint64) {
 	for _, x := range q.scarce {
-		if x.product == who.product && x.pool != p.Name && (p.Shared || !x.shared) {
+		if x.product == who.product && x.pool != p.ID && (p.Shared || !x.shared) {
 			n++
 		}
 	}
@@ -390,7 +413,7 @@ func (q *line) rivals(p *Pool, who claimant) (n uint64) {
 // heldBack reports whether a newcomer would take what somebody queued for before, and how many wait before
 // him (rule Q1).
 func (t *tables) heldBack(p *Pool, who claimant) (ahead uint64, held bool) {
-	if t.use(p.Name, "").waiting == 0 && !t.entangled(p, who.product) {
+	if t.use(p).waiting == 0 && !t.entangled(p, who.product) {
 		return 0, false
 	}
 	q := t.lineOf(p)
@@ -398,12 +421,12 @@ func (t *tables) heldBack(p *Pool, who claimant) (ahead uint64, held bool) {
 		return 0, false
 	}
 	q.next()
-	return t.use(p.Name, "").waiting + q.rivals(p, who), q.holds(p, who)
+	return t.use(p).waiting + q.rivals(p, who), q.holds(p, who)
 }
 
 // schedule offers what is free in a pool to those who wait for it, in the order in which they came (rule Q2).
 func (s *State) schedule(p *Pool) {
-	if s.use(p.Name, "").waiting == 0 && !slices.ContainsFunc(p.Products, func(x *fsmpb.PoolProduct) bool { return s.entangled(p, x.Name) }) {
+	if s.use(p).waiting == 0 && !slices.ContainsFunc(p.Products, func(x *fsmpb.PoolProduct) bool { return s.entangled(p, x.Name) }) {
 		return
 	}
 	for s.offerFirst(s.lineOf(p)) {
@@ -412,7 +435,7 @@ func (s *State) schedule(p *Pool) {
 
 // scheduleContract is schedule for what may be free in any pool of a contract.
 func (s *State) scheduleContract(contract string) {
-	for s.offerFirst(s.lineOfContract(contract, func(string) bool { return true })) {
+	for s.offerFirst(s.lineOfContract(contract, func(*Pool) bool { return true })) {
 	}
 }
 
@@ -432,7 +455,7 @@ func (s *State) offerFirst(q *line) bool {
 // withdrawOffers turns offers back into waiting tickets, which keep their places (rule P6). Offers
 // that are over are purged.
 func (s *State) withdrawOffers(p *Pool, changed *fsmpb.PoolChanged) {
-	for _, t := range s.poolTickets(p.Name, math.MaxInt) {
+	for _, t := range s.poolTickets(p, math.MaxInt) {
 		switch {
 		case !t.Offered:
 		case s.ticketOver(t):
@@ -458,8 +481,7 @@ func (t *tables) heldTicket(id uint64, holder []byte) (*Ticket, *Pool, *fsmpb.Re
 	if !bytes.Equal(x.Ask.Holder, holder) {
 		return nil, nil, refuse(NotTicketHolder, "ticket", id)
 	}
-	p, _ := t.pools.get(x.Ask.Pool)
-	return x, p, nil
+	return x, t.poolNumbered(x.pool), nil
 }
 
 // ticket finds a ticket that is in force. One that was given out and is not there any more is gone.
@@ -561,7 +583,7 @@ func (t *tables) ticketStatus(x *Ticket) *fsmpb.TicketStatus { return t.statusBe
 
 // statusBehind is the status of a ticket that has so many ahead.
 func (t *tables) statusBehind(x *Ticket, ahead uint64) *fsmpb.TicketStatus {
-	p, _ := t.pools.get(x.Ask.Pool)
+	p := t.poolNumbered(x.pool)
 	c, _ := t.contracts.get(p.Contract)
 	return &fsmpb.TicketStatus{Ticket: withoutHolder(x), Ahead: ahead, EndsMs: min(x.EndsMs+t.clock.PauseMs, p.endsMs(c))}
 }
@@ -571,7 +593,7 @@ func (t *tables) ahead(x *Ticket) uint64 {
 	if x.Offered {
 		return 0
 	}
-	return uint64(t.rank(x.key()) - t.rank(ticketKey{x.Ask.Pool, 0}))
+	return uint64(t.rank(x.key()) - t.rank(ticketKey{x.pool, 0}))
 }
 
 // rank is how many waiting tickets are before a place in the order of all pools' queues.
@@ -582,12 +604,12 @@ func (t *tables) rank(k ticketKey) int {
 	})
 }
 
-func (t *tables) poolTickets(pool string, limit int) (list []*Ticket) {
+func (t *tables) poolTickets(p *Pool, limit int) (list []*Ticket) {
 	if limit <= 0 {
 		return nil
 	}
-	t.byPool.keys.Ascend(ticketKey{pool, 0}, func(k ticketKey) bool {
-		if k.pool != pool {
+	t.byPool.keys.Ascend(ticketKey{p.ID, 0}, func(k ticketKey) bool {
+		if k.pool != p.ID {
 			return false
 		}
 		x, _ := t.tickets.get(k.id)
@@ -597,7 +619,7 @@ func (t *tables) poolTickets(pool string, limit int) (list []*Ticket) {
 	return list
 }
 
-func (t *tables) hasTickets(pool string) bool { return len(t.poolTickets(pool, 1)) > 0 }
+func (t *tables) hasTickets(p *Pool) bool { return len(t.poolTickets(p, 1)) > 0 }
 
 // Ticket returns a ticket by its id, or the refusal that says why there is none.
 func (v *View) Ticket(id uint64) (*fsmpb.TicketStatus, *fsmpb.Refusal) {
@@ -611,11 +633,12 @@ func (v *View) Ticket(id uint64) (*fsmpb.TicketStatus, *fsmpb.Refusal) {
 // Tickets returns up to limit tickets of a pool whose ids come after the given one, in the order of the queue.
 func (v *View) Tickets(pool string, after uint64, limit int) []*fsmpb.TicketStatus {
 	var list []*fsmpb.TicketStatus
-	if limit <= 0 {
+	p, ok := v.pools.get(pool)
+	if limit <= 0 || !ok {
 		return nil
 	}
-	v.byPool.keys.Ascend(ticketKey{pool, after + 1}, func(k ticketKey) bool {
-		if k.pool != pool {
+	v.byPool.keys.Ascend(ticketKey{p.ID, after + 1}, func(k ticketKey) bool {
+		if k.pool != p.ID {
 			return false
 		}
 		x, _ := v.tickets.get(k.id)

@@ -90,7 +90,7 @@ func (w *world) bodyPool(ts *testscript.TestScript, args []string) *fsmpb.Body {
 		rules.Need(ts, args, 3, usage)
 		p := &fsmpb.Pool{Name: args[1], Contract: args[2]}
 		describePool(ts, p, args[3:])
-		return revisedPoolBody(p, true, 0)
+		return poolBody(p, true)
 	case "change":
 		p := &fsmpb.Pool{Name: args[1]}
 		if old, ok := w.s.View().pools.get(args[1]); ok {
@@ -101,7 +101,7 @@ func (w *world) bodyPool(ts *testscript.TestScript, args []string) *fsmpb.Body {
 			expected, rest = rules.Number(ts, strings.TrimPrefix(rest[0], "if-revision=")), rest[1:]
 		}
 		describePool(ts, p, rest)
-		return revisedPoolBody(p, false, expected)
+		return replaceBody(p, expected)
 	case "activate", "deactivate":
 		return activatePoolBody(args[1], args[0] == "activate")
 	case "delete":
@@ -419,7 +419,10 @@ func (w *world) cmdTold(ts *testscript.TestScript, args []string) {
 func (w *world) cmdSeats(ts *testscript.TestScript, args []string) {
 	rules.Need(ts, args, 2, "seats POOL[/PRODUCT] NAME=N...")
 	pool, product, _ := strings.Cut(args[0], "/")
-	u := w.s.View().use(pool, product)
+	u, v := new(use), w.s.View()
+	if p, ok := v.pools.get(pool); ok {
+		u = v.use(p).part(product)
+	}
 	for name, value := range rules.Pairs(ts, args[1:]) {
 		n, ok := map[string]uint64{"used": u.used, "offered": u.offered, "waiting": u.waiting, "borrowed": u.borrowed}[name]
 		if !ok {

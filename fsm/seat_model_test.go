@@ -591,11 +591,11 @@ func (m *seatRun) drawPool(t *rapid.T) seatOp {
 		if name == "p3" {
 			all = all[:1]
 		}
-		return seatOp{body: m.revised(t, poolBody(seatPoolOf(name, 2, all...), !oneIn(t, 10, "change what is not there")))}
+		return seatOp{body: poolBody(seatPoolOf(name, 2, all...), !oneIn(t, 10, "change what is not there"))}
 	}
 	p := clone(old.Pool)
 	m.changePool(t, p)
-	o := seatOp{body: m.revised(t, poolBody(p, false))}
+	o := seatOp{body: poolBody(p, false)}
 	if oneIn(t, 3, "if the pool is as it was") {
 		o.body.GetPutPool().Expected = old.revision - min(old.revision, rapid.SampledFrom([]uint64{0, 0, 0, 1}).Draw(t, "behind"))
 	}
@@ -607,12 +607,6 @@ func (m *seatRun) drawPool(t *rapid.T) seatOp {
 	}
 	o.malformed = o.malformed || reserved > p.Size || p.TtlDefault > p.TtlMax
 	return o
-}
-
-// revised has a pool get a revision, but for once in a while: older builds knew none.
-func (m *seatRun) revised(t *rapid.T, body *fsmpb.Body) *fsmpb.Body {
-	body.GetPutPool().Revised = !oneIn(t, 10, "of an older build")
-	return body
 }
 
 func (m *seatRun) changePool(t *rapid.T, p *fsmpb.Pool) {

@@ -40,8 +40,8 @@ type seatNaive struct {
 	leases    []*fsmpb.LeaseRecord
 	projects  []*fsmpb.ProjectRecord
 	tickets   []*fsmpb.TicketRecord
-	// leasesEver and ticketsEver is how many there ever were: ids are given out in order (K6, Q1).
-	leasesEver, ticketsEver uint64
+	// poolsEver, leasesEver and ticketsEver is how many there ever were: ids are given out in order (K6, Q1).
+	poolsEver, leasesEver, ticketsEver uint64
 	// moments are all changes of use and all denials, in order.
 	moments []seatMoment
 	writes  []seatWrite
@@ -61,7 +61,7 @@ type seatPool struct {
 	*fsmpb.Pool
 	active, ended bool
 	created       int64
-	revision      uint64
+	id, revision  uint64
 }
 
 // seatMoment is one change of what a product of a pool has out, or one denial; product is empty for the whole pool.
@@ -880,7 +880,7 @@ func (n *seatNaive) putPool(out *fsmpb.Outcome, cmd *fsmpb.PutPool) {
 	changed := new(fsmpb.PoolChanged)
 	next := &seatPool{Pool: clone(cmd.Pool), created: n.wall}
 	if old != nil {
-		next.active, next.created = old.active, old.created
+		next.active, next.created, next.id = old.active, old.created, old.id
 		if n.over(old) && !n.over(next) {
 			// K2: what the old one had does not come back with the new one.
 			done := new(fsmpb.Expired)
@@ -889,11 +889,12 @@ func (n *seatNaive) putPool(out *fsmpb.Outcome, cmd *fsmpb.PutPool) {
 			n.offerAll()
 		}
 		n.pools = slices.DeleteFunc(n.pools, func(p *seatPool) bool { return p == old })
+	} else {
+		n.poolsEver++
+		next.id = n.poolsEver
 	}
-	if cmd.Revised {
-		// This one comes after those that there were.
-		next.revision = n.written + 1
-	}
+	// This write comes after those that there were.
+	next.revision = n.written + 1
 	next.ended = next.ValidUntilMs != 0 && n.wall >= next.ValidUntilMs
 	n.pools = append(n.pools, next)
 	for _, p := range n.pools {
@@ -951,7 +952,7 @@ func endedRefusal(doc *signed.Contract) *fsmpb.Refusal {
 }
 
 func (n *seatNaive) poolRecord(p *seatPool) *fsmpb.PoolRecord {
-	return &fsmpb.PoolRecord{Pool: p.Pool, Active: p.active, Ended: p.ended, CreatedMs: p.created, Revision: p.revision}
+	return &fsmpb.PoolRecord{Pool: p.Pool, Active: p.active, Ended: p.ended, CreatedMs: p.created, Revision: p.revision, Id: p.id}
 }
 
 func (n *seatNaive) poolUse(p *seatPool) *fsmpb.PoolUse {

@@ -219,14 +219,17 @@ func (s *State) loadInstance(r *fsmpb.InstanceRecord) error {
 }
 
 func (s *State) loadPool(r *fsmpb.PoolRecord) error {
-	p := &Pool{Pool: r.Pool, Active: r.Active, Ended: r.Ended, CreatedMs: r.CreatedMs, Deleting: r.Deleting, Revision: r.Revision}
+	p := &Pool{Pool: r.Pool, Active: r.Active, Ended: r.Ended, CreatedMs: r.CreatedMs, Deleting: r.Deleting, Revision: r.Revision, ID: r.Id}
 	if _, ok := s.contracts.get(p.GetContract()); !ok {
 		return damaged(fmt.Errorf("pool %q of an unknown contract %q", p.GetName(), p.GetContract()))
 	}
 	if _, ok := s.pools.get(p.Name); ok {
 		return damaged(fmt.Errorf("pool %s stands there twice", p.Name))
 	}
-	s.pools.set(&s.digest, p.Name, p)
+	if s.use(p) != nil || p.ID == 0 || p.ID > s.counters.lastPool {
+		return damaged(fmt.Errorf("pool %s has the number %d of another, or none", p.Name, p.ID))
+	}
+	s.setPool(p)
 	s.indexPool(p)
 	return nil
 }
@@ -279,7 +282,7 @@ func (s *State) loadTicket(r *fsmpb.TicketRecord) error {
 	if _, ok := s.tickets.get(r.Id); ok {
 		return damaged(fmt.Errorf("ticket %d stands there twice", r.Id))
 	}
-	t := ticketFromProto(r)
+	t := ticketFromProto(r, p)
 	s.tickets.set(&s.digest, t.ID, t)
 	s.indexTicket(p, t)
 	s.shiftUse(p, t.Ask.Product, t.shift())

@@ -74,9 +74,10 @@ type tables struct {
 	due        index[deadline]
 	leaseDue   index[leaseDeadline]
 	// ending are the pools that are over and still have leases or tickets.
-	ending    *btree.Map[string, struct{}]
-	poolsOf   index[contractPool]
-	uses      index[useRow]
+	ending  *btree.Map[string, struct{}]
+	poolsOf index[contractPool]
+	// uses are by the pools' numbers.
+	uses      *btree.Map[uint64, *poolUse]
 	draws     index[drawRow]
 	byUser    index[leaseKey]
 	lingering index[lingerer]
@@ -86,10 +87,9 @@ type tables struct {
 	ticketUsers     index[userTicket]
 	waiters         index[waiter]
 	// queues are the pools with waiting tickets.
-	queues   index[contractPool]
-	usageAge index[usageAge]
-	// answers leads from actor and request id to the write that answers for them.
-	answers    *btree.Map[string, uint64]
+	queues     index[contractPool]
+	usageAge   index[usageAge]
+	answers    index[answer]
 	writeBytes uint64
 	// counted and contractCounts count accounts by instance and by contract; those of removed
 	// instances, which are orphans, don't count.
@@ -118,7 +118,7 @@ func newTables() tables {
 		leaseDue:    newIndex(leaseDeadline.less),
 		ending:      new(btree.Map[string, struct{}]),
 		poolsOf:     newIndex(contractPool.less),
-		uses:        newIndex(useRow.less),
+		uses:        new(btree.Map[uint64, *poolUse]),
 		draws:       newIndex(drawRow.less),
 		byUser:      newIndex(leaseKey.less),
 		lingering:   newIndex(lingerer.less),
@@ -129,7 +129,7 @@ func newTables() tables {
 		waiters:     newIndex(waiter.less),
 		queues:      newIndex(contractPool.less),
 		usageAge:    newIndex(usageAge.less),
-		answers:     new(btree.Map[string, uint64]),
+		answers:     newIndex(answer.less),
 
 		accounts:       newTable[string, *Account](),
 		stages:         newTable[string, *Stage](),
@@ -163,7 +163,7 @@ func (t *tables) copy() tables {
 	c.leaseDue = t.leaseDue.copy()
 	c.ending = t.ending.Copy()
 	c.poolsOf = t.poolsOf.copy()
-	c.uses = t.uses.copy()
+	c.uses = t.uses.Copy()
 	c.draws = t.draws.copy()
 	c.byUser = t.byUser.copy()
 	c.lingering = t.lingering.copy()
@@ -174,7 +174,7 @@ func (t *tables) copy() tables {
 	c.waiters = t.waiters.copy()
 	c.queues = t.queues.copy()
 	c.usageAge = t.usageAge.copy()
-	c.answers = t.answers.Copy()
+	c.answers = t.answers.copy()
 	c.accounts = t.accounts.copy()
 	c.stages = t.stages.copy()
 	c.requests = t.requests.copy()

@@ -60,17 +60,33 @@ func (s *State) hour() int64 { return s.clock.WallMs / hourMs }
 
 // noteUse keeps the high-water mark of this hour; before is what was in use before the change.
 func (s *State) noteUse(p *Pool, product string, before uint64) {
-	used := s.use(p.Name, product).used
-	row, ok := s.usage.get(usageKey(p.Name, product, s.hour()))
-	if ok && used <= row.HighWater {
+	u := s.use(p).part(product)
+	if u.hour == s.hour() && u.used <= u.highWater {
 		return
 	}
+	row, ok := s.usage.get(usageKey(p.Name, product, s.hour()))
 	if !ok {
 		row = s.newUsage(p.Name, product, before)
 	}
-	next := edit(row)
-	next.HighWater = max(row.HighWater, used)
-	s.setUsage(next)
+	if !ok || u.used > row.HighWater {
+		row = edit(row)
+		row.HighWater = max(row.HighWater, u.used)
+		s.setUsage(row)
+	}
+	s.know(p, product, row.Hour, row.HighWater)
+}
+
+// know spares the next change a look at the hour's row.
+func (t *tables) know(p *Pool, product string, hour int64, highWater uint64) {
+	if product == "" {
+		u := edit(t.use(p))
+		u.hour, u.highWater = hour, highWater
+		t.uses.Set(p.ID, u)
+		return
+	}
+	u, own := t.use(p).edit(product)
+	own.hour, own.highWater = hour, highWater
+	t.setUse(u, own)
 }
 
 // newUsage is the row of an hour that begins with so many seats in use.
@@ -86,7 +102,7 @@ func (s *State) noteDenial(p *Pool, product string, code string) {
 	}
 	row, ok := s.usage.get(usageKey(p.Name, product, s.hour()))
 	if !ok {
-		row = s.newUsage(p.Name, product, s.use(p.Name, product).used)
+		row = s.newUsage(p.Name, product, s.use(p).part(product).used)
 	}
 	row = edit(row)
 	row.Denials = row.Denials.plus(Quantities{{code, 1}})
@@ -106,8 +122,16 @@ func (s *State) forgetUsage() {
 		if !ok || oldest.hour > s.hour()-int64(limits.UsageHours) && uint64(s.usage.len()) < limits.UsageLimit {
 			return
 		}
-		s.usage.delete(&s.digest, oldest.key)
-		s.usageAge.keys.Delete(oldest)
+		s.forgetHour(oldest)
+	}
+}
+
+func (s *State) forgetHour(oldest usageAge) {
+	row, _ := s.usage.get(oldest.key)
+	s.usage.delete(&s.digest, oldest.key)
+	s.usageAge.keys.Delete(oldest)
+	if p, ok := s.pools.get(row.Pool); ok && row.Hour == s.hour() {
+		s.know(p, row.Product, 0, 0)
 	}
 }
 

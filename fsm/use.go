@@ -1,36 +1,83 @@
 package fsm
 
 import (
+	"slices"
+
 	"github.com/licet/licet/fsm/fsmpb"
 )
 
-// useRow is the use of a product in a pool, or of a whole pool where product is empty.
-type useRow struct {
-	pool, product string
-	*use
-}
-
-// use counts seats. It is derived, immutable, and there is none where all is zero.
+// use counts seats.
 type use struct {
 	// used are the seats taken: by leases, tokens, lingering leases and offers.
 	used, offered, borrowed uint64
 	// waiting is the number of tickets without an offer.
 	waiting uint64
-	// out is how many seats of each reservation are taken (rule P7).
-	out Quantities
 	// unused is how many reserved seats nobody has.
 	unused uint64
+	// hour is the last one whose row of usage is known to have this highWater: it need not be looked up.
+	hour      int64
+	highWater uint64
 }
 
-func (a useRow) less(b useRow) bool {
-	if a.pool != b.pool {
-		return a.pool < b.pool
+func (u *use) shift(by shift) {
+	add(&u.used, by.used)
+	add(&u.offered, by.offered)
+	add(&u.borrowed, by.borrowed)
+	add(&u.waiting, by.waiting)
+}
+
+// productUse is the use of a product in a pool.
+type productUse struct {
+	product string
+	use
+	// out is how many seats of each reservation are taken (rule P7).
+	out Quantities
+}
+
+func (u *productUse) nothing() bool {
+	return u.used == 0 && u.offered == 0 && u.borrowed == 0 && u.waiting == 0 && u.unused == 0 && len(u.out) == 0
+}
+
+// poolUse is a pool with the use of all its seats. It is derived and immutable; each pool has one.
+type poolUse struct {
+	pool *Pool
+	use
+	// products are those of which something is counted, also those that the pool has no more.
+	products []*productUse
+}
+
+var noUse = new(productUse)
+
+// of is the use of a product.
+func (u *poolUse) of(product string) *productUse {
+	for _, x := range u.products {
+		if x.product == product {
+			return x
+		}
 	}
-	return a.product < b.product
+	return noUse
 }
 
-func (a *use) nothing() bool {
-	return a.used == 0 && a.offered == 0 && a.borrowed == 0 && a.waiting == 0 && a.unused == 0 && len(a.out) == 0
+// part is the use of a product, or of the whole pool if that is empty.
+func (u *poolUse) part(product string) *use {
+	if product == "" {
+		return &u.use
+	}
+	return &u.of(product).use
+}
+
+// edit returns a copy whose use of one product may be changed, too.
+func (u *poolUse) edit(product string) (*poolUse, *productUse) {
+	next := edit(u)
+	i := slices.IndexFunc(u.products, func(x *productUse) bool { return x.product == product })
+	if i < 0 {
+		own := &productUse{product: product}
+		next.products = append(slices.Clip(u.products), own)
+		return next, own
+	}
+	next.products = slices.Clone(u.products)
+	next.products[i] = edit(u.products[i])
+	return next, next.products[i]
 }
 
 // drawRow is the draw of a product of a contract.
@@ -54,17 +101,18 @@ func (a drawRow) less(b drawRow) bool {
 	return a.product < b.product
 }
 
-// noUse and noDraw stand for what is not counted yet.
-var (
-	noUse  = new(use)
-	noDraw = new(draw)
-)
+var noDraw = new(draw)
 
-func (t *tables) use(pool, product string) *use {
-	if row, ok := t.uses.keys.Get(useRow{pool: pool, product: product}); ok {
-		return row.use
-	}
-	return noUse
+// use is what a pool has out. Every pool in the tables has one.
+func (t *tables) use(p *Pool) *poolUse {
+	u, _ := t.uses.Get(p.ID)
+	return u
+}
+
+// poolNumbered finds the pool of a lease or ticket. It compares numbers, where a name is compared letter by letter.
+func (t *tables) poolNumbered(id uint64) *Pool {
+	u, _ := t.uses.Get(id)
+	return u.pool
 }
 
 func (t *tables) draw(contract, product string) *draw {
@@ -74,12 +122,12 @@ func (t *tables) draw(contract, product string) *draw {
 	return noDraw
 }
 
-func (t *tables) setUse(pool, product string, u *use) {
-	if u.nothing() {
-		t.uses.keys.Delete(useRow{pool: pool, product: product})
-		return
+// setUse puts the use of a pool that own is the use of a product of.
+func (t *tables) setUse(u *poolUse, own *productUse) {
+	if own.nothing() {
+		u.products = slices.DeleteFunc(u.products, func(x *productUse) bool { return x == own })
 	}
-	t.uses.keys.Set(useRow{pool, product, u})
+	t.uses.Set(u.pool.ID, u)
 }
 
 func (t *tables) setDraw(contract, product string, d *draw) {
@@ -101,23 +149,18 @@ func add(n *uint64, by int64) { *n = uint64(int64(*n) + by) }
 
 // shiftUse changes what is counted of a product: in its pool, and in its contract.
 func (t *tables) shiftUse(p *Pool, product string, by shift) {
-	u, total := edit(t.use(p.Name, product)), edit(t.use(p.Name, ""))
+	u, own := t.use(p).edit(product)
 	if by.reserved != 0 {
-		before := u.unused
-		u.out = u.out.plus(Quantities{{by.reservation, uint64(by.reserved)}})
-		u.unused = unusedSeats(p.product(product), u.out)
-		add(&total.unused, int64(u.unused)-int64(before))
+		before := own.unused
+		own.out = own.out.plus(Quantities{{by.reservation, uint64(by.reserved)}})
+		own.unused = unusedSeats(p.product(product), own.out)
+		add(&u.unused, int64(own.unused)-int64(before))
 	}
-	for _, x := range []*use{u, total} {
-		add(&x.used, by.used)
-		add(&x.offered, by.offered)
-		add(&x.borrowed, by.borrowed)
-		add(&x.waiting, by.waiting)
-	}
-	t.setUse(p.Name, product, u)
-	t.setUse(p.Name, "", total)
+	own.shift(by)
+	u.shift(by)
+	t.setUse(u, own)
 	if by.waiting != 0 {
-		t.setQueue(contractPool{p.Contract, p.Name}, t.use(p.Name, "").waiting > 0)
+		t.setQueue(contractPool{p.Contract, p.Name}, u.waiting > 0)
 	}
 	if by.used != 0 || p.Shared && by.waiting != 0 {
 		d := edit(t.draw(p.Contract, product))
@@ -136,7 +179,7 @@ func (t *tables) shiftUse(p *Pool, product string, by shift) {
 func (t *tables) entangled(p *Pool, product string) bool {
 	d := t.draw(p.Contract, product)
 	all, _ := t.quantity(p.Contract, product)
-	return d.promised+d.shared > all || p.Shared && d.waiting > t.use(p.Name, product).waiting
+	return d.promised+d.shared > all || p.Shared && d.waiting > t.use(p).of(product).waiting
 }
 
 func (t *tables) setQueue(k contractPool, waits bool) {
@@ -177,11 +220,11 @@ func (s *State) take(p *Pool, product string, by shift) {
 		s.shiftUse(p, product, by)
 		return
 	}
-	before, total := s.use(p.Name, product).used, s.use(p.Name, "").used
+	before := s.use(p)
 	s.shiftUse(p, product, by)
-	s.noteUse(p, product, before)
+	s.noteUse(p, product, before.of(product).used)
 	if len(p.Products) > 1 {
-		s.noteUse(p, "", total)
+		s.noteUse(p, "", before.used)
 	}
 }
 
@@ -206,8 +249,8 @@ type lack struct {
 // fit looks for seats. Reserved seats that others may have are as good as used (rule P7).
 func (t *tables) fit(p *Pool, who claimant) (seats, *lack) {
 	x := p.product(who.product)
-	u, total, d := t.use(p.Name, who.product), t.use(p.Name, ""), t.draw(p.Contract, who.product)
-	own := uint64(0)
+	total, d := t.use(p), t.draw(p.Contract, who.product)
+	u, own := total.of(who.product), uint64(0)
 	if r := reservationNamed(x, who.lane); r != nil {
 		own = r.Seats - min(r.Seats, u.out.Get(r.Name))
 	}

@@ -121,13 +121,38 @@ func chain(before [sha256.Size]byte, row *fsmpb.WriteRecord, scratch []byte) (ne
 
 func (w *Write) bytes() uint64 { return uint64(len(w.Body)+len(w.Outcome)) + writeOverhead }
 
-func (w *Write) key() string { return requestKey(w.Actor, w.RequestID) }
+func (w *Write) key() answer { return answer{requestHash(w.Actor, w.RequestID), w.Seq} }
 
 // answers reports whether the write can answer for a request id.
 func (w *Write) answers() bool { return w.RequestID != "" && !w.stray }
 
-// requestKey can't be ambiguous: names hold no NUL.
-func requestKey(actor, id string) string { return actor + "\x00" + id }
+// answer leads from an actor's request id, by its hash, to the write that answers for it.
+type answer struct{ request, seq uint64 }
+
+func (a answer) less(b answer) bool {
+	if a.request != b.request {
+		return a.request < b.request
+	}
+	return a.seq < b.seq
+}
+
+// requestHash can't be ambiguous but by chance: names hold no NUL.
+func requestHash(actor, id string) uint64 { return hash64(actor + "\x00" + id) }
+
+// answerTo finds the last write that answers for a request id, nil if none does.
+func (t *tables) answerTo(actor, id string) (found *Write) {
+	request := requestHash(actor, id)
+	t.answers.keys.Descend(answer{request, math.MaxUint64}, func(k answer) bool {
+		if k.request != request {
+			return false
+		}
+		if w, _ := t.writes.get(k.seq); w.Actor == actor && w.RequestID == id {
+			found = w
+		}
+		return found == nil
+	})
+	return found
+}
 
 // CheckRequestID refuses what is no request id: 1 to MaxRequestID of
 // A-Z a-z 0-9 . _ : -.
@@ -154,12 +179,8 @@ func checkCaller(c *fsmpb.Command) error {
 // answered answers a request that was answered before (rule E1). A nil outcome means that it was not; stray, that
 // its id belongs to another request.
 func (s *State) answered(c *fsmpb.Command) (o *fsmpb.Outcome, stray bool) {
-	seq, ok := s.answers.Get(requestKey(c.Actor, c.RequestId))
-	if !ok {
-		return nil, false
-	}
-	known, _ := s.writes.get(seq)
-	if known.WallMs < s.oldestWrite() {
+	known := s.answerTo(c.Actor, c.RequestId)
+	if known == nil || known.WallMs < s.oldestWrite() {
 		return nil, false
 	}
 	if known.Fingerprint != sha256.Sum256(c.Body) {
@@ -221,7 +242,7 @@ func (s *State) addWrite(w *Write) {
 	s.digest.count(w)
 	s.writeBytes += w.bytes()
 	if w.answers() {
-		s.answers.Set(w.key(), w.Seq)
+		s.answers.keys.Set(w.key())
 	}
 }
 
@@ -243,8 +264,8 @@ func (s *State) forget(w *Write) {
 	s.writes.delete(&s.digest, w.Seq)
 	s.writeBytes -= w.bytes()
 	s.counters.chainBase = w.Chain
-	if seq, ok := s.answers.Get(w.key()); ok && seq == w.Seq {
-		s.answers.Delete(w.key())
+	if w.answers() {
+		s.answers.keys.Delete(w.key())
 	}
 }
 
@@ -287,8 +308,8 @@ func (s *State) checkTrail() error {
 // Writes is how many rows of the audit trail the state holds; most of them answer for a request id.
 func (v *View) Writes() int { return v.writes.len() }
 
-// Requests is how many request ids are remembered (rule E1).
-func (v *View) Requests() int { return v.answers.Len() }
+// Requests is how many writes answer for a request id (rule E1).
+func (v *View) Requests() int { return v.answers.keys.Len() }
 
 // WritesAfter returns up to limit rows of the audit trail whose numbers come after the given one.
 func (v *View) WritesAfter(seq uint64, limit int) []*Write {

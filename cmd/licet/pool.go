@@ -346,17 +346,14 @@ func endOf(x apiv1.Pool) string {
 
 func showPool(p *page, x apiv1.Pool) {
 	d := x.Definition
-	until, shared, revision := "", "", ""
-	if x.Revision != 0 {
-		revision = number(x.Revision)
-	}
+	until, shared := "", ""
 	if d.ValidUntil != nil {
 		until = when(*d.ValidUntil)
 	}
 	if d.Shared {
 		shared = "yes"
 	}
-	p.fields("pool", d.Name, "contract", d.Contract, "revision", revision, "state", string(x.State), "size", number(d.Size), "shared", shared, "created", when(x.Created),
+	p.fields("pool", d.Name, "contract", d.Contract, "revision", number(x.Revision), "state", string(x.State), "size", number(d.Size), "shared", shared, "created", when(x.Created),
 		"valid until", until, "ends", endOf(x), "ttl", fmt.Sprintf("%d s (%d to %d s)", d.TTLDefault, d.TTLMin, d.TTLMax), "linger", fmt.Sprintf("%d s", d.Linger),
 		"queue", fmt.Sprintf("%d of %d wait; offers hold %d s, tickets live %d s", x.Use.Waiting, d.QueueLimit, d.OfferTTL, d.TicketTTL),
 		"restriction", restrictionText(d.Restriction), "in use", fmt.Sprintf("%d of %d, %d offered", x.Use.Used, d.Size, x.Use.Offered))

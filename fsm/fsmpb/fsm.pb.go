@@ -2443,6 +2443,7 @@ type CountersRecord struct {
 	LastNotice         uint64 `protobuf:"varint,8,opt,name=last_notice,json=lastNotice,proto3" json:"last_notice,omitempty"`
 	// The chain before the oldest write that is kept.
 	ChainBase     []byte `protobuf:"bytes,9,opt,name=chain_base,json=chainBase,proto3" json:"chain_base,omitempty"`
+	LastPool      uint64 `protobuf:"varint,10,opt,name=last_pool,json=lastPool,proto3" json:"last_pool,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2538,6 +2539,13 @@ func (x *CountersRecord) GetChainBase() []byte {
 		return x.ChainBase
 	}
 	return nil
+}
+
+func (x *CountersRecord) GetLastPool() uint64 {
+	if x != nil {
+		return x.LastPool
+	}
+	return 0
 }
 
 type ContractRecord struct {
@@ -3125,7 +3133,7 @@ const file_fsm_fsmpb_fsm_proto_rawDesc = "" +
 	"\vvendor_keys\x18\x02 \x03(\fR\n" +
 	"vendorKeys\x12!\n" +
 	"\fsigning_keys\x18\x03 \x03(\fR\vsigningKeys\x122\n" +
-	"\bsettings\x18\x04 \x01(\v2\x16.licet.fsm.v1.SettingsR\bsettings\"\xb7\x02\n" +
+	"\bsettings\x18\x04 \x01(\v2\x16.licet.fsm.v1.SettingsR\bsettings\"\xd4\x02\n" +
 	"\x0eCountersRecord\x12\x1f\n" +
 	"\vlast_serial\x18\x01 \x01(\x04R\n" +
 	"lastSerial\x12\x1d\n" +
@@ -3142,7 +3150,9 @@ const file_fsm_fsmpb_fsm_proto_rawDesc = "" +
 	"\vlast_notice\x18\b \x01(\x04R\n" +
 	"lastNotice\x12\x1d\n" +
 	"\n" +
-	"chain_base\x18\t \x01(\fR\tchainBase\"X\n" +
+	"chain_base\x18\t \x01(\fR\tchainBase\x12\x1b\n" +
+	"\tlast_pool\x18\n" +
+	" \x01(\x04R\blastPool\"X\n" +
 	"\x0eContractRecord\x12\x1a\n" +
 	"\bdocument\x18\x01 \x01(\tR\bdocument\x12\x14\n" +
 	"\x05terms\x18\x02 \x01(\x04R\x05terms\x12\x14\n" +

@@ -3394,6 +3394,11 @@ func (m *CountersRecord) MarshalToSizedBufferVTStrict(dAtA []byte) (int, error) 
 		i -= len(m.unknownFields)
 		copy(dAtA[i:], m.unknownFields)
 	}
+	if m.LastPool != 0 {
+		i = protohelpers.EncodeVarint(dAtA, i, uint64(m.LastPool))
+		i--
+		dAtA[i] = 0x50
+	}
 	if len(m.ChainBase) > 0 {
 		i -= len(m.ChainBase)
 		copy(dAtA[i:], m.ChainBase)
@@ -5200,6 +5205,9 @@ func (m *CountersRecord) SizeVT() (n int) {
 	l = len(m.ChainBase)
 	if l > 0 {
 		n += 1 + l + protohelpers.SizeOfVarint(uint64(l))
+	}
+	if m.LastPool != 0 {
+		n += 1 + protohelpers.SizeOfVarint(uint64(m.LastPool))
 	}
 	n += len(m.unknownFields)
 	return n

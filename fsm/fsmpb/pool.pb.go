@@ -28,10 +28,7 @@ type PutPool struct {
 	// Refuse if the pool is already there.
 	Create bool `protobuf:"varint,2,opt,name=create,proto3" json:"create,omitempty"`
 	// Refuse a replacement unless the pool is at this revision; 0: whatever it is at.
-	Expected uint64 `protobuf:"varint,3,opt,name=expected,proto3" json:"expected,omitempty"`
-	// Give the pool this write's number as its revision. Commands of builds that knew no revisions
-	// leave it without one, as those builds do.
-	Revised       bool `protobuf:"varint,4,opt,name=revised,proto3" json:"revised,omitempty"`
+	Expected      uint64 `protobuf:"varint,3,opt,name=expected,proto3" json:"expected,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -85,13 +82,6 @@ func (x *PutPool) GetExpected() uint64 {
 		return x.Expected
 	}
 	return 0
-}
-
-func (x *PutPool) GetRevised() bool {
-	if x != nil {
-		return x.Revised
-	}
-	return false
 }
 
 // ActivatePool lets a pool serve, or stops new checkouts and offers (rule P6).
@@ -855,8 +845,10 @@ type PoolRecord struct {
 	CreatedMs int64 `protobuf:"varint,4,opt,name=created_ms,json=createdMs,proto3" json:"created_ms,omitempty"`
 	// Deleted, as soon as all its leases and tickets are ended.
 	Deleting bool `protobuf:"varint,5,opt,name=deleting,proto3" json:"deleting,omitempty"`
-	// The number, in the audit trail, of the write that defined the pool last; 0 if a build did that knew no revisions.
-	Revision      uint64 `protobuf:"varint,6,opt,name=revision,proto3" json:"revision,omitempty"`
+	// The number, in the audit trail, of the write that defined the pool last.
+	Revision uint64 `protobuf:"varint,6,opt,name=revision,proto3" json:"revision,omitempty"`
+	// Never given twice: a later pool of the same name has another.
+	Id            uint64 `protobuf:"varint,7,opt,name=id,proto3" json:"id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -929,6 +921,13 @@ func (x *PoolRecord) GetDeleting() bool {
 func (x *PoolRecord) GetRevision() uint64 {
 	if x != nil {
 		return x.Revision
+	}
+	return 0
+}
+
+func (x *PoolRecord) GetId() uint64 {
+	if x != nil {
+		return x.Id
 	}
 	return 0
 }
@@ -1026,12 +1025,11 @@ var File_fsm_fsmpb_pool_proto protoreflect.FileDescriptor
 
 const file_fsm_fsmpb_pool_proto_rawDesc = "" +
 	"\n" +
-	"\x14fsm/fsmpb/pool.proto\x12\flicet.fsm.v1\x1a\x18fsm/fsmpb/quantity.proto\"\x7f\n" +
+	"\x14fsm/fsmpb/pool.proto\x12\flicet.fsm.v1\x1a\x18fsm/fsmpb/quantity.proto\"e\n" +
 	"\aPutPool\x12&\n" +
 	"\x04pool\x18\x01 \x01(\v2\x12.licet.fsm.v1.PoolR\x04pool\x12\x16\n" +
 	"\x06create\x18\x02 \x01(\bR\x06create\x12\x1a\n" +
-	"\bexpected\x18\x03 \x01(\x04R\bexpected\x12\x18\n" +
-	"\arevised\x18\x04 \x01(\bR\arevised\":\n" +
+	"\bexpected\x18\x03 \x01(\x04R\bexpected\":\n" +
 	"\fActivatePool\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x16\n" +
 	"\x06active\x18\x02 \x01(\bR\x06active\"6\n" +
@@ -1098,7 +1096,7 @@ const file_fsm_fsmpb_pool_proto_rawDesc = "" +
 	"\x04used\x18\x02 \x01(\x04R\x04used\x12\x18\n" +
 	"\aoffered\x18\x03 \x01(\x04R\aoffered\x12\x1a\n" +
 	"\bborrowed\x18\x04 \x01(\x04R\bborrowed\x12\x18\n" +
-	"\awaiting\x18\x05 \x01(\x04R\awaiting\"\xb9\x01\n" +
+	"\awaiting\x18\x05 \x01(\x04R\awaiting\"\xc9\x01\n" +
 	"\n" +
 	"PoolRecord\x12&\n" +
 	"\x04pool\x18\x01 \x01(\v2\x12.licet.fsm.v1.PoolR\x04pool\x12\x16\n" +
@@ -1107,7 +1105,8 @@ const file_fsm_fsmpb_pool_proto_rawDesc = "" +
 	"\n" +
 	"created_ms\x18\x04 \x01(\x03R\tcreatedMs\x12\x1a\n" +
 	"\bdeleting\x18\x05 \x01(\bR\bdeleting\x12\x1a\n" +
-	"\brevision\x18\x06 \x01(\x04R\brevision\"\xb4\x01\n" +
+	"\brevision\x18\x06 \x01(\x04R\brevision\x12\x0e\n" +
+	"\x02id\x18\a \x01(\x04R\x02id\"\xb4\x01\n" +
 	"\vUsageRecord\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x18\n" +
 	"\aproduct\x18\x02 \x01(\tR\aproduct\x12\x12\n" +

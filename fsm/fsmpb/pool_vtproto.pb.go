@@ -46,16 +46,6 @@ func (m *PutPool) MarshalToSizedBufferVTStrict(dAtA []byte) (int, error) {
 		i -= len(m.unknownFields)
 		copy(dAtA[i:], m.unknownFields)
 	}
-	if m.Revised {
-		i--
-		if m.Revised {
-			dAtA[i] = 1
-		} else {
-			dAtA[i] = 0
-		}
-		i--
-		dAtA[i] = 0x20
-	}
 	if m.Expected != 0 {
 		i = protohelpers.EncodeVarint(dAtA, i, uint64(m.Expected))
 		i--
@@ -803,6 +793,11 @@ func (m *PoolRecord) MarshalToSizedBufferVTStrict(dAtA []byte) (int, error) {
 		i -= len(m.unknownFields)
 		copy(dAtA[i:], m.unknownFields)
 	}
+	if m.Id != 0 {
+		i = protohelpers.EncodeVarint(dAtA, i, uint64(m.Id))
+		i--
+		dAtA[i] = 0x38
+	}
 	if m.Revision != 0 {
 		i = protohelpers.EncodeVarint(dAtA, i, uint64(m.Revision))
 		i--
@@ -945,9 +940,6 @@ func (m *PutPool) SizeVT() (n int) {
 	}
 	if m.Expected != 0 {
 		n += 1 + protohelpers.SizeOfVarint(uint64(m.Expected))
-	}
-	if m.Revised {
-		n += 2
 	}
 	n += len(m.unknownFields)
 	return n
@@ -1272,6 +1264,9 @@ func (m *PoolRecord) SizeVT() (n int) {
 	}
 	if m.Revision != 0 {
 		n += 1 + protohelpers.SizeOfVarint(uint64(m.Revision))
+	}
+	if m.Id != 0 {
+		n += 1 + protohelpers.SizeOfVarint(uint64(m.Id))
 	}
 	n += len(m.unknownFields)
 	return n
