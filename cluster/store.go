@@ -14,8 +14,9 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// logCache is how many recent entries are kept in memory for followers that are a little behind.
-const logCache = 512
+// logCache is how many recent entries are kept in memory for followers that are a little behind: as many as Raft sends at
+// once. An entry has up to Options.BatchBytes, so that more would take hundreds of megabytes; what is older is read from disk.
+const logCache = 64
 
 // store is Raft's log and votes on disk. Any error of the disk ends the node:
 // Raft itself goes on after one, and a follower whose append failed can stay

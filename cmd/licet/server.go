@@ -90,6 +90,7 @@ func runServer(ctx context.Context, c config.Config, logs io.Writer) error {
 	if err != nil {
 		return errors.Join(err, listener.Close(), running.Stop(ctx))
 	}
+	go boundMemory(ctx)
 	stopReloads := reloadOnHangup(certificates, log)
 	defer stopReloads()
 	log.Info("started", "version", version(), "http", c.HTTP.Advertise, "address", c.Node.Advertise)
