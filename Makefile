@@ -15,6 +15,7 @@ TIMEOUT   ?= 20m
 FUZZTIME  ?= 5s
 BENCHTIME ?= 3s
 BENCH     ?= .
+LEASES    ?= 1000000
 
 # The black-box tests run last and alone: they take longest, say least about where a
 # fault is, and their clusters elect no new leader because other tests are busy.
@@ -25,7 +26,7 @@ UNIT     = $(filter-out %/e2e,$(PACKAGES))
 BIN := $(CURDIR)/.bin
 
 .DEFAULT_GOAL := build
-.PHONY: help run build test unit e2e race lint fmt generate fuzz bench cover vuln formats ci clean
+.PHONY: help run build test unit e2e race lint fmt generate fuzz bench million cover vuln formats ci clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9_-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,6 +69,9 @@ fuzz: ## run every fuzz target for FUZZTIME (5s)
 
 bench: ## measure: bare Raft beside licet in one process and over HTTP; the state machine; snapshots
 	go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -timeout 60m $(UNIT)
+
+million: ## measure three nodes with a million live leases: minutes, and 4 GB of memory
+	go test -run '^TestManyLeases$$' -count=1 -v -timeout 60m $(E2E) -leases $(LEASES) -quiet 60s
 
 cover: ## test with coverage, across packages, into cover.out
 	go test -timeout $(TIMEOUT) -coverpkg=./... -coverprofile=cover.out $(UNIT)
