@@ -173,7 +173,7 @@ func (n *Node) open() error {
 	if err != nil {
 		return err
 	}
-	n.replica.trail = n.keeper
+	n.replica.trail, n.replica.snapshots = n.keeper, filepath.Join(o.DataDir, "snapshots")
 	if err := n.openRaft(); err != nil {
 		return err
 	}

@@ -29,6 +29,8 @@ type replica struct {
 	failed error
 	// trail keeps the audit trail; nil in tests that need none.
 	trail *keeper
+	// snapshots is the directory where Raft writes them; empty in tests that need none.
+	snapshots string
 
 	mu      sync.Mutex
 	waiters map[chan struct{}]uint64
@@ -123,7 +125,7 @@ func (r *replica) Snapshot() (raft.FSMSnapshot, error) {
 	if r.failed != nil {
 		return nil, r.failed
 	}
-	return snapshot{r.view.Load(), r.trail}, nil
+	return snapshot{r.view.Load(), r.trail, r.snapshots}, nil
 }
 
 // Restore implements raft.FSM. The new state is built beside the present one
@@ -140,6 +142,7 @@ func (r *replica) Restore(source io.ReadCloser) error {
 type snapshot struct {
 	view  *fsm.View
 	trail *keeper
+	dir   string
 }
 
 // Persist implements raft.FSMSnapshot. A replay of the log begins with the snapshot, so that rows
@@ -150,7 +153,11 @@ func (s snapshot) Persist(sink raft.SnapshotSink) error {
 			return errors.Join(err, sink.Cancel())
 		}
 	}
-	if err := s.view.Snapshot(sink); err != nil {
+	steady, err := newSteadySink(sink, s.dir)
+	if err == nil {
+		err = errors.Join(s.view.Snapshot(steady), steady.release())
+	}
+	if err != nil {
 		return errors.Join(err, sink.Cancel())
 	}
 	return sink.Close()

@@ -18,6 +18,9 @@ import (
 // once. An entry has up to Options.BatchBytes, so that more would take hundreds of megabytes; what is older is read from disk.
 const logCache = 64
 
+// deleteAtOnce is how many entries one transaction of the store deletes.
+const deleteAtOnce = 256
+
 // store is Raft's log and votes on disk. Any error of the disk ends the node:
 // Raft itself goes on after one, and a follower whose append failed can stay
 // parked for ever behind heartbeats that hide it (hashicorp/raft #612).
@@ -129,8 +132,34 @@ func (s store) StoreLogs(ls []*raft.Log) error {
 	return s.watch("write entries", s.bolt.StoreLogs(ls))
 }
 
+// DeleteRange deletes what a snapshot made needless in parts: appends wait for a part, not for all, which takes a
+// tenth of a second and more.
 func (s store) DeleteRange(from, to uint64) error {
-	return s.watch("delete entries", s.bolt.DeleteRange(from, to))
+	first, err := s.FirstIndex()
+	if err != nil {
+		return err
+	}
+	last, err := s.LastIndex()
+	if err != nil {
+		return err
+	}
+	for _, part := range deletions(from, to, first, last) {
+		if err := s.watch("delete entries", s.bolt.DeleteRange(part[0], part[1])); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// deletions are the parts in which a range of a log is deleted, each of them first and last entry. Entries that Raft takes
+// back from the log's end go all at once: a node that died in the midst of it would come back with a gap in its log.
+func deletions(from, to, first, last uint64) (parts [][2]uint64) {
+	if from <= first && to < last {
+		for ; from+deleteAtOnce <= to; from += deleteAtOnce {
+			parts = append(parts, [2]uint64{from, from + deleteAtOnce - 1})
+		}
+	}
+	return append(parts, [2]uint64{from, to})
 }
 
 func (s store) Set(key, value []byte) error {

@@ -6,10 +6,12 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 
 	"github.com/licet/licet/fsm"
@@ -38,7 +40,7 @@ func TestStoreErrorsEndTheNode(t *testing.T) {
 	for name, do := range map[string]func() error{
 		"write an entry": func() error { return s.StoreLog(&raft.Log{Index: 2, Term: 1}) },
 		"write entries":  func() error { return s.StoreLogs([]*raft.Log{{Index: 2, Term: 1}}) },
-		"delete entries": func() error { return s.DeleteRange(1, 1) },
+		"first index":    func() error { return s.DeleteRange(1, 1) },
 		"write a vote":   func() error { return s.Set([]byte("a"), []byte("b")) },
 		"write a term":   func() error { return s.SetUint64([]byte("a"), 1) },
 		"read an entry":  func() error { return s.GetLog(1, new(raft.Log)) },
@@ -106,5 +108,107 @@ func TestReplicaKeepsItsStateWhenASnapshotIsDamaged(t *testing.T) {
 	}
 	if err := r.Restore(io.NopCloser(&whole)); err != nil || r.view.Load().Digest() != before {
 		t.Errorf("the whole snapshot: %v", err)
+	}
+}
+
+// What a snapshot made needless goes in parts, what Raft takes back from the end at once.
+func TestDeletions(t *testing.T) {
+	const n = deleteAtOnce
+	for _, c := range []struct {
+		name                  string
+		from, to, first, last uint64
+		want                  [][2]uint64
+	}{
+		{"few", 1, 10, 1, 20, [][2]uint64{{1, 10}}},
+		{"a part", 1, n, 1, 2 * n, [][2]uint64{{1, n}}},
+		{"one more", 1, n + 1, 1, 2 * n, [][2]uint64{{1, n}, {n + 1, n + 1}}},
+		{"three parts", 5, 2*n + 10, 5, 5 * n, [][2]uint64{{5, n + 4}, {n + 5, 2*n + 4}, {2*n + 5, 2*n + 10}}},
+		{"the end", 5, 3 * n, 1, 3 * n, [][2]uint64{{5, 3 * n}}},
+		{"the middle", 5, 2 * n, 1, 3 * n, [][2]uint64{{5, 2 * n}}},
+		{"all", 1, 3 * n, 1, 3 * n, [][2]uint64{{1, 3 * n}}},
+	} {
+		if got := deletions(c.from, c.to, c.first, c.last); !slices.Equal(got, c.want) {
+			t.Errorf("%s: %v instead of %v", c.name, got, c.want)
+		}
+	}
+}
+
+func TestDeleteRange(t *testing.T) {
+	s, err := openStore(t.TempDir(), func(err error) { t.Error(err) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.bolt.Close()
+	var logs []*raft.Log
+	for i := range uint64(1000) {
+		logs = append(logs, &raft.Log{Index: i + 1, Term: 1})
+	}
+	if err := s.StoreLogs(logs); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ from, to, first, last uint64 }{{1, 700, 701, 1000}, {951, 1000, 701, 950}, {701, 950, 0, 0}} {
+		if err := s.DeleteRange(c.from, c.to); err != nil {
+			t.Fatal(err)
+		}
+		first, _ := s.FirstIndex()
+		last, _ := s.LastIndex()
+		if first != c.first || last != c.last {
+			t.Errorf("after %d to %d the log has %d to %d, instead of %d to %d", c.from, c.to, first, last, c.first, c.last)
+		}
+		for i := c.from; i <= c.to; i++ {
+			if err := s.GetLog(i, new(raft.Log)); !errors.Is(err, raft.ErrLogNotFound) {
+				t.Fatalf("entry %d is there: %v", i, err)
+			}
+		}
+	}
+}
+
+// counted counts what is done to a file.
+type counted struct {
+	*os.File
+	synced int
+}
+
+func (c *counted) Sync() error {
+	c.synced++
+	return c.File.Sync()
+}
+
+// A snapshot reaches the disk as it is written, and is whole.
+func TestSnapshotIsWrittenSteadily(t *testing.T) {
+	dir := t.TempDir()
+	store, err := raft.NewFileSnapshotStoreWithLogger(dir, 1, hclog.NewNullLogger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	sink, err := store.Create(raft.SnapshotVersionMax, 7, 1, raft.Configuration{}, 0, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := newSteadySink(sink, filepath.Join(dir, "snapshots"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := &counted{File: s.file.(*os.File)}
+	s.file = file
+	want := bytes.Repeat([]byte("0123456789abcdef"), 5*steadyBytes/32)
+	for part := range slices.Chunk(want, 4096) {
+		if n, err := s.Write(part); n != len(part) || err != nil {
+			t.Fatal(n, err)
+		}
+	}
+	if err := errors.Join(s.release(), sink.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if file.synced != 2 {
+		t.Errorf("%d bytes were synced %d times", len(want), file.synced)
+	}
+	_, source, err := store.Open(sink.ID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer source.Close()
+	if got, err := io.ReadAll(source); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("%d bytes instead of %d, or others: %v", len(got), len(want), err)
 	}
 }
