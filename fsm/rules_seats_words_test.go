@@ -286,10 +286,10 @@ func (w *world) bodyRevoke(ts *testscript.TestScript, args []string) *fsmpb.Body
 }
 
 func (w *world) bodyConvert(ts *testscript.TestScript, args []string) *fsmpb.Body {
-	rules.Need(ts, args, 2, "convert WHO PRODUCT [project=NAME] [as=NAME]")
+	rules.Need(ts, args, 2, "convert WHO PRODUCT [pool=NAME] [project=NAME] [as=NAME]")
 	x, holder, more := w.who(ts, append([]string{args[0]}, args[2:]...))
 	return &fsmpb.Body{Kind: &fsmpb.Body_ConvertProject{ConvertProject: &fsmpb.ConvertProject{
-		Pool: x.ask.Pool, Project: cmp.Or(more["project"], x.ask.Project), Product: args[1], Lease: x.lease, Holder: holder,
+		Pool: cmp.Or(more["pool"], x.ask.Pool), Project: cmp.Or(more["project"], x.ask.Project), Product: args[1], Lease: x.lease, Holder: holder,
 	}}}
 }
 

@@ -17,8 +17,9 @@ import (
 // README.md there explains the commands.
 func TestRules(t *testing.T) {
 	testscript.Run(t, testscript.Params{
-		Dir:  filepath.Join("..", "e2e", "testdata", "rules"),
-		Cmds: ruleCommands(),
+		Dir:       filepath.Join("..", "e2e", "testdata", "rules"),
+		Cmds:      ruleCommands(),
+		Condition: func(name string) (bool, error) { return name == "state", nil },
 		Setup: func(env *testscript.Env) error {
 			t := env.T().(testing.TB)
 			w := newWorld(t)

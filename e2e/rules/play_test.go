@@ -63,6 +63,9 @@ type player struct {
 	dry     bool
 	// outage is how long the time that passes next has no leader.
 	outage time.Duration
+	// paused is how long there was none so far, noted the state's clock when it was last looked at.
+	paused time.Duration
+	noted  time.Time
 	last   reply
 
 	serials map[string]uint64
@@ -85,7 +88,7 @@ func newPlayer(t testing.TB, script string) *player {
 	t.Cleanup(carrier.CloseIdleConnections)
 	return &player{
 		sites: startSites(t), ctx: t.Context(), random: rand.New(rand.NewPCG(name.Sum64(), 0)), http: &http.Client{Transport: carrier},
-		actor: "operator", serials: map[string]uint64{}, keys: map[string]string{}, seats: map[string]*seat{},
+		actor: "operator", noted: rules.Epoch, serials: map[string]uint64{}, keys: map[string]string{}, seats: map[string]*seat{},
 	}
 }
 

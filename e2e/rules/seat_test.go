@@ -61,13 +61,17 @@ func (p *player) noteSeat(value any) {
 	if p.asked = nil; x == nil {
 		return
 	}
+	if before := p.seats[x.name]; before != nil && x.ticket == 0 {
+		x.ticket = before.ticket
+	}
 	p.seats[x.name] = x
 	done, ok := value.(apiv1.CheckoutDone)
 	if !ok {
 		return
 	}
 	if t := done.Ticket; t != nil {
-		x.ticket, x.handle = t.ID, cmp.Or(t.Handle, x.handle)
+		// Another client's ticket comes without its handle.
+		x.ticket, x.handle = t.ID, cmp.Or(t.Handle, x.handle, strangersHandle)
 	}
 	if l := done.Lease; l != nil {
 		x.lease, x.handle, x.token = l.ID, cmp.Or(l.Handle, x.handle), l.Token
@@ -153,11 +157,11 @@ func (p *player) revoke(ts *testscript.TestScript, args []string) send {
 }
 
 func (p *player) convert(ts *testscript.TestScript, args []string) send {
-	rules.Need(ts, args, 2, "convert WHO PRODUCT [project=NAME] [as=NAME]")
+	rules.Need(ts, args, 2, "convert WHO PRODUCT [pool=NAME] [project=NAME] [as=NAME]")
 	x, handle, more := p.who(ts, append([]string{args[0]}, args[2:]...))
 	to := apiv1.Conversion{Handle: handle, Lease: x.lease, Product: args[1], Project: cmp.Or(more["project"], x.ask.Project)}
 	return func(ctx context.Context, c *client.Client) (reply, error) {
-		return replied(c.ConvertProject(ctx, x.ask.Pool, to))
+		return replied(c.ConvertProject(ctx, cmp.Or(more["pool"], x.ask.Pool), to))
 	}
 }
 

@@ -33,8 +33,24 @@ func (p *player) cmdAt(ts *testscript.TestScript, args []string) {
 }
 
 func (p *player) moveTo(ts *testscript.TestScript, to time.Time) {
+	p.move(ts, to)
+	view := p.settled(p.note(ts))
+	p.noted = view.Clock().Wall()
+	// D2: however often leaders change, leases get the time that there was none, and no more.
+	rules.Expect(ts, "time without a leader so far", time.Duration(view.Clock().PauseMs)*time.Millisecond, p.paused)
+}
+
+// move moves the clocks while there is a leader that serves: what a new one has not opened yet is no time of its own.
+func (p *player) move(ts *testscript.TestScript, to time.Time) {
+	p.serves(ts)
 	p.clock.set(to)
-	p.settled(p.note(ts))
+}
+
+// serves returns an index that was acknowledged, once there is a leader that has opened its term.
+func (p *player) serves(ts *testscript.TestScript) uint64 {
+	a, err := p.client(ts, timekeeper).Settings(p.ctx)
+	ts.Check(err)
+	return a.Index
 }
 
 // note writes what changes nothing, so that the state's clock moves. It returns the index.
@@ -60,13 +76,15 @@ func (p *player) withoutLeader(ts *testscript.TestScript, to time.Time) {
 	p.stop()
 	if down > 0 {
 		p.clock.set(to)
+		// Where the clocks were put back before, the state's stood still meanwhile, and has less to make good.
+		p.paused += max(0, min(down, to.Sub(p.noted)))
 	}
 	p.start()
 }
 
 func (p *player) cmdNodeClock(ts *testscript.TestScript, args []string) {
 	rules.Need(ts, args, 1, "node-clock TIME")
-	p.clock.set(rules.Moment(ts, args[0]))
+	p.move(ts, rules.Moment(ts, args[0]))
 }
 
 // cmdOutage has an effect with the next at.
@@ -117,10 +135,7 @@ type end struct {
 // cmdExpire waits until the leader has ended what is due, and takes what it did since the last expire. Where
 // that was done in parts, it takes one part.
 func (p *player) cmdExpire(ts *testscript.TestScript, _ []string) {
-	// A linearizable read: what was acknowledged is in the state that is waited for.
-	a, err := p.client(ts, timekeeper).Settings(p.ctx)
-	ts.Check(err)
-	view := p.settled(a.Index)
+	view := p.settled(p.serves(ts))
 	for rows := view.WritesAfter(p.audited, 1000); len(rows) > 0; rows = view.WritesAfter(p.audited, 1000) {
 		for _, row := range rows {
 			p.audited = row.Seq
@@ -177,10 +192,8 @@ func (p *player) cmdClock(ts *testscript.TestScript, args []string) {
 // cmdDue looks into a node: what is due next is the leader's business, and no interface tells it.
 func (p *player) cmdDue(ts *testscript.TestScript, args []string) {
 	rules.Need(ts, args, 1, "due nothing|TIME")
-	a, err := p.client(ts, p.actor).Settings(p.ctx)
-	ts.Check(err)
 	got, want := "nothing", args[0]
-	if ms, ok := p.settled(a.Index).NextDue(); ok {
+	if ms, ok := p.settled(p.serves(ts)).NextDue(); ok {
 		got = time.UnixMilli(ms).UTC().Format(time.RFC3339)
 	}
 	if want != "nothing" {
