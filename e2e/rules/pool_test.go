@@ -17,7 +17,7 @@ import (
 const rfc3339 = time.RFC3339
 
 func (p *player) sendPool(ts *testscript.TestScript, args []string) send {
-	const usage = "pool create NAME CONTRACT NAME=VALUE... | change NAME NAME=VALUE... | activate NAME | deactivate NAME | delete NAME [force]"
+	const usage = "pool create NAME CONTRACT NAME=VALUE... | change NAME [if-revision=N] NAME=VALUE... | activate NAME | deactivate NAME | delete NAME [force]"
 	rules.Need(ts, args, 2, usage)
 	name := args[1]
 	switch args[0] {
@@ -27,9 +27,7 @@ func (p *player) sendPool(ts *testscript.TestScript, args []string) send {
 		describePool(ts, &d, args[3:])
 		return func(ctx context.Context, c *client.Client) (reply, error) { return replied(c.CreatePool(ctx, d)) }
 	case "change":
-		d := p.definition(ts, name)
-		describePool(ts, &d, args[2:])
-		return func(ctx context.Context, c *client.Client) (reply, error) { return replied(c.ReplacePool(ctx, d)) }
+		return p.changePool(ts, name, args[2:])
 	case "activate":
 		return func(ctx context.Context, c *client.Client) (reply, error) { return replied(c.ActivatePool(ctx, name)) }
 	case "deactivate":
@@ -43,6 +41,26 @@ func (p *player) sendPool(ts *testscript.TestScript, args []string) send {
 	}
 	ts.Fatalf("usage: %s", usage)
 	return nil
+}
+
+func (p *player) changePool(ts *testscript.TestScript, name string, rest []string) send {
+	var expected uint64
+	if len(rest) > 0 && strings.HasPrefix(rest[0], "if-revision=") {
+		expected, rest = rules.Number(ts, strings.TrimPrefix(rest[0], "if-revision=")), rest[1:]
+	}
+	d := p.definition(ts, name)
+	describePool(ts, &d, rest)
+	return func(ctx context.Context, c *client.Client) (reply, error) {
+		return replied(c.ReplacePool(ctx, d, client.IfRevision(expected)))
+	}
+}
+
+// cmdRevision has later lines name the revision of a pool.
+func (p *player) cmdRevision(ts *testscript.TestScript, args []string) {
+	rules.Need(ts, args, 2, "revision POOL VARIABLE")
+	a, err := p.reader(ts).Pool(p.ctx, args[0])
+	ts.Check(err)
+	ts.Setenv(args[1], fmt.Sprint(a.Value.Revision))
 }
 
 // definition is a pool's present one; a pool that is not there has next to none.

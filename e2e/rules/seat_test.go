@@ -39,7 +39,7 @@ var seatWords = words{
 	"offered-to": (*player).cmdOfferedTo, "ends": (*player).cmdEnds, "told": (*player).cmdTold, "already": (*player).cmdAlready,
 	"fences": (*player).cmdFences, "token": (*player).cmdToken, "explain": (*player).cmdExplain, "conditions": (*player).cmdConditions,
 	"seats": (*player).cmdSeats, "project": (*player).cmdProject, "high-water": (*player).cmdHighWater, "denials": (*player).cmdDenials,
-	"ended": (*player).cmdEnded, "ended-many": (*player).cmdEndedMany, "affected": (*player).cmdAffected,
+	"ended": (*player).cmdEnded, "ended-many": (*player).cmdEndedMany, "affected": (*player).cmdAffected, "revision": (*player).cmdRevision,
 }
 
 // seat takes the name of a seat, or id:7 for the lease or ticket of that number.
