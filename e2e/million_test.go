@@ -308,6 +308,9 @@ func (c *Cluster) stall(held []apiv1.Lease) {
 	}); err != nil {
 		c.t.Fatal(err)
 	}
+	for _, n := range c.nodes {
+		n.WaitLog(0, "snapshot complete up to")
+	}
 	cancel()
 	during, beside := c.besideSnapshots(renewals())
 	c.figure("stall", "%s", waits("while a node took a snapshot", during))
