@@ -426,6 +426,11 @@ func (t *tables) heldBack(p *Pool, who claimant) (ahead uint64, held bool) {
 
 // schedule offers what is free in a pool to those who wait for it, in the order in which they came (rule Q2).
 func (s *State) schedule(p *Pool) {
+	if s.spilled == p.Contract {
+		s.spilled = ""
+		s.scheduleContract(p.Contract)
+		return
+	}
 	if s.use(p).waiting == 0 && !slices.ContainsFunc(p.Products, func(x *fsmpb.PoolProduct) bool { return s.entangled(p, x.Name) }) {
 		return
 	}

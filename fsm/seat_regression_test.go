@@ -176,3 +176,34 @@ func TestDryRunOfRepeatedPoolThatIsGone(t *testing.T) {
 		t.Errorf("%v, %v", o, err)
 	}
 }
+
+// Q2: seats beyond what a pool is promised, because it was made smaller since, are other pools' once they are free.
+func TestSeatsBeyondAPromiseAreOffered(t *testing.T) {
+	p := &fsmpb.Pool{Name: "p", Size: 5}
+	r := smallReplica(t, p)
+	for user := range byte(5) {
+		r.take("p", user, 1)
+	}
+	less := clone(p)
+	less.Size = 1
+	r.must(poolBody(less, false))
+	r.must(poolBody(&fsmpb.Pool{Name: "s", Contract: "acme", Size: 5, Shared: true, QueueLimit: 10, Products: []*fsmpb.PoolProduct{{Name: "f"}}}, true))
+	r.must(activatePoolBody("s", true))
+	r.take("s", 9, 1)
+	r.offered(1, false)
+	r.must(checkInBody(1, holder(0)))
+	r.offered(1, true)
+}
+
+// Q2: the last seat that a shared pool has of what another pool was promised since is that pool's once it is free.
+func TestSeatsOfASharedPoolAreOffered(t *testing.T) {
+	r := smallReplica(t, &fsmpb.Pool{Name: "s", Size: 5, Shared: true})
+	r.take("s", 0, 1)
+	r.must(poolBody(&fsmpb.Pool{Name: "p", Contract: "acme", Size: 5, QueueLimit: 10, Products: []*fsmpb.PoolProduct{{Name: "f"}}}, true))
+	r.must(activatePoolBody("p", true))
+	r.take("p", 1, 4)
+	r.take("p", 2, 1)
+	r.offered(1, false)
+	r.must(checkInBody(1, holder(0)))
+	r.offered(1, true)
+}

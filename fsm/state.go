@@ -25,6 +25,9 @@ type State struct {
 	tables
 	// position is the place of the command being stepped within its entry.
 	position uint32
+	// spilled is the contract of a pool that has lost seats which were not its own alone, while one command is
+	// decided: those who wait for them may be in any other pool, although nothing ties the pools together any more.
+	spilled string
 }
 
 // New returns the empty state that every log starts from.
@@ -115,6 +118,7 @@ func leaderOnly(body *fsmpb.Body) bool {
 
 func (s *State) step(body *fsmpb.Body) *fsmpb.Outcome {
 	o := &fsmpb.Outcome{Index: s.index, Term: s.term}
+	s.spilled = ""
 	s.decide(o, body)
 	return o
 }

@@ -221,6 +221,9 @@ func (s *State) take(p *Pool, product string, by shift) {
 		return
 	}
 	before := s.use(p)
+	if by.used < 0 && (s.entangled(p, product) || !p.Shared && before.of(product).used > p.promise(p.product(product))) {
+		s.spilled = p.Contract
+	}
 	s.shiftUse(p, product, by)
 	s.noteUse(p, product, before.of(product).used)
 	if len(p.Products) > 1 {
