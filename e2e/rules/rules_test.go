@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/licet/licet/fsm"
 )
 
 // scripts is where the rule scripts are.
@@ -61,19 +63,62 @@ var stateOnly = map[string]int{
 	"k1-conditions": 2, "k7-dry-run": 4, "k7-explain": 5, "p3-valid-until": 1, "p6-deletion": 3, "seen-missing-lease": 2, "seen-stale-expiry": 4,
 }
 
-func TestWhatIsPlayedOnTheStateAlone(t *testing.T) {
+// elsewhere are the rules and codes that no script can show, and what does.
+var elsewhere = map[string]string{
+	"D1": "TestViewConcurrently and the digests after each script", "D3": "TestD3LeadersClockJumps", "E2": "TestLeaderKilled", "E3": "TestAllKilled",
+	"not_initialised": "TestInitialise: a cluster that serves is initialised",
+}
+
+// TestEveryRuleAndCodeHasAScript: each rule of docs/rules.md has a script named after it, and each code of a refusal is refused in one.
+func TestEveryRuleAndCodeHasAScript(t *testing.T) {
+	named, refused := "", ""
+	for name, text := range scriptTexts(t) {
+		named += strings.ToUpper(name[:2]) + " "
+		refused += text
+	}
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "rules.md"))
+	check(t, err)
+	all := map[string]bool{}
+	for _, rule := range regexp.MustCompile(`\b[A-Z][0-9]\b`).FindAllString(string(text), -1) {
+		all[rule] = strings.Contains(named, rule)
+	}
+	for code := range fsm.Codes() {
+		// Import rows and conditions of explain name their codes after a "=".
+		all[string(code)] = regexp.MustCompile(`(?m)(^(\[state\] )?refused |^(rejected|explain) .*=)` + string(code) + `\b`).MatchString(refused)
+	}
+	if len(all) < 100 {
+		t.Fatalf("%d rules and codes found", len(all))
+	}
+	for what, shown := range all {
+		if _, other := elsewhere[what]; shown == other {
+			t.Errorf("%s: shown by a script %v, and elsewhere %v", what, shown, other)
+		}
+	}
+}
+
+// scriptTexts are the scripts by their names.
+func scriptTexts(t *testing.T) map[string]string {
+	t.Helper()
 	files, err := filepath.Glob(filepath.Join(scripts, "*.txtar"))
 	check(t, err)
-	found := map[string]int{}
+	texts := map[string]string{}
 	for _, file := range files {
 		text, err := os.ReadFile(file)
 		check(t, err)
-		for line := range strings.Lines(string(text)) {
+		texts[strings.TrimSuffix(filepath.Base(file), ".txtar")] = string(text)
+	}
+	return texts
+}
+
+func TestWhatIsPlayedOnTheStateAlone(t *testing.T) {
+	found := map[string]int{}
+	for name, text := range scriptTexts(t) {
+		for line := range strings.Lines(text) {
 			if strings.HasPrefix(line, "[") {
-				found[strings.TrimSuffix(filepath.Base(file), ".txtar")]++
+				found[name]++
 			}
 			if strings.Contains(line, "skip") && !strings.HasPrefix(line, "#") {
-				t.Errorf("%s is not played everywhere: %s", file, line)
+				t.Errorf("%s is not played everywhere: %s", name, line)
 			}
 		}
 	}
