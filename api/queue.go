@@ -160,6 +160,9 @@ func ticketOf(x *fsmpb.TicketStatus) apiv1.Ticket {
 		Project: ask.GetProject(), State: apiv1.TicketStateWaiting, Ahead: x.GetAhead(), Position: x.GetAhead() + 1,
 		Since: time.UnixMilli(t.GetSinceMs()).UTC(), Ends: time.UnixMilli(x.GetEndsMs()).UTC(),
 	}
+	if ms := uint64(x.GetWaitMs()); ms > 0 {
+		out.EstimatedWait = (ms + 999) / 1000
+	}
 	if t.GetOffered() {
 		out.State, out.Ahead, out.Position = apiv1.TicketStateOffered, 0, 0
 	}

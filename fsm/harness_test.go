@@ -264,6 +264,7 @@ func recomputedDigest(s *State) *digest {
 	s.projects.rows.Scan(func(_ string, x *Project) bool { d.add(x); return true })
 	s.tickets.rows.Scan(func(_ uint64, x *Ticket) bool { d.add(x); return true })
 	s.usage.rows.Scan(func(_ string, u *Usage) bool { d.add(u); return true })
+	s.paces.rows.Scan(func(_ uint64, x *Pace) bool { d.add(x); return true })
 	s.writes.rows.Scan(func(_ uint64, w *Write) bool { d.count(w); return true })
 	countAccountRows(d, s)
 	return d

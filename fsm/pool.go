@@ -452,6 +452,7 @@ func (s *State) drain(p *Pool, done *fsmpb.Expired, limit int) {
 			s.unindexPool(p)
 			s.pools.delete(&s.digest, p.Name)
 			s.uses.Delete(p.ID)
+			s.paces.delete(&s.digest, p.ID)
 		}
 	}
 	s.scheduleContract(p.Contract)

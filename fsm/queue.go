@@ -157,6 +157,9 @@ func (s *State) setTicket(p *Pool, old, next *Ticket) {
 	}
 	s.tickets.set(&s.digest, next.ID, next)
 	s.indexTicket(p, next)
+	if by.waiting > 0 && s.use(p).waiting == 0 {
+		s.beginPace(p)
+	}
 	s.take(p, next.Ask.Product, by)
 }
 
@@ -454,6 +457,7 @@ func (s *State) offerFirst(q *line) bool {
 	next.Offered, next.held = true, got
 	next.EndsMs = s.clock.LeaseMs() + int64(p.OfferTtl)*1000
 	s.setTicket(p, t, next)
+	s.notePace(p)
 	return true
 }
 
@@ -590,7 +594,11 @@ func (t *tables) ticketStatus(x *Ticket) *fsmpb.TicketStatus { return t.statusBe
 func (t *tables) statusBehind(x *Ticket, ahead uint64) *fsmpb.TicketStatus {
 	p := t.poolNumbered(x.pool)
 	c, _ := t.contracts.get(p.Contract)
-	return &fsmpb.TicketStatus{Ticket: withoutHolder(x), Ahead: ahead, EndsMs: min(x.EndsMs+t.clock.PauseMs, p.endsMs(c))}
+	status := &fsmpb.TicketStatus{Ticket: withoutHolder(x), Ahead: ahead, EndsMs: min(x.EndsMs+t.clock.PauseMs, p.endsMs(c))}
+	if !x.Offered {
+		status.WaitMs = t.wait(x.pool, ahead)
+	}
+	return status
 }
 
 // ahead is how many tickets wait before one in its pool; an offer has none.

@@ -31,7 +31,7 @@ type seat struct {
 var seatWords = map[string]func(w *world, ts *testscript.TestScript, args []string){
 	"crowd": (*world).cmdCrowd, "restart": (*world).cmdRestart,
 
-	"says": (*world).cmdSays, "lease": (*world).cmdLease, "ticket": (*world).cmdTicket, "position": (*world).cmdPosition,
+	"says": (*world).cmdSays, "lease": (*world).cmdLease, "ticket": (*world).cmdTicket, "position": (*world).cmdPosition, "estimate": (*world).cmdEstimate,
 	"offered-to": (*world).cmdOfferedTo, "ends": (*world).cmdEnds, "told": (*world).cmdTold, "seats": (*world).cmdSeats,
 	"product": (*world).cmdProduct, "project": (*world).cmdProject, "ended": (*world).cmdEnded, "ended-many": (*world).cmdEndedMany,
 	"already": (*world).cmdAlready, "fences": (*world).cmdFences, "token": (*world).cmdToken, "high-water": (*world).cmdHighWater,
@@ -360,6 +360,20 @@ func (w *world) cmdTicket(ts *testscript.TestScript, args []string) {
 		got = map[bool]string{true: "offered", false: "waits"}[status.Ticket.Offered]
 	}
 	rules.Expect(ts, "ticket of "+args[0], got, args[1])
+}
+
+// cmdEstimate: estimate WHO DURATION|none, about how long a ticket still waits.
+func (w *world) cmdEstimate(ts *testscript.TestScript, args []string) {
+	rules.Need(ts, args, 2, "estimate WHO DURATION|none")
+	status, refusal := w.s.View().Ticket(w.seat(ts, args[0]).ticket)
+	if refusal != nil {
+		ts.Fatalf("%s", Detail(refusal))
+	}
+	got := "none"
+	if status.WaitMs > 0 {
+		got = (time.Duration(status.WaitMs) * time.Millisecond).String()
+	}
+	rules.Expect(ts, "estimated wait of "+args[0], got, args[1])
 }
 
 // cmdPosition: the head of the queue is at 1.

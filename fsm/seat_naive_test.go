@@ -62,6 +62,9 @@ type seatPool struct {
 	active, ended bool
 	created       int64
 	id, revision  uint64
+	// since, mean and offers are Q3: the pace of the queue.
+	since, mean int64
+	offers      int64
 }
 
 // seatMoment is one change of what a product of a pool has out, or one denial; product is empty for the whole pool.
@@ -367,6 +370,13 @@ func (n *seatNaive) waiting(pool, product string) (list []*fsmpb.TicketRecord) {
 	return list
 }
 
+// begins is Q3: somebody begins to wait, and if nobody did, the queue's pace is measured from now on.
+func (n *seatNaive) begins(p *seatPool) {
+	if n.waits(p.Name, "") == 0 {
+		p.since = n.now()
+	}
+}
+
 func (n *seatNaive) waits(pool, product string) uint64 { return uint64(len(n.waiting(pool, product))) }
 
 // most is P1 and P2: the most seats of a product that a pool may have out.
@@ -615,6 +625,12 @@ func (n *seatNaive) offerFirst(contract string) bool {
 		}
 		t.EndsMs = n.now() + int64(p.OfferTtl)*1000
 	})
+	if p.offers++; p.offers == 1 {
+		p.mean = n.now() - p.since
+	} else {
+		p.mean += (n.now() - p.since - p.mean) / 8
+	}
+	p.since = n.now()
 	return true
 }
 
@@ -881,6 +897,7 @@ func (n *seatNaive) putPool(out *fsmpb.Outcome, cmd *fsmpb.PutPool) {
 	next := &seatPool{Pool: clone(cmd.Pool), created: n.wall}
 	if old != nil {
 		next.active, next.created, next.id = old.active, old.created, old.id
+		next.since, next.mean, next.offers = old.since, old.mean, old.offers
 		if n.over(old) && !n.over(next) {
 			// K2: what the old one had does not come back with the new one.
 			done := new(fsmpb.Expired)
@@ -1007,6 +1024,7 @@ func (n *seatNaive) activatePool(out *fsmpb.Outcome, cmd *fsmpb.ActivatePool) {
 				changed.Tickets = append(changed.Tickets, t.Id)
 			default:
 				n.change(p, t.Ask.Product, func() {
+					n.begins(p)
 					t.Offered, t.Reserved, t.Reservation, t.EndsMs = false, 0, "", n.ticketEnd(p)
 				})
 			}
@@ -1263,6 +1281,7 @@ func (n *seatNaive) enqueue(out *fsmpb.Outcome, r *seatRequest, gone *fsmpb.Tick
 	}
 	n.ticketsEver++
 	t := &fsmpb.TicketRecord{Id: n.ticketsEver, Ask: r.ask, SinceMs: n.wall, EndsMs: n.ticketEnd(r.pool)}
+	n.begins(r.pool)
 	n.tickets = append(n.tickets, t)
 	n.offerAll()
 	out.Result = n.ticketResult(t)
@@ -1326,7 +1345,11 @@ func (n *seatNaive) ticketStatus(t *fsmpb.TicketRecord) *fsmpb.TicketStatus {
 			ahead++
 		}
 	}
-	return &fsmpb.TicketStatus{Ticket: shown, Ahead: ahead, EndsMs: min(t.EndsMs+n.pause, n.ends(n.pool(t.Ask.Pool)))}
+	p, wait := n.pool(t.Ask.Pool), int64(0)
+	if !t.Offered && p.offers > 0 {
+		wait = int64(ahead+1) * max(p.mean, n.now()-p.since, 1)
+	}
+	return &fsmpb.TicketStatus{Ticket: shown, Ahead: ahead, EndsMs: min(t.EndsMs+n.pause, n.ends(p)), WaitMs: wait}
 }
 
 func (n *seatNaive) ticketResult(t *fsmpb.TicketRecord) *fsmpb.Outcome_Ticket {

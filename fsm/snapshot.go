@@ -51,7 +51,7 @@ func (v *View) Snapshot(w io.Writer) error {
 	out.header(&fsmpb.SnapshotHeader{
 		Index: v.index, Term: v.term, WallMs: v.clock.WallMs, PauseMs: v.clock.PauseMs, Digest: digest[:],
 		Records: uint64(2 + v.contracts.len() + v.instances.len() + v.pools.len() + v.leases.len() +
-			v.projects.len() + v.tickets.len() + v.usage.len() + v.accounts.len() + v.stages.len() + v.requests.len() +
+			v.projects.len() + v.tickets.len() + v.usage.len() + v.paces.len() + v.accounts.len() + v.stages.len() + v.requests.len() +
 			v.responsibles.len() + v.episodes.len() + v.notices.len() + v.writes.len()),
 	})
 	out.record(v.meta.message())
@@ -63,6 +63,7 @@ func (v *View) Snapshot(w io.Writer) error {
 	writeTable(&out, v.projects)
 	writeTable(&out, v.tickets)
 	writeTable(&out, v.usage)
+	writeTable(&out, v.paces)
 	writeTable(&out, v.accounts)
 	writeTable(&out, v.stages)
 	writeTable(&out, v.requests)
@@ -183,6 +184,8 @@ func (s *State) load(r *fsmpb.Record) error {
 		return s.loadTicket(k.Ticket)
 	case *fsmpb.Record_Usage:
 		s.setUsage(usageFromProto(k.Usage))
+	case *fsmpb.Record_Pace:
+		return s.loadPace(k.Pace)
 	case *fsmpb.Record_Write:
 		return s.loadWrite(k.Write)
 	default:
@@ -286,6 +289,14 @@ func (s *State) loadTicket(r *fsmpb.TicketRecord) error {
 	s.tickets.set(&s.digest, t.ID, t)
 	s.indexTicket(p, t)
 	s.shiftUse(p, t.Ask.Product, t.shift())
+	return nil
+}
+
+func (s *State) loadPace(r *fsmpb.PaceRecord) error {
+	if _, ok := s.uses.Get(r.Pool); !ok {
+		return damaged(fmt.Errorf("the pace of an unknown pool %d", r.Pool))
+	}
+	s.paces.set(&s.digest, r.Pool, paceFromProto(r))
 	return nil
 }
 

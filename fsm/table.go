@@ -58,7 +58,9 @@ type tables struct {
 	projects  table[string, *Project]
 	tickets   table[uint64, *Ticket]
 	usage     table[string, *Usage]
-	writes    table[uint64, *Write]
+	// paces are by the pools' numbers.
+	paces  table[uint64, *Pace]
+	writes table[uint64, *Write]
 
 	accounts     table[string, *Account]
 	stages       table[string, *Stage]
@@ -110,6 +112,7 @@ func newTables() tables {
 		projects:    newTable[string, *Project](),
 		tickets:     newTable[uint64, *Ticket](),
 		usage:       newTable[string, *Usage](),
+		paces:       newTable[uint64, *Pace](),
 		writes:      newTable[uint64, *Write](),
 		allocated:   new(btree.Map[string, Quantities]),
 		byContract:  newIndex(contractInstance.less),
@@ -155,6 +158,7 @@ func (t *tables) copy() tables {
 	c.projects = t.projects.copy()
 	c.tickets = t.tickets.copy()
 	c.usage = t.usage.copy()
+	c.paces = t.paces.copy()
 	c.writes = t.writes.copy()
 	c.allocated = t.allocated.Copy()
 	c.byContract = t.byContract.copy()

@@ -715,9 +715,9 @@ type BulkResult struct {
 	// Returned Example: {"already":false,"lease":42}
 	Returned *LeaseEnded `json:"returned,omitempty"`
 
-	// Ticket A place in the queue of a pool, or the seats that are offered to it. There is no estimate of the time; position and number ahead are exact.
+	// Ticket A place in the queue of a pool, or the seats that are offered to it. Position and number ahead are exact; `estimated_wait` is what the pace of the last offers makes likely.
 	//
-	// Example: {"ahead":1,"client":"ws-18","count":1,"ends":"2026-09-01T08:02:00Z","id":7,"pool":"design","position":2,"product":"cad","since":"2026-09-01T08:00:00Z","state":"waiting","user":"bob@acme.example"}
+	// Example: {"ahead":1,"client":"ws-18","count":1,"ends":"2026-09-01T08:02:00Z","estimated_wait":80,"id":7,"pool":"design","position":2,"product":"cad","since":"2026-09-01T08:00:00Z","state":"waiting","user":"bob@acme.example"}
 	Ticket *Ticket `json:"ticket,omitempty"`
 }
 
@@ -763,9 +763,9 @@ type CheckoutDone struct {
 	// Lease Example: {"borrow":false,"client":"ws-17","count":1,"ends":"2026-09-01T08:05:00Z","id":42,"lingering":false,"pool":"design","product":"cad","renewals":0,"since":"2026-09-01T08:00:00Z","ttl":300,"user":"ann@acme.example"}
 	Lease *Lease `json:"lease,omitempty"`
 
-	// Ticket A place in the queue of a pool, or the seats that are offered to it. There is no estimate of the time; position and number ahead are exact.
+	// Ticket A place in the queue of a pool, or the seats that are offered to it. Position and number ahead are exact; `estimated_wait` is what the pace of the last offers makes likely.
 	//
-	// Example: {"ahead":1,"client":"ws-18","count":1,"ends":"2026-09-01T08:02:00Z","id":7,"pool":"design","position":2,"product":"cad","since":"2026-09-01T08:00:00Z","state":"waiting","user":"bob@acme.example"}
+	// Example: {"ahead":1,"client":"ws-18","count":1,"ends":"2026-09-01T08:02:00Z","estimated_wait":80,"id":7,"pool":"design","position":2,"product":"cad","since":"2026-09-01T08:00:00Z","state":"waiting","user":"bob@acme.example"}
 	Ticket *Ticket `json:"ticket,omitempty"`
 }
 
@@ -1749,9 +1749,9 @@ type Synced struct {
 	Results []SyncResult `json:"results"`
 }
 
-// Ticket A place in the queue of a pool, or the seats that are offered to it. There is no estimate of the time; position and number ahead are exact.
+// Ticket A place in the queue of a pool, or the seats that are offered to it. Position and number ahead are exact; `estimated_wait` is what the pace of the last offers makes likely.
 //
-// Example: {"ahead":1,"client":"ws-18","count":1,"ends":"2026-09-01T08:02:00Z","id":7,"pool":"design","position":2,"product":"cad","since":"2026-09-01T08:00:00Z","state":"waiting","user":"bob@acme.example"}
+// Example: {"ahead":1,"client":"ws-18","count":1,"ends":"2026-09-01T08:02:00Z","estimated_wait":80,"id":7,"pool":"design","position":2,"product":"cad","since":"2026-09-01T08:00:00Z","state":"waiting","user":"bob@acme.example"}
 type Ticket struct {
 	// Ahead How many wait before it.
 	Ahead  uint64 `json:"ahead"`
@@ -1760,6 +1760,9 @@ type Ticket struct {
 
 	// Ends When it is dropped unless it is kept; when the offer ends.
 	Ends time.Time `json:"ends"`
+
+	// EstimatedWait About how long it still waits, in seconds: the mean time between the pool's last offers, or since the last one if that is longer, times its position. Absent if seats are offered, or if the pool has made no offer yet (rule Q3).
+	EstimatedWait uint64 `json:"estimated_wait,omitempty"`
 
 	// Handle The secret with which it is kept and claimed; in the answer to the checkout only.
 	Handle string `json:"handle,omitempty"`

@@ -170,9 +170,17 @@ func (s *session) printDone(a *client.Answer[apiv1.CheckoutDone]) error {
 	})
 	if t := a.Value.Ticket; err == nil && t != nil && t.State == apiv1.TicketStateWaiting && !a.DryRun {
 		return failf(exitQueued, fmt.Sprintf("Wait with `licet queue wait %d`, and claim the seats with `licet queue claim %d`.", t.ID, t.ID),
-			"there are no seats yet: ticket %d waits, %d ahead of it", t.ID, t.Ahead)
+			"there are no seats yet: ticket %d waits, %d ahead of it%s", t.ID, t.Ahead, clause(estimateOf(*t)))
 	}
 	return err
+}
+
+// clause appends what is known.
+func clause(text string) string {
+	if text == "" {
+		return ""
+	}
+	return ", " + text
 }
 
 func explain(s *session) error {

@@ -44,7 +44,7 @@ func TestCheckoutQueues(t *testing.T) {
 	f.Config.Handler = queueFake(0)
 	file := filepath.Join(t.TempDir(), "handle")
 	got := run(t, at(f.Server), append(bob, "--queue", "--out", file)...)
-	if got.code != exitQueued || !strings.Contains(got.out, "position  2") || !strings.Contains(got.err, "ticket 7 waits, 1 ahead of it") || strings.Contains(got.out, "secret") {
+	if got.code != exitQueued || !strings.Contains(got.out, "position        2") || !strings.Contains(got.err, "ticket 7 waits, 1 ahead of it, about 1m20s") || strings.Contains(got.out, "secret") {
 		t.Errorf("%+v", got)
 	}
 	if text, err := os.ReadFile(file); err != nil || string(text) != "secret\n" {

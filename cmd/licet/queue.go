@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -42,9 +43,9 @@ func queueList(s *session) error {
 	return printAnswer(s, all, func(p *page, list apiv1.TicketList) {
 		var rows [][]string
 		for _, x := range list.Tickets {
-			rows = append(rows, []string{number(x.ID), positionOf(x), string(x.State), x.Product, x.User, x.Client, number(x.Count), x.Project, when(x.Ends)})
+			rows = append(rows, []string{number(x.ID), positionOf(x), estimateOf(x), string(x.State), x.Product, x.User, x.Client, number(x.Count), x.Project, when(x.Ends)})
 		}
-		p.table([]string{"TICKET", "POSITION", "STATE", "PRODUCT", "USER", "CLIENT", "COUNT", "PROJECT", "ENDS"}, rows)
+		p.table([]string{"TICKET", "POSITION", "ESTIMATED WAIT", "STATE", "PRODUCT", "USER", "CLIENT", "COUNT", "PROJECT", "ENDS"}, rows)
 	})
 }
 
@@ -55,8 +56,16 @@ func positionOf(x apiv1.Ticket) string {
 	return number(x.Position)
 }
 
+// estimateOf is about how long a ticket still waits, empty if nobody can say.
+func estimateOf(x apiv1.Ticket) string {
+	if x.EstimatedWait == 0 {
+		return ""
+	}
+	return fmt.Sprintf("about %s", time.Duration(x.EstimatedWait)*time.Second)
+}
+
 func showTicket(p *page, x apiv1.Ticket) {
-	p.fields("ticket", number(x.ID), "state", string(x.State), "position", positionOf(x), "ahead", number(x.Ahead), "pool", x.Pool, "product", x.Product,
+	p.fields("ticket", number(x.ID), "state", string(x.State), "position", positionOf(x), "ahead", number(x.Ahead), "estimated wait", estimateOf(x), "pool", x.Pool, "product", x.Product,
 		"user", x.User, "client", x.Client, "count", number(x.Count), "project", x.Project, "since", when(x.Since), "ends", when(x.Ends))
 }
 

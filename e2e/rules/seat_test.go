@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -35,7 +36,7 @@ var seatWrites = writes{
 }
 
 var seatWords = words{
-	"crowd": (*player).cmdCrowd, "lease": (*player).cmdLease, "ticket": (*player).cmdTicket, "position": (*player).cmdPosition,
+	"crowd": (*player).cmdCrowd, "lease": (*player).cmdLease, "ticket": (*player).cmdTicket, "position": (*player).cmdPosition, "estimate": (*player).cmdEstimate,
 	"offered-to": (*player).cmdOfferedTo, "ends": (*player).cmdEnds, "told": (*player).cmdTold, "already": (*player).cmdAlready,
 	"fences": (*player).cmdFences, "token": (*player).cmdToken, "explain": (*player).cmdExplain, "conditions": (*player).cmdConditions,
 	"seats": (*player).cmdSeats, "project": (*player).cmdProject, "high-water": (*player).cmdHighWater, "denials": (*player).cmdDenials,
@@ -260,6 +261,22 @@ func (p *player) cmdPosition(ts *testscript.TestScript, args []string) {
 	}
 	rules.Expect(ts, "those ahead of "+args[0], t.Ahead+1, rules.Number(ts, args[1]))
 	rules.Expect(ts, "position of "+args[0], t.Position, rules.Number(ts, args[1]))
+}
+
+// cmdEstimate is in whole seconds, as the API tells them.
+func (p *player) cmdEstimate(ts *testscript.TestScript, args []string) {
+	rules.Need(ts, args, 2, "estimate WHO DURATION|none")
+	want := uint64(0)
+	if args[1] != "none" {
+		d, err := time.ParseDuration(args[1])
+		ts.Check(err)
+		want = uint64((d + time.Second - 1) / time.Second)
+	}
+	t := p.ticketOf(ts, args[0])
+	if t == nil {
+		ts.Fatalf("%s has no ticket", args[0])
+	}
+	rules.Expect(ts, "estimated wait of "+args[0]+" in seconds", t.EstimatedWait, want)
 }
 
 // cmdOfferedTo names all who have offers of a pool.

@@ -2074,6 +2074,7 @@ type Record struct {
 	//	*Record_Project
 	//	*Record_Ticket
 	//	*Record_Usage
+	//	*Record_Pace
 	Kind          isRecord_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2260,6 +2261,15 @@ func (x *Record) GetUsage() *UsageRecord {
 	return nil
 }
 
+func (x *Record) GetPace() *PaceRecord {
+	if x != nil {
+		if x, ok := x.Kind.(*Record_Pace); ok {
+			return x.Pace
+		}
+	}
+	return nil
+}
+
 type isRecord_Kind interface {
 	isRecord_Kind()
 }
@@ -2328,6 +2338,10 @@ type Record_Usage struct {
 	Usage *UsageRecord `protobuf:"bytes,44,opt,name=usage,proto3,oneof"`
 }
 
+type Record_Pace struct {
+	Pace *PaceRecord `protobuf:"bytes,45,opt,name=pace,proto3,oneof"`
+}
+
 func (*Record_Meta) isRecord_Kind() {}
 
 func (*Record_Contract) isRecord_Kind() {}
@@ -2359,6 +2373,8 @@ func (*Record_Project) isRecord_Kind() {}
 func (*Record_Ticket) isRecord_Kind() {}
 
 func (*Record_Usage) isRecord_Kind() {}
+
+func (*Record_Pace) isRecord_Kind() {}
 
 type MetaRecord struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -3107,7 +3123,7 @@ const file_fsm_fsmpb_fsm_proto_rawDesc = "" +
 	"\x05pools\x18\x03 \x01(\x04R\x05pools\x12\x16\n" +
 	"\x06leases\x18\x04 \x03(\x04R\x06leases\x12\x16\n" +
 	"\x06offers\x18\x05 \x03(\x04R\x06offers\x12\x18\n" +
-	"\atickets\x18\x06 \x03(\x04R\atickets\"\x9b\a\n" +
+	"\atickets\x18\x06 \x03(\x04R\atickets\"\xcb\a\n" +
 	"\x06Record\x12.\n" +
 	"\x04meta\x18\x01 \x01(\v2\x18.licet.fsm.v1.MetaRecordH\x00R\x04meta\x12:\n" +
 	"\bcontract\x18\x02 \x01(\v2\x1c.licet.fsm.v1.ContractRecordH\x00R\bcontract\x12:\n" +
@@ -3124,7 +3140,8 @@ const file_fsm_fsmpb_fsm_proto_rawDesc = "" +
 	"\x05lease\x18) \x01(\v2\x19.licet.fsm.v1.LeaseRecordH\x00R\x05lease\x127\n" +
 	"\aproject\x18* \x01(\v2\x1b.licet.fsm.v1.ProjectRecordH\x00R\aproject\x124\n" +
 	"\x06ticket\x18+ \x01(\v2\x1a.licet.fsm.v1.TicketRecordH\x00R\x06ticket\x121\n" +
-	"\x05usage\x18, \x01(\v2\x19.licet.fsm.v1.UsageRecordH\x00R\x05usageB\x06\n" +
+	"\x05usage\x18, \x01(\v2\x19.licet.fsm.v1.UsageRecordH\x00R\x05usage\x12.\n" +
+	"\x04pace\x18- \x01(\v2\x18.licet.fsm.v1.PaceRecordH\x00R\x04paceB\x06\n" +
 	"\x04kind\"\xa3\x01\n" +
 	"\n" +
 	"MetaRecord\x12\x1d\n" +
@@ -3281,6 +3298,7 @@ var file_fsm_fsmpb_fsm_proto_goTypes = []any{
 	(*ProjectRecord)(nil),        // 69: licet.fsm.v1.ProjectRecord
 	(*TicketRecord)(nil),         // 70: licet.fsm.v1.TicketRecord
 	(*UsageRecord)(nil),          // 71: licet.fsm.v1.UsageRecord
+	(*PaceRecord)(nil),           // 72: licet.fsm.v1.PaceRecord
 }
 var file_fsm_fsmpb_fsm_proto_depIdxs = []int32{
 	1,  // 0: licet.fsm.v1.Entry.commands:type_name -> licet.fsm.v1.Command
@@ -3359,14 +3377,15 @@ var file_fsm_fsmpb_fsm_proto_depIdxs = []int32{
 	69, // 73: licet.fsm.v1.Record.project:type_name -> licet.fsm.v1.ProjectRecord
 	70, // 74: licet.fsm.v1.Record.ticket:type_name -> licet.fsm.v1.TicketRecord
 	71, // 75: licet.fsm.v1.Record.usage:type_name -> licet.fsm.v1.UsageRecord
-	12, // 76: licet.fsm.v1.MetaRecord.settings:type_name -> licet.fsm.v1.Settings
-	50, // 77: licet.fsm.v1.InstanceRecord.allocation:type_name -> licet.fsm.v1.Quantity
-	50, // 78: licet.fsm.v1.InstanceRecord.active:type_name -> licet.fsm.v1.Quantity
-	79, // [79:79] is the sub-list for method output_type
-	79, // [79:79] is the sub-list for method input_type
-	79, // [79:79] is the sub-list for extension type_name
-	79, // [79:79] is the sub-list for extension extendee
-	0,  // [0:79] is the sub-list for field type_name
+	72, // 76: licet.fsm.v1.Record.pace:type_name -> licet.fsm.v1.PaceRecord
+	12, // 77: licet.fsm.v1.MetaRecord.settings:type_name -> licet.fsm.v1.Settings
+	50, // 78: licet.fsm.v1.InstanceRecord.allocation:type_name -> licet.fsm.v1.Quantity
+	50, // 79: licet.fsm.v1.InstanceRecord.active:type_name -> licet.fsm.v1.Quantity
+	80, // [80:80] is the sub-list for method output_type
+	80, // [80:80] is the sub-list for method input_type
+	80, // [80:80] is the sub-list for extension type_name
+	80, // [80:80] is the sub-list for extension extendee
+	0,  // [0:80] is the sub-list for field type_name
 }
 
 func init() { file_fsm_fsmpb_fsm_proto_init() }
@@ -3452,6 +3471,7 @@ func file_fsm_fsmpb_fsm_proto_init() {
 		(*Record_Project)(nil),
 		(*Record_Ticket)(nil),
 		(*Record_Usage)(nil),
+		(*Record_Pace)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{

@@ -188,7 +188,9 @@ type TicketStatus struct {
 	// When it is dropped unless its holder asks, or the offer's end: milliseconds since 1970-01-01 UTC.
 	EndsMs int64 `protobuf:"varint,3,opt,name=ends_ms,json=endsMs,proto3" json:"ends_ms,omitempty"`
 	// True if it was left or dropped.
-	Gone          bool `protobuf:"varint,4,opt,name=gone,proto3" json:"gone,omitempty"`
+	Gone bool `protobuf:"varint,4,opt,name=gone,proto3" json:"gone,omitempty"`
+	// About how long it still waits for an offer; 0 if its pool has made none yet.
+	WaitMs        int64 `protobuf:"varint,5,opt,name=wait_ms,json=waitMs,proto3" json:"wait_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -251,6 +253,83 @@ func (x *TicketStatus) GetGone() bool {
 	return false
 }
 
+func (x *TicketStatus) GetWaitMs() int64 {
+	if x != nil {
+		return x.WaitMs
+	}
+	return 0
+}
+
+// PaceRecord is how fast a pool's queue moves.
+type PaceRecord struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The pool's number.
+	Pool          uint64 `protobuf:"varint,1,opt,name=pool,proto3" json:"pool,omitempty"`
+	SinceMs       int64  `protobuf:"varint,2,opt,name=since_ms,json=sinceMs,proto3" json:"since_ms,omitempty"`
+	MeanMs        int64  `protobuf:"varint,3,opt,name=mean_ms,json=meanMs,proto3" json:"mean_ms,omitempty"`
+	Offers        uint64 `protobuf:"varint,4,opt,name=offers,proto3" json:"offers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PaceRecord) Reset() {
+	*x = PaceRecord{}
+	mi := &file_fsm_fsmpb_queue_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PaceRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PaceRecord) ProtoMessage() {}
+
+func (x *PaceRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_queue_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PaceRecord.ProtoReflect.Descriptor instead.
+func (*PaceRecord) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_queue_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *PaceRecord) GetPool() uint64 {
+	if x != nil {
+		return x.Pool
+	}
+	return 0
+}
+
+func (x *PaceRecord) GetSinceMs() int64 {
+	if x != nil {
+		return x.SinceMs
+	}
+	return 0
+}
+
+func (x *PaceRecord) GetMeanMs() int64 {
+	if x != nil {
+		return x.MeanMs
+	}
+	return 0
+}
+
+func (x *PaceRecord) GetOffers() uint64 {
+	if x != nil {
+		return x.Offers
+	}
+	return 0
+}
+
 type TicketRecord struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Id    uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -269,7 +348,7 @@ type TicketRecord struct {
 
 func (x *TicketRecord) Reset() {
 	*x = TicketRecord{}
-	mi := &file_fsm_fsmpb_queue_proto_msgTypes[4]
+	mi := &file_fsm_fsmpb_queue_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -281,7 +360,7 @@ func (x *TicketRecord) String() string {
 func (*TicketRecord) ProtoMessage() {}
 
 func (x *TicketRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_queue_proto_msgTypes[4]
+	mi := &file_fsm_fsmpb_queue_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -294,7 +373,7 @@ func (x *TicketRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TicketRecord.ProtoReflect.Descriptor instead.
 func (*TicketRecord) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_queue_proto_rawDescGZIP(), []int{4}
+	return file_fsm_fsmpb_queue_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *TicketRecord) GetId() uint64 {
@@ -362,12 +441,19 @@ const file_fsm_fsmpb_queue_proto_rawDesc = "" +
 	"\n" +
 	"LeaveQueue\x12\x16\n" +
 	"\x06ticket\x18\x01 \x01(\x04R\x06ticket\x12\x16\n" +
-	"\x06holder\x18\x02 \x01(\fR\x06holder\"\x85\x01\n" +
+	"\x06holder\x18\x02 \x01(\fR\x06holder\"\x9e\x01\n" +
 	"\fTicketStatus\x122\n" +
 	"\x06ticket\x18\x01 \x01(\v2\x1a.licet.fsm.v1.TicketRecordR\x06ticket\x12\x14\n" +
 	"\x05ahead\x18\x02 \x01(\x04R\x05ahead\x12\x17\n" +
 	"\aends_ms\x18\x03 \x01(\x03R\x06endsMs\x12\x12\n" +
-	"\x04gone\x18\x04 \x01(\bR\x04gone\"\xd4\x01\n" +
+	"\x04gone\x18\x04 \x01(\bR\x04gone\x12\x17\n" +
+	"\await_ms\x18\x05 \x01(\x03R\x06waitMs\"l\n" +
+	"\n" +
+	"PaceRecord\x12\x12\n" +
+	"\x04pool\x18\x01 \x01(\x04R\x04pool\x12\x19\n" +
+	"\bsince_ms\x18\x02 \x01(\x03R\asinceMs\x12\x17\n" +
+	"\amean_ms\x18\x03 \x01(\x03R\x06meanMs\x12\x16\n" +
+	"\x06offers\x18\x04 \x01(\x04R\x06offers\"\xd4\x01\n" +
 	"\fTicketRecord\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12(\n" +
 	"\x03ask\x18\x02 \x01(\v2\x16.licet.fsm.v1.CheckoutR\x03ask\x12\x19\n" +
@@ -389,18 +475,19 @@ func file_fsm_fsmpb_queue_proto_rawDescGZIP() []byte {
 	return file_fsm_fsmpb_queue_proto_rawDescData
 }
 
-var file_fsm_fsmpb_queue_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_fsm_fsmpb_queue_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_fsm_fsmpb_queue_proto_goTypes = []any{
 	(*KeepTicket)(nil),   // 0: licet.fsm.v1.KeepTicket
 	(*ClaimOffer)(nil),   // 1: licet.fsm.v1.ClaimOffer
 	(*LeaveQueue)(nil),   // 2: licet.fsm.v1.LeaveQueue
 	(*TicketStatus)(nil), // 3: licet.fsm.v1.TicketStatus
-	(*TicketRecord)(nil), // 4: licet.fsm.v1.TicketRecord
-	(*Checkout)(nil),     // 5: licet.fsm.v1.Checkout
+	(*PaceRecord)(nil),   // 4: licet.fsm.v1.PaceRecord
+	(*TicketRecord)(nil), // 5: licet.fsm.v1.TicketRecord
+	(*Checkout)(nil),     // 6: licet.fsm.v1.Checkout
 }
 var file_fsm_fsmpb_queue_proto_depIdxs = []int32{
-	4, // 0: licet.fsm.v1.TicketStatus.ticket:type_name -> licet.fsm.v1.TicketRecord
-	5, // 1: licet.fsm.v1.TicketRecord.ask:type_name -> licet.fsm.v1.Checkout
+	5, // 0: licet.fsm.v1.TicketStatus.ticket:type_name -> licet.fsm.v1.TicketRecord
+	6, // 1: licet.fsm.v1.TicketRecord.ask:type_name -> licet.fsm.v1.Checkout
 	2, // [2:2] is the sub-list for method output_type
 	2, // [2:2] is the sub-list for method input_type
 	2, // [2:2] is the sub-list for extension type_name
@@ -420,7 +507,7 @@ func file_fsm_fsmpb_queue_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fsm_fsmpb_queue_proto_rawDesc), len(file_fsm_fsmpb_queue_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   5,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
