@@ -118,6 +118,30 @@ func TestAuditShowsNoHandles(t *testing.T) {
 	}
 }
 
+// Rows that are nowhere any more cost their share of a scan, too: there may be millions of them.
+func TestAuditScanOfMissingRowsIsBounded(t *testing.T) {
+	f := newFixture(t)
+	rows := func(batches int) {
+		for range batches {
+			var bodies []*fsmpb.Body
+			for range 1000 {
+				bodies = append(bodies, &fsmpb.Body{Kind: &fsmpb.Body_RemoveInstance{RemoveInstance: &fsmpb.RemoveInstance{Serial: 7}}})
+			}
+			f.node.propose(t, bodies...)
+		}
+	}
+	rows(25)
+	f.node.now = f.node.now.AddDate(0, 0, 1)
+	rows(2)
+	list := f.audit("?kind=checkout")
+	if list.Oldest < 25_000 || len(list.Missing) != 1 || list.Previous < 2000 || list.Missing[0].From != list.Previous {
+		t.Fatalf("oldest %d, previous %d, missing %v", list.Oldest, list.Previous, list.Missing)
+	}
+	if list := f.audit(fmt.Sprintf("?kind=checkout&before=%d", list.Previous)); list.Previous != 0 || list.Missing[0].From != 1 {
+		t.Errorf("previous %d, missing %v", list.Previous, list.Missing)
+	}
+}
+
 // Rows that the state has forgotten come out of the node's files, and those that it never had are told.
 func TestAuditOutOfFiles(t *testing.T) {
 	f := newAuditFixture(t)

@@ -202,3 +202,63 @@ func TestReadersWaitForRows(t *testing.T) {
 		}
 	})
 }
+
+// watchedFiles counts what is forced to disk, and fails if it is told to.
+type watchedFiles struct {
+	trailFiles
+	synced     int
+	sync, shut error
+}
+
+func (f *watchedFiles) Sync() error {
+	f.synced++
+	return errors.Join(f.sync, f.trailFiles.Sync())
+}
+
+func (f *watchedFiles) Close() error { return errors.Join(f.shut, f.trailFiles.Close()) }
+
+// What is called synced was, and a disk that fails at it ends the node.
+func TestRowsAreForcedToDisk(t *testing.T) {
+	k, w, failed := idleKeeper(t)
+	files := &watchedFiles{trailFiles: k.files}
+	k.files = files
+	v := w.entry(0, 5)
+	if err := k.keep(v); err != nil {
+		t.Fatal(err)
+	}
+	k.write()
+	if k.sync(); files.synced != 1 || k.synced != 5 {
+		t.Errorf("synced %d times, up to row %d", files.synced, k.synced)
+	}
+	files.sync = errors.New("the disk is gone")
+	if err := k.keep(w.entry(time.Second, 5)); err != nil {
+		t.Fatal(err)
+	}
+	k.write()
+	if k.sync(); !errors.Is(*failed, files.sync) || k.synced != 5 {
+		t.Errorf("the node was told %v; rows up to %d count as synced", *failed, k.synced)
+	}
+	if err := k.files.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A node that stops has written what was handed over, and says so if it could not.
+func TestStopWritesWhatIsLeft(t *testing.T) {
+	for _, broken := range []error{nil, errors.New("the disk is gone")} {
+		k, w, failed := idleKeeper(t)
+		k.files = &watchedFiles{trailFiles: k.files, shut: broken}
+		if err := k.keep(w.entry(0, 5)); err != nil {
+			t.Fatal(err)
+		}
+		// It is told to stop before it has seen that there is something to do.
+		<-k.wake
+		go k.run()
+		if err := k.close(); !errors.Is(err, broken) || !errors.Is(*failed, broken) {
+			t.Errorf("stopped with %v, the node was told %v", err, *failed)
+		}
+		if r, err := trail.Check(k.dir); err != nil || r.Last != 5 || len(r.Damage) > 0 {
+			t.Errorf("%+v %v", r, err)
+		}
+	}
+}

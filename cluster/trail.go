@@ -20,7 +20,7 @@ const syncEvery = 5 * time.Second
 // keeper copies the audit trail out of the views into files of the node. Its own goroutine does so; the
 // one that applies entries only hands views over, and waits where rows would be lost otherwise.
 type keeper struct {
-	files *trail.Writer
+	files trailFiles
 	dir   string
 	fail  func(error)
 	log   hclog.Logger
@@ -39,6 +39,13 @@ type keeper struct {
 	wake chan struct{}
 	stop chan struct{}
 	done chan struct{}
+}
+
+// trailFiles are a trail.Writer.
+type trailFiles interface {
+	Append(v *fsm.View) (*trail.Gap, error)
+	Sync() error
+	Close() error
 }
 
 // startKeeper opens the files and begins to write what is handed over.

@@ -349,3 +349,20 @@ func TestUnwritableDirectory(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// Rows are in the files once they are appended: readers don't wait for the disk.
+func TestAppendedRowsAreReadable(t *testing.T) {
+	h, o := newHistory(t), options(t.TempDir())
+	w := open(t, o)
+	v := h.writes(3)
+	if _, err := w.Append(v); err != nil {
+		t.Fatal(err)
+	}
+	last, _, _ := v.Chain()
+	if rows, err := trail.Rows(o.Dir, 0, 100); err != nil || uint64(len(rows)) != last {
+		t.Errorf("%d rows of %d, %v", len(rows), last, err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
