@@ -51,7 +51,7 @@ func (a *Account) Reason() string {
 	return ""
 }
 
-func (a *Account) message() (recordKind, message) { return 20, a.proto() }
+func (a *Account) message(*encoder) (recordKind, message) { return 20, a.proto() }
 
 func (a *Account) proto() *fsmpb.AccountRecord {
 	return &fsmpb.AccountRecord{

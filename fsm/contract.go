@@ -23,7 +23,7 @@ type Contract struct {
 	hashed
 }
 
-func (c *Contract) message() (recordKind, message) {
+func (c *Contract) message(*encoder) (recordKind, message) {
 	return 2, &fsmpb.ContractRecord{Document: c.Document, Terms: c.Terms, Ended: c.Ended}
 }
 

@@ -18,7 +18,7 @@ func (d Digest) String() string { return hex.EncodeToString(d[:]) }
 // It detects replicas that diverged; it is no defence against a forger.
 type digest struct {
 	lanes   lanes
-	scratch []byte
+	scratch *encoder
 	// loading are the bytes of the record that a snapshot's next row comes from: they need not be encoded again.
 	loading []byte
 }
@@ -27,13 +27,18 @@ type digest struct {
 func (d *digest) add(r row) {
 	record := d.loading
 	if record == nil {
-		kind, m := r.message()
-		d.scratch = appendRecord(d.scratch[:0], kind, m)
-		record = d.scratch
+		record = d.encoder().record(r)
 	}
 	hash := sha256.Sum256(record)
 	*r.sum() = lanesOf(&hash)
 	d.count(r)
+}
+
+func (d *digest) encoder() *encoder {
+	if d.scratch == nil {
+		d.scratch = new(encoder)
+	}
+	return d.scratch
 }
 
 // count adds a row whose hash is known.

@@ -21,7 +21,7 @@ type Episode struct {
 	hashed
 }
 
-func (e *Episode) message() (recordKind, message) {
+func (e *Episode) message(*encoder) (recordKind, message) {
 	return 24, &fsmpb.EpisodeRecord{Serial: e.Serial, Area: e.Area, SinceMs: e.SinceMs, Notice: e.Notice}
 }
 
@@ -45,7 +45,7 @@ type Notice struct {
 	hashed
 }
 
-func (n *Notice) message() (recordKind, message) {
+func (n *Notice) message(*encoder) (recordKind, message) {
 	return 25, &fsmpb.NoticeRecord{
 		Id: n.ID, WallMs: n.WallMs, Kind: string(n.Kind), Contract: n.Contract, Address: n.Address, Serial: n.Serial, Instance: n.Instance,
 		Area: n.Area, Allocation: n.Allocation, Active: n.Active, Blocked: n.Blocked,

@@ -26,7 +26,7 @@ type Instance struct {
 	hashed
 }
 
-func (i *Instance) message() (recordKind, message) { return 3, i.proto() }
+func (i *Instance) message(*encoder) (recordKind, message) { return 3, i.proto() }
 
 func (i *Instance) proto() *fsmpb.InstanceRecord {
 	return &fsmpb.InstanceRecord{

@@ -31,14 +31,17 @@ type Lease struct {
 	hashed
 }
 
-func (l *Lease) message() (recordKind, message) { return 41, l.proto() }
+func (l *Lease) message(e *encoder) (recordKind, message) { return 41, l.record(&e.lease) }
 
-func (l *Lease) proto() *fsmpb.LeaseRecord {
-	return &fsmpb.LeaseRecord{
+func (l *Lease) proto() *fsmpb.LeaseRecord { return l.record(new(fsmpb.LeaseRecord)) }
+
+func (l *Lease) record(into *fsmpb.LeaseRecord) *fsmpb.LeaseRecord {
+	*into = fsmpb.LeaseRecord{
 		Id: l.ID, Pool: l.Pool, Product: l.Product, User: l.User, Client: l.Client, Count: l.held.count, Reserved: l.held.reserved,
 		Reservation: l.held.reservation, Project: l.Project, Holder: l.Holder[:], SinceMs: l.SinceMs, Ttl: l.TTL, EndsMs: l.EndsMs,
 		Borrow: l.Borrow, Lingering: l.Lingering, Renewals: l.Renewals,
 	}
+	return into
 }
 
 // leaseFromProto shares the pool's names with it: a million leases have the same few.

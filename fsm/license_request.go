@@ -44,7 +44,7 @@ type LicenseRequest struct {
 	hashed
 }
 
-func (r *LicenseRequest) message() (recordKind, message) { return 22, r.proto() }
+func (r *LicenseRequest) message(*encoder) (recordKind, message) { return 22, r.proto() }
 
 func (r *LicenseRequest) proto() *fsmpb.LicenseRequestRecord {
 	return &fsmpb.LicenseRequestRecord{

@@ -18,7 +18,7 @@ type Pace struct {
 	hashed
 }
 
-func (x *Pace) message() (recordKind, message) {
+func (x *Pace) message(*encoder) (recordKind, message) {
 	return 45, &fsmpb.PaceRecord{Pool: x.Pool, SinceMs: x.SinceMs, MeanMs: x.MeanMs, Offers: x.Offers}
 }
 

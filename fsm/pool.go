@@ -48,7 +48,7 @@ type Pool struct {
 	hashed
 }
 
-func (p *Pool) message() (recordKind, message) { return 40, p.proto() }
+func (p *Pool) message(*encoder) (recordKind, message) { return 40, p.proto() }
 
 func (p *Pool) proto() *fsmpb.PoolRecord {
 	return &fsmpb.PoolRecord{Pool: p.Pool, Active: p.Active, Ended: p.Ended, CreatedMs: p.CreatedMs, Deleting: p.Deleting, Revision: p.Revision, Id: p.ID}

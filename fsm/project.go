@@ -17,7 +17,7 @@ type Project struct {
 	hashed
 }
 
-func (x *Project) message() (recordKind, message) { return 42, x.Proto() }
+func (x *Project) message(*encoder) (recordKind, message) { return 42, x.Proto() }
 
 // Proto is the project as outcomes and snapshots have it.
 func (x *Project) Proto() *fsmpb.ProjectRecord {

@@ -26,13 +26,16 @@ type Ticket struct {
 	hashed
 }
 
-func (t *Ticket) message() (recordKind, message) { return 43, t.proto() }
+func (t *Ticket) message(e *encoder) (recordKind, message) { return 43, t.record(&e.ticket) }
 
-func (t *Ticket) proto() *fsmpb.TicketRecord {
-	return &fsmpb.TicketRecord{
+func (t *Ticket) proto() *fsmpb.TicketRecord { return t.record(new(fsmpb.TicketRecord)) }
+
+func (t *Ticket) record(into *fsmpb.TicketRecord) *fsmpb.TicketRecord {
+	*into = fsmpb.TicketRecord{
 		Id: t.ID, Ask: t.Ask, SinceMs: t.SinceMs, EndsMs: t.EndsMs, Offered: t.Offered,
 		Reserved: t.held.reserved, Reservation: t.held.reservation,
 	}
+	return into
 }
 
 func ticketFromProto(r *fsmpb.TicketRecord, p *Pool) *Ticket {

@@ -14,7 +14,7 @@ type Responsible struct {
 	hashed
 }
 
-func (r *Responsible) message() (recordKind, message) {
+func (r *Responsible) message(*encoder) (recordKind, message) {
 	return 23, &fsmpb.ResponsibleRecord{Contract: r.Contract, Address: r.Address, SinceMs: r.SinceMs}
 }
 

@@ -22,8 +22,31 @@ type message interface {
 // table; a change replaces the row.
 type row interface {
 	// message is the row as the field of Record that has its number.
-	message() (recordKind, message)
+	message(e *encoder) (recordKind, message)
 	sum() *lanes
+}
+
+// encoder encodes rows one after the other. It lends messages to rows of which there are many, so that these need no memory
+// of their own.
+type encoder struct {
+	bytes  []byte
+	lease  fsmpb.LeaseRecord
+	ticket fsmpb.TicketRecord
+	write  fsmpb.WriteRecord
+}
+
+// record is a row as snapshots and digests have it, until the next.
+func (e *encoder) record(r row) []byte {
+	kind, m := r.message(e)
+	e.bytes = appendRecord(e.bytes[:0], kind, m)
+	return e.bytes
+}
+
+// link is a write as the chain has it, until the next row.
+func (e *encoder) link(w *Write) []byte {
+	m := w.record(&e.write)
+	e.bytes = appendSized(e.bytes[:0], m, m.SizeVT())
+	return e.bytes
 }
 
 // recordKind is the number of a field of Record.

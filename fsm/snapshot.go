@@ -54,7 +54,7 @@ func (v *View) Snapshot(w io.Writer) error {
 			v.projects.len() + v.tickets.len() + v.usage.len() + v.paces.len() + v.accounts.len() + v.stages.len() + v.requests.len() +
 			v.responsibles.len() + v.episodes.len() + v.notices.len() + v.writes.len()),
 	})
-	out.record(v.meta.message())
+	out.row(v.meta)
 	out.record(v.counters.message())
 	writeTable(&out, v.contracts)
 	writeTable(&out, v.instances)
@@ -79,7 +79,7 @@ func (v *View) Snapshot(w io.Writer) error {
 
 func writeTable[K cmp.Ordered, R row](out *frameWriter, t table[K, R]) {
 	t.rows.Scan(func(_ K, r R) bool {
-		out.record(r.message())
+		out.row(r)
 		return out.err == nil
 	})
 }
@@ -88,8 +88,11 @@ func writeTable[K cmp.Ordered, R row](out *frameWriter, t table[K, R]) {
 type frameWriter struct {
 	w       *bufio.Writer
 	scratch []byte
+	rows    encoder
 	err     error
 }
+
+func (f *frameWriter) row(r row) { f.frame(f.rows.record(r)) }
 
 func (f *frameWriter) raw(b []byte) {
 	if f.err == nil {

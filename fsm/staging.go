@@ -35,7 +35,7 @@ type Stage struct {
 	hashed
 }
 
-func (x *Stage) message() (recordKind, message) { return 21, x.proto() }
+func (x *Stage) message(*encoder) (recordKind, message) { return 21, x.proto() }
 
 func (x *Stage) proto() *fsmpb.StageRecord {
 	return &fsmpb.StageRecord{Serial: x.Serial, Staging: x.Staging, Part: x.Part, StagedMs: x.StagedMs, Accounts: x.Accounts}

@@ -251,7 +251,7 @@ type meta struct {
 	hashed
 }
 
-func (m *meta) message() (recordKind, message) {
+func (m *meta) message(*encoder) (recordKind, message) {
 	r := &fsmpb.MetaRecord{ClusterId: m.ClusterID, Settings: m.Settings.proto()}
 	for _, key := range m.VendorKeys {
 		r.VendorKeys = append(r.VendorKeys, key)

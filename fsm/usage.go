@@ -23,7 +23,7 @@ type Usage struct {
 	hashed
 }
 
-func (u *Usage) message() (recordKind, message) { return 44, u.Proto() }
+func (u *Usage) message(*encoder) (recordKind, message) { return 44, u.Proto() }
 
 // Proto is the row as snapshots hold it.
 func (u *Usage) Proto() *fsmpb.UsageRecord {

@@ -49,16 +49,19 @@ type Write struct {
 	hashed
 }
 
-func (w *Write) message() (recordKind, message) {
-	return 4, w.Proto()
+func (w *Write) message(e *encoder) (recordKind, message) {
+	m := w.record(&e.write)
+	m.Chain = w.Chain[:]
+	return 4, m
 }
 
-// proto is the row without the chain, as the chain hashes it.
-func (w *Write) proto() *fsmpb.WriteRecord {
-	return &fsmpb.WriteRecord{
+// record is the row without the chain, as the chain hashes it.
+func (w *Write) record(into *fsmpb.WriteRecord) *fsmpb.WriteRecord {
+	*into = fsmpb.WriteRecord{
 		Seq: w.Seq, Index: w.Index, Position: w.Position, WallMs: w.WallMs, Actor: w.Actor, RequestId: w.RequestID,
 		Kind: w.Kind, Fingerprint: w.Fingerprint[:], Body: w.Body, Outcome: w.Outcome, Stray: w.stray,
 	}
+	return into
 }
 
 // WriteFromProto is the reverse of Proto. It looks at no chain; NextChain does.
@@ -75,7 +78,7 @@ func WriteFromProto(p *fsmpb.WriteRecord) (*Write, error) {
 
 // Proto is the row as nodes keep it in files.
 func (w *Write) Proto() *fsmpb.WriteRecord {
-	m := w.proto()
+	m := w.record(new(fsmpb.WriteRecord))
 	m.Chain = w.Chain[:]
 	return m
 }
@@ -109,14 +112,13 @@ func (w *Write) Decided() (*fsmpb.Outcome, error) {
 func NextChain(before [sha256.Size]byte, p *fsmpb.WriteRecord) [sha256.Size]byte {
 	row := clone(p)
 	row.Chain = nil
-	next, _ := chain(before, row, nil)
-	return next
+	return chain(before, appendSized(nil, row, row.SizeVT()))
 }
 
-func chain(before [sha256.Size]byte, row *fsmpb.WriteRecord, scratch []byte) (next [sha256.Size]byte, used []byte) {
-	used = appendSized(scratch[:0], row, row.SizeVT())
-	hash := sha256.Sum256(used)
-	return sha256.Sum256(append(before[:], hash[:]...)), used
+// chain takes a row as it is encoded without its chain.
+func chain(before [sha256.Size]byte, row []byte) [sha256.Size]byte {
+	hash := sha256.Sum256(row)
+	return sha256.Sum256(append(before[:], hash[:]...))
 }
 
 func (w *Write) bytes() uint64 { return uint64(len(w.Body)+len(w.Outcome)) + writeOverhead }
@@ -205,15 +207,14 @@ func (s *State) record(c *fsmpb.Command, o *fsmpb.Outcome, stray bool) {
 	if len(c.Body) <= maxKeptBody && !holdsDocument(kind) {
 		w.Body = c.Body
 	}
-	w.Chain, s.digest.scratch = chain(s.counters.chain, w.proto(), s.digest.scratch)
+	w.Chain = chain(s.counters.chain, s.digest.encoder().link(w))
 	s.counters.chain = w.Chain
 	s.addWrite(w)
 }
 
 func withoutHint(o *fsmpb.Outcome) *fsmpb.Outcome {
-	parts := append([]*fsmpb.Outcome{o}, o.GetBulk().GetOutcomes()...)
 	hinted := func(x *fsmpb.Outcome) bool { return x.Refusal.GetHint() != "" }
-	if !slices.ContainsFunc(parts, hinted) {
+	if !hinted(o) && !slices.ContainsFunc(o.GetBulk().GetOutcomes(), hinted) {
 		return o
 	}
 	recorded := clone(o)
@@ -286,7 +287,7 @@ func (s *State) loadWrite(p *fsmpb.WriteRecord) error {
 			return damaged(fmt.Errorf("write %d follows write %d", w.Seq, last.Seq))
 		}
 	}
-	if computed, _ := chain(before, w.proto(), nil); computed != w.Chain {
+	if chain(before, s.digest.encoder().link(w)) != w.Chain {
 		return damaged(fmt.Errorf("write %d does not fit the chain", w.Seq))
 	}
 	s.addWrite(w)
