@@ -20,8 +20,8 @@ LEASES    ?= 1000000
 # The black-box tests run last and alone: they take longest, say least about where a
 # fault is, and their clusters elect no new leader because other tests are busy.
 PACKAGES = $(or $(shell go list ./...),$(error go list found no package))
-E2E      = $(filter %/e2e,$(PACKAGES))
-UNIT     = $(filter-out %/e2e,$(PACKAGES))
+E2E      = $(filter %/e2e %/e2e/rules,$(PACKAGES))
+UNIT     = $(filter-out $(E2E),$(PACKAGES))
 
 BIN := $(CURDIR)/.bin
 
@@ -40,17 +40,17 @@ build: ## build ./licet, one static file
 test: ## vet and test everything; needs nothing but Go
 	go vet ./...
 	go test -timeout $(TIMEOUT) $(TESTFLAGS) $(UNIT)
-	go test -timeout $(TIMEOUT) $(TESTFLAGS) $(E2E)
+	go test -p 1 -timeout $(TIMEOUT) $(TESTFLAGS) $(E2E)
 
 unit: ## test everything but e2e
 	go test -timeout $(TIMEOUT) $(TESTFLAGS) $(UNIT)
 
-e2e: ## test the built program from outside
-	go test -timeout $(TIMEOUT) $(TESTFLAGS) $(E2E)
+e2e: ## test the built program, and the rule scripts on clusters
+	go test -p 1 -timeout $(TIMEOUT) $(TESTFLAGS) $(E2E)
 
 race: ## test everything with the race detector; needs a C compiler
 	CGO_ENABLED=1 go test -race -timeout $(TIMEOUT) $(TESTFLAGS) $(UNIT)
-	CGO_ENABLED=1 go test -race -timeout $(TIMEOUT) $(TESTFLAGS) $(E2E)
+	CGO_ENABLED=1 go test -race -p 1 -timeout $(TIMEOUT) $(TESTFLAGS) $(E2E)
 
 lint: $(BIN)/lint.stamp $(BIN)/tools.stamp ## check the code against .golangci.yml, and messages against buf.yaml
 	$(BIN)/buf lint
@@ -71,7 +71,7 @@ bench: ## measure: bare Raft beside licet in one process and over HTTP; the stat
 	go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -timeout 60m $(UNIT)
 
 million: ## measure three nodes with a million live leases: minutes, and 4 GB of memory
-	go test -run '^TestManyLeases$$' -count=1 -v -timeout 60m $(E2E) -leases $(LEASES) -quiet 60s
+	go test -run '^TestManyLeases$$' -count=1 -v -timeout 60m ./e2e -leases $(LEASES) -quiet 60s
 
 cover: ## test with coverage, across packages, into cover.out
 	go test -timeout $(TIMEOUT) -coverpkg=./... -coverprofile=cover.out $(UNIT)

@@ -26,7 +26,7 @@ const (
 	// patience bounds each wait for a condition.
 	patience = 60 * time.Second
 	// raftTimeout is long enough that a busy machine loses no leader.
-	raftTimeout = 600 * time.Millisecond
+	raftTimeout = 1500 * time.Millisecond
 )
 
 var (
