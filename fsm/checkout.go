@@ -347,7 +347,7 @@ func (s *State) checkout(o *fsmpb.Outcome, cmd *fsmpb.Checkout) {
 	}
 	r := &request{t: &s.tables, ask: ask}
 	refusal := r.decide(conditions)
-	t := s.ticketOf(ask)
+	t := s.waitingFor(ask)
 	waits := ask.Queue && s.inForce(t)
 	switch {
 	case refusal == nil && (r.project != nil || !waits):
@@ -368,6 +368,14 @@ func (s *State) checkout(o *fsmpb.Outcome, cmd *fsmpb.Checkout) {
 	if o.Refusal = refusal; r.pool != nil {
 		s.noteDenial(r.pool, ask.Product, refusal.Code)
 	}
+}
+
+// waitingFor is the ticket of who asks, nil if there is none or if it makes no difference.
+func (s *State) waitingFor(ask *fsmpb.Checkout) *Ticket {
+	if !ask.Queue && ask.Project == "" {
+		return nil
+	}
+	return s.ticketOf(ask)
 }
 
 // grant takes the seats that the conditions found and makes the lease.

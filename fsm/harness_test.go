@@ -232,7 +232,8 @@ func checkState(t tb, s *State) {
 	fresh := recomputedIndexes(s)
 	equal(t, "index by contract", s.byContract.keys.Items(), fresh.byContract.keys.Items())
 	equal(t, "index by name", s.byName.keys.Items(), fresh.byName.keys.Items())
-	equal(t, "answers", s.answers.keys.Items(), fresh.answers.keys.Items())
+	equal(t, "request ids", s.answers.Keys(), fresh.answers.Keys())
+	equal(t, "answers", s.answers.Values(), fresh.answers.Values())
 	if s.writeBytes != fresh.writeBytes {
 		t.Fatalf("the writes have %d bytes, not %d", fresh.writeBytes, s.writeBytes)
 	}
@@ -248,7 +249,7 @@ func equal[T any](t tb, what string, got, want T) {
 		// Much faster than cmp, which explains.
 		return
 	}
-	opts := cmp.AllowUnexported(deadline{}, contractInstance{}, instanceName{}, hashed{}, leaseDeadline{}, contractPool{}, leaseKey{}, lingerer{}, projectLease{}, ticketKey{}, userTicket{}, waiter{}, usageAge{}, answer{})
+	opts := cmp.AllowUnexported(deadline{}, contractInstance{}, instanceName{}, hashed{}, leaseDeadline{}, contractPool{}, leaseKey{}, lingerer{}, projectLease{}, ticketKey{}, userTicket{}, waiter{}, usageAge{})
 	if diff := cmp.Diff(want, got, opts); diff != "" {
 		t.Fatalf("%s (-want +got):\n%s", what, diff)
 	}
@@ -297,7 +298,7 @@ func recomputedIndexes(s *State) tables {
 	for _, w := range s.writes.rows.Values() {
 		fresh.writeBytes += writeOverhead + uint64(len(w.Body)+len(w.Outcome))
 		if w.RequestID != "" && !w.stray {
-			fresh.answers.keys.Set(answer{hash64(w.Actor + "\x00" + w.RequestID), w.Seq})
+			fresh.answers.Set(w.Actor+"\x00"+w.RequestID, w.Seq)
 		}
 	}
 	return fresh

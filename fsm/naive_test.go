@@ -63,14 +63,15 @@ type naiveWrite struct {
 	entry   int
 }
 
-// requests is how many writes answer for their id.
-func (n *naive) requests() (count int) {
+// requests is how many ids are remembered.
+func (n *naive) requests() int {
+	ids := map[string]bool{}
 	for _, w := range n.writes {
 		if w.answers {
-			count++
+			ids[w.actor+"/"+w.id] = true
 		}
 	}
-	return count
+	return len(ids)
 }
 
 type naiveInstance struct {

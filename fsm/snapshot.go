@@ -186,7 +186,9 @@ func (s *State) load(r *fsmpb.Record) error {
 	case *fsmpb.Record_Ticket:
 		return s.loadTicket(k.Ticket)
 	case *fsmpb.Record_Usage:
-		s.setUsage(usageFromProto(k.Usage))
+		row := usageFromProto(k.Usage)
+		s.usage.set(&s.digest, row.key(), row)
+		s.usageAge.keys.Set(usageAge{row.Hour, row.key()})
 	case *fsmpb.Record_Pace:
 		return s.loadPace(k.Pace)
 	case *fsmpb.Record_Write:

@@ -89,9 +89,10 @@ type tables struct {
 	ticketUsers     index[userTicket]
 	waiters         index[waiter]
 	// queues are the pools with waiting tickets.
-	queues     index[contractPool]
-	usageAge   index[usageAge]
-	answers    index[answer]
+	queues   index[contractPool]
+	usageAge index[usageAge]
+	// answers leads from actor and request id to the write that answers for them.
+	answers    *btree.Map[string, uint64]
 	writeBytes uint64
 	// counted and contractCounts count accounts by instance and by contract; those of removed
 	// instances, which are orphans, don't count.
@@ -132,7 +133,7 @@ func newTables() tables {
 		waiters:     newIndex(waiter.less),
 		queues:      newIndex(contractPool.less),
 		usageAge:    newIndex(usageAge.less),
-		answers:     newIndex(answer.less),
+		answers:     new(btree.Map[string, uint64]),
 
 		accounts:       newTable[string, *Account](),
 		stages:         newTable[string, *Stage](),
@@ -178,7 +179,7 @@ func (t *tables) copy() tables {
 	c.waiters = t.waiters.copy()
 	c.queues = t.queues.copy()
 	c.usageAge = t.usageAge.copy()
-	c.answers = t.answers.copy()
+	c.answers = t.answers.Copy()
 	c.accounts = t.accounts.copy()
 	c.stages = t.stages.copy()
 	c.requests = t.requests.copy()

@@ -64,14 +64,15 @@ func (s *State) noteUse(p *Pool, product string, before uint64) {
 	if u.hour == s.hour() && u.used <= u.highWater {
 		return
 	}
-	row, ok := s.usage.get(usageKey(p.Name, product, s.hour()))
+	key := usageKey(p.Name, product, s.hour())
+	row, ok := s.usage.get(key)
 	if !ok {
 		row = s.newUsage(p.Name, product, before)
 	}
 	if !ok || u.used > row.HighWater {
 		row = edit(row)
 		row.HighWater = max(row.HighWater, u.used)
-		s.setUsage(row)
+		s.usage.set(&s.digest, key, row)
 	}
 	s.know(p, product, row.Hour, row.HighWater)
 }
@@ -89,10 +90,12 @@ func (t *tables) know(p *Pool, product string, hour int64, highWater uint64) {
 	t.setUse(u, own)
 }
 
-// newUsage is the row of an hour that begins with so many seats in use.
+// newUsage is the row of an hour that begins with so many seats in use. Its caller puts it into the table.
 func (s *State) newUsage(pool, product string, used uint64) *Usage {
 	s.forgetUsage()
-	return &Usage{Pool: pool, Product: product, Hour: s.hour(), HighWater: used, Open: used}
+	row := &Usage{Pool: pool, Product: product, Hour: s.hour(), HighWater: used, Open: used}
+	s.usageAge.keys.Set(usageAge{row.Hour, row.key()})
+	return row
 }
 
 // noteDenial counts a denied checkout.
@@ -100,18 +103,14 @@ func (s *State) noteDenial(p *Pool, product string, code string) {
 	if p.product(product) == nil {
 		product = ""
 	}
-	row, ok := s.usage.get(usageKey(p.Name, product, s.hour()))
+	key := usageKey(p.Name, product, s.hour())
+	row, ok := s.usage.get(key)
 	if !ok {
 		row = s.newUsage(p.Name, product, s.use(p).part(product).used)
 	}
 	row = edit(row)
 	row.Denials = row.Denials.plus(Quantities{{code, 1}})
-	s.setUsage(row)
-}
-
-func (s *State) setUsage(row *Usage) {
-	s.usage.set(&s.digest, row.key(), row)
-	s.usageAge.keys.Set(usageAge{row.Hour, row.key()})
+	s.usage.set(&s.digest, key, row)
 }
 
 // forgetUsage drops rows that are too old or too many, and leaves room for one more.

@@ -178,8 +178,7 @@ func (t *tables) shiftUse(p *Pool, product string, by shift) {
 // other one has tickets waiting.
 func (t *tables) entangled(p *Pool, product string) bool {
 	d := t.draw(p.Contract, product)
-	all, _ := t.quantity(p.Contract, product)
-	return d.promised+d.shared > all || p.Shared && d.waiting > t.use(p).of(product).waiting
+	return d.promised+d.shared > t.quantity(p.Contract, product) || p.Shared && d.waiting > t.use(p).of(product).waiting
 }
 
 func (t *tables) setQueue(k contractPool, waits bool) {
@@ -261,7 +260,8 @@ func (t *tables) fit(p *Pool, who claimant) (seats, *lack) {
 	if got.reserved = min(own, who.count); got.reserved > 0 {
 		got.reservation = who.lane
 	}
-	quantity, shared := t.quantity(p.Contract, who.product)
+	quantity := t.quantity(p.Contract, who.product)
+	shared := quantity - min(quantity, d.promised)
 	most := p.Size
 	if x.Cap != 0 {
 		most = min(most, x.Cap)
@@ -283,13 +283,11 @@ func (t *tables) fit(p *Pool, who claimant) (seats, *lack) {
 	return got, nil
 }
 
-// quantity is how many seats of a product its contract bears, overdraft included, and how many of
-// them are left for shared pools (rules P1, P7).
-func (t *tables) quantity(contract, product string) (all, shared uint64) {
+// quantity is how many seats of a product its contract bears, overdraft included (rule P7).
+func (t *tables) quantity(contract, product string) uint64 {
 	c, _ := t.contracts.get(contract)
 	line := c.Doc.Products[product]
-	all = line.Quantity + line.Overdraft
-	return all, all - min(all, t.draw(contract, product).promised)
+	return line.Quantity + line.Overdraft
 }
 
 // possible is the most that a claimant could ever be given: what a ticket asks beyond it would wait for ever.
@@ -302,9 +300,10 @@ func (t *tables) possible(p *Pool, who claimant) uint64 {
 	if x.Cap != 0 {
 		most = min(most, x.Cap-min(x.Cap, reservedSeats(x, x, who.lane)))
 	}
-	quantity, shared := t.quantity(p.Contract, who.product)
+	quantity := t.quantity(p.Contract, who.product)
 	if p.Shared {
-		quantity = shared
+		// What other pools were promised is theirs (rule P1).
+		quantity -= min(quantity, t.draw(p.Contract, who.product).promised)
 	}
 	return min(most, quantity)
 }

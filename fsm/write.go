@@ -46,7 +46,16 @@ type Write struct {
 	Chain [sha256.Size]byte
 	// stray rows don't answer for their request id: it is another request's.
 	stray bool
+	// key is the request's, of which Actor and RequestID are parts.
+	key string
 	hashed
+}
+
+// of says whose write it is.
+func (w *Write) of(actor, id string) *Write {
+	w.key = requestKey(actor, id)
+	w.Actor, w.RequestID = w.key[:len(actor)], w.key[len(actor)+1:]
+	return w
 }
 
 func (w *Write) message(e *encoder) (recordKind, message) {
@@ -69,11 +78,11 @@ func WriteFromProto(p *fsmpb.WriteRecord) (*Write, error) {
 	if len(p.Fingerprint) != sha256.Size || len(p.Chain) != sha256.Size {
 		return nil, fmt.Errorf("write %d: a fingerprint of %d bytes, a chain of %d", p.Seq, len(p.Fingerprint), len(p.Chain))
 	}
-	return &Write{
-		Seq: p.Seq, Index: p.Index, Position: p.Position, WallMs: p.WallMs, Actor: p.Actor, RequestID: p.RequestId,
+	return (&Write{
+		Seq: p.Seq, Index: p.Index, Position: p.Position, WallMs: p.WallMs,
 		Kind: p.Kind, Fingerprint: [sha256.Size]byte(p.Fingerprint), Body: p.Body, Outcome: p.Outcome,
 		Chain: [sha256.Size]byte(p.Chain), stray: p.Stray,
-	}, nil
+	}).of(p.Actor, p.RequestId), nil
 }
 
 // Proto is the row as nodes keep it in files.
@@ -123,38 +132,12 @@ func chain(before [sha256.Size]byte, row []byte) [sha256.Size]byte {
 
 func (w *Write) bytes() uint64 { return uint64(len(w.Body)+len(w.Outcome)) + writeOverhead }
 
-func (w *Write) key() answer { return answer{requestHash(w.Actor, w.RequestID), w.Seq} }
-
 // answers reports whether the write can answer for a request id.
 func (w *Write) answers() bool { return w.RequestID != "" && !w.stray }
 
-// answer leads from an actor's request id, by its hash, to the write that answers for it.
-type answer struct{ request, seq uint64 }
-
-func (a answer) less(b answer) bool {
-	if a.request != b.request {
-		return a.request < b.request
-	}
-	return a.seq < b.seq
-}
-
-// requestHash can't be ambiguous but by chance: names hold no NUL.
-func requestHash(actor, id string) uint64 { return hash64(actor + "\x00" + id) }
-
-// answerTo finds the last write that answers for a request id, nil if none does.
-func (t *tables) answerTo(actor, id string) (found *Write) {
-	request := requestHash(actor, id)
-	t.answers.keys.Descend(answer{request, math.MaxUint64}, func(k answer) bool {
-		if k.request != request {
-			return false
-		}
-		if w, _ := t.writes.get(k.seq); w.Actor == actor && w.RequestID == id {
-			found = w
-		}
-		return found == nil
-	})
-	return found
-}
+// requestKey can't be ambiguous: names hold no NUL. Ids that are made one after the other mostly sort like that, so that
+// the memory that look-ups touch is still in the processor's cache; a hash would scatter them.
+func requestKey(actor, id string) string { return actor + "\x00" + id }
 
 // CheckRequestID refuses what is no request id: 1 to MaxRequestID of
 // A-Z a-z 0-9 . _ : -.
@@ -181,8 +164,12 @@ func checkCaller(c *fsmpb.Command) error {
 // answered answers a request that was answered before (rule E1). A nil outcome means that it was not; stray, that
 // its id belongs to another request.
 func (s *State) answered(c *fsmpb.Command) (o *fsmpb.Outcome, stray bool) {
-	known := s.answerTo(c.Actor, c.RequestId)
-	if known == nil || known.WallMs < s.oldestWrite() {
+	seq, ok := s.answers.Get(requestKey(c.Actor, c.RequestId))
+	if !ok {
+		return nil, false
+	}
+	known, _ := s.writes.get(seq)
+	if known.WallMs < s.oldestWrite() {
 		return nil, false
 	}
 	if known.Fingerprint != sha256.Sum256(c.Body) {
@@ -200,10 +187,10 @@ func (s *State) answered(c *fsmpb.Command) (o *fsmpb.Outcome, stray bool) {
 func (s *State) record(c *fsmpb.Command, o *fsmpb.Outcome, stray bool) {
 	kind, _, _ := protowire.ConsumeTag(c.Body)
 	s.counters.lastWrite++
-	w := &Write{
-		Seq: s.counters.lastWrite, Index: s.index, Position: s.position, WallMs: s.clock.WallMs, Actor: c.Actor, RequestID: c.RequestId,
+	w := (&Write{
+		Seq: s.counters.lastWrite, Index: s.index, Position: s.position, WallMs: s.clock.WallMs,
 		Kind: uint32(kind), Fingerprint: sha256.Sum256(c.Body), Outcome: encodeOutcome(withoutHint(o)), stray: stray,
-	}
+	}).of(c.Actor, c.RequestId)
 	if len(c.Body) <= maxKeptBody && !holdsDocument(kind) {
 		w.Body = c.Body
 	}
@@ -243,7 +230,7 @@ func (s *State) addWrite(w *Write) {
 	s.digest.count(w)
 	s.writeBytes += w.bytes()
 	if w.answers() {
-		s.answers.keys.Set(w.key())
+		s.answers.Set(w.key, w.Seq)
 	}
 }
 
@@ -265,8 +252,11 @@ func (s *State) forget(w *Write) {
 	s.writes.delete(&s.digest, w.Seq)
 	s.writeBytes -= w.bytes()
 	s.counters.chainBase = w.Chain
-	if w.answers() {
-		s.answers.keys.Delete(w.key())
+	if !w.answers() {
+		return
+	}
+	if seq, ok := s.answers.Get(w.key); ok && seq == w.Seq {
+		s.answers.Delete(w.key)
 	}
 }
 
@@ -309,8 +299,8 @@ func (s *State) checkTrail() error {
 // Writes is how many rows of the audit trail the state holds; most of them answer for a request id.
 func (v *View) Writes() int { return v.writes.len() }
 
-// Requests is how many writes answer for a request id (rule E1).
-func (v *View) Requests() int { return v.answers.keys.Len() }
+// Requests is how many request ids are remembered (rule E1).
+func (v *View) Requests() int { return v.answers.Len() }
 
 // WritesAfter returns up to limit rows of the audit trail whose numbers come after the given one.
 func (v *View) WritesAfter(seq uint64, limit int) []*Write {
