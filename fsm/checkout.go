@@ -361,7 +361,7 @@ func (s *State) checkout(o *fsmpb.Outcome, cmd *fsmpb.Checkout) {
 		s.askAgain(o, t, ask)
 		return
 	case wantOfSeats(refusal) && ask.Queue && ask.BorrowDays == 0:
-		if refusal = s.enqueue(o, r); refusal == nil {
+		if refusal = s.enqueue(o, r, t); refusal == nil {
 			return
 		}
 	}

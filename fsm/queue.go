@@ -181,10 +181,11 @@ func (t *tables) ticketOver(x *Ticket) bool { return t.clock.LeaseMs() >= x.Ends
 // inForce is for tickets that may be nil.
 func (t *tables) inForce(x *Ticket) bool { return x != nil && !t.ticketOver(x) }
 
-// enqueue makes a ticket of a request that found no seats (rule Q1). One of the same user that is over makes way (rule Q5).
-func (s *State) enqueue(o *fsmpb.Outcome, r *request) *fsmpb.Refusal {
+// enqueue makes a ticket of a request that found no seats (rule Q1). One of the same user that is over makes way (rule Q5): gone, nil
+// if there is none.
+func (s *State) enqueue(o *fsmpb.Outcome, r *request, gone *Ticket) *fsmpb.Refusal {
 	total := s.use(r.pool)
-	tickets, gone := total.waiting, s.ticketOf(r.ask)
+	tickets := total.waiting
 	if gone != nil && !gone.Offered {
 		tickets--
 	}
@@ -284,7 +285,9 @@ func (t *tables) ownUnused(p *Pool, who claimant) uint64 {
 
 // heads are the first waiting tickets of each lane of a pool.
 func (t *tables) heads(p *Pool, list []head, b *block) []head {
-	for from := (waiter{pool: p.ID}); ; {
+	// left are waiting tickets of which no lane was found. Without reservations a product has but one.
+	left, from := t.use(p).waiting, waiter{pool: p.ID}
+	for left > 0 {
 		var first waiter
 		t.waiters.keys.Ascend(from, func(w waiter) bool {
 			first = w
@@ -294,8 +297,12 @@ func (t *tables) heads(p *Pool, list []head, b *block) []head {
 			return list
 		}
 		list = append(list, head{first, b})
+		if x := p.product(first.product); x != nil && len(x.Reservations) == 0 {
+			left -= t.use(p).of(first.product).waiting
+		}
 		from = waiter{p.ID, first.product, first.lane, math.MaxUint64}
 	}
+	return list
 }
 
 // head is the first ticket of a lane, and what those before it hold back in its pool.
@@ -577,9 +584,11 @@ func (s *State) dropTicket(p *Pool, t *Ticket) {
 }
 
 func withoutHolder(t *Ticket) *fsmpb.TicketRecord {
-	record := t.proto()
-	record.Ask = clone(record.Ask)
-	record.Ask.Holder = nil
+	record, ask := t.proto(), t.Ask
+	record.Ask = &fsmpb.Checkout{
+		Pool: ask.Pool, Product: ask.Product, User: ask.User, Client: ask.Client, Count: ask.Count, Ttl: ask.Ttl, Project: ask.Project,
+		Groups: ask.Groups, BorrowDays: ask.BorrowDays, Queue: ask.Queue,
+	}
 	return record
 }
 
