@@ -15,7 +15,7 @@ import (
 // clients at once, and about who is let in. The rest are the seen- scripts of testdata/rules.
 
 // TestSeenDatabaseIsLocked: "'database is locked' under 16 clients". Sixteen clients check out, renew and return over all
-// nodes at once; none is turned away.
+// nodes at once; none is turned away for good. The client asks again where a node is busy, so that this says nothing of how often.
 func TestSeenDatabaseIsLocked(t *testing.T) {
 	t.Parallel()
 	c := seatsCluster(t)
