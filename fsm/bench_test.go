@@ -239,8 +239,7 @@ func renewEntries(b *testing.B, entries, commands, n int) [][]byte {
 		batch := make([]*fsmpb.Command, commands)
 		for c := range batch {
 			i := e*commands + c
-			lease := i * 7919 % n
-			batch[c] = mustCommand(b, fmt.Sprint("r", i), &fsmpb.Body{Kind: &fsmpb.Body_Renew{Renew: &fsmpb.Renew{Lease: uint64(lease + 1), Holder: benchHolder(lease)}}})
+			batch[c] = mustCommand(b, fmt.Sprint("r", i), renewBody(i*7919%n))
 		}
 		list[e] = mustEntry(b, 1, testEpoch.Add(time.Second), batch...)
 	}

@@ -51,21 +51,27 @@ func borrowDeadline(l *Lease) deadline {
 	return deadline{ms: l.EndsMs, kind: borrowEnds, id: l.ID}
 }
 
-// leaseDeadline is a moment on the lease clock at which a lease, an offer or a ticket ends.
+// leaseDeadline is a moment on the lease clock at which a lease, an offer or a ticket ends. There is one for each:
+// two words are kept, not three.
 type leaseDeadline struct {
-	ms     int64
-	id     uint64
-	ticket bool
+	ms int64
+	// what is the id, doubled, and one more for a ticket.
+	what uint64
 }
+
+func (l *Lease) deadline() leaseDeadline { return leaseDeadline{l.EndsMs, l.ID << 1} }
+
+func (t *Ticket) deadline() leaseDeadline { return leaseDeadline{t.EndsMs, t.ID<<1 | 1} }
+
+func (a leaseDeadline) id() uint64 { return a.what >> 1 }
+
+func (a leaseDeadline) ticket() bool { return a.what&1 == 1 }
 
 func (a leaseDeadline) less(b leaseDeadline) bool {
 	if a.ms != b.ms {
 		return a.ms < b.ms
 	}
-	if a.id != b.id {
-		return a.id < b.id
-	}
-	return !a.ticket && b.ticket
+	return a.what < b.what
 }
 
 // expire ends what is due by the state's own clocks, whatever the proposer saw (rule D4).
@@ -132,19 +138,19 @@ func (s *State) endDated(next deadline, done *fsmpb.Expired) {
 // endLeased ends what ends on the lease clock: a silent lease is reclaimed (rule K2), an offer
 // passes to the next (rule Q2), a ticket nobody asks for is dropped (rule Q3).
 func (s *State) endLeased(next leaseDeadline, done *fsmpb.Expired) {
-	if !next.ticket {
-		l, _ := s.leases.get(next.id)
+	if !next.ticket() {
+		l, _ := s.leases.get(next.id())
 		s.endLease(l)
-		done.Leases = append(done.Leases, next.id)
+		done.Leases = append(done.Leases, next.id())
 		return
 	}
-	t, _ := s.tickets.get(next.id)
+	t, _ := s.tickets.get(next.id())
 	p := s.poolNumbered(t.pool)
 	s.dropTicket(p, t)
 	if t.Offered {
-		done.Offers = append(done.Offers, next.id)
+		done.Offers = append(done.Offers, next.id())
 	} else {
-		done.Tickets = append(done.Tickets, next.id)
+		done.Tickets = append(done.Tickets, next.id())
 	}
 }
 

@@ -114,7 +114,7 @@ func (t *tables) setLeaseDue(l *Lease) {
 	if l.Borrow {
 		t.due.keys.Set(borrowDeadline(l))
 	} else {
-		t.leaseDue.keys.Set(leaseDeadline{l.EndsMs, l.ID, false})
+		t.leaseDue.keys.Set(l.deadline())
 	}
 }
 
@@ -122,7 +122,7 @@ func (t *tables) dropLeaseDue(l *Lease) {
 	if l.Borrow {
 		t.due.keys.Delete(borrowDeadline(l))
 	} else {
-		t.leaseDue.keys.Delete(leaseDeadline{l.EndsMs, l.ID, false})
+		t.leaseDue.keys.Delete(l.deadline())
 	}
 }
 

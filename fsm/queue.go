@@ -122,25 +122,37 @@ func (t *tables) relane(p *Pool) {
 	}
 }
 
-// indexTicket keeps what is derived from tickets, but for the seats.
-func (t *tables) indexTicket(p *Pool, x *Ticket) {
-	t.byPool.keys.Set(x.key())
-	t.ticketUsers.keys.Set(x.userKey())
-	t.leaseDue.keys.Set(leaseDeadline{x.EndsMs, x.ID, true})
-	if x.Offered {
-		return
+// reindexTicket keeps what is derived from tickets, but for the seats: a ticket comes in place of another with the same
+// id, pool and user, or of none; nil stands for none. What both have in common is not touched.
+func (t *tables) reindexTicket(p *Pool, old, next *Ticket) {
+	switch {
+	case old == nil:
+		t.byPool.keys.Set(next.key())
+		t.ticketUsers.keys.Set(next.userKey())
+	case next == nil:
+		t.byPool.keys.Delete(old.key())
+		t.ticketUsers.keys.Delete(old.userKey())
 	}
-	t.waiters.keys.Set(x.waiter(p))
-	t.waiting.keys.Set(x.key())
+	if old == nil || next == nil || old.EndsMs != next.EndsMs {
+		if old != nil {
+			t.leaseDue.keys.Delete(old.deadline())
+		}
+		if next != nil {
+			t.leaseDue.keys.Set(next.deadline())
+		}
+	}
+	switch {
+	case old.waits() && !next.waits():
+		t.waiters.keys.Delete(old.waiter(p))
+		t.waiting.keys.Delete(old.key())
+	case !old.waits() && next.waits():
+		t.waiters.keys.Set(next.waiter(p))
+		t.waiting.keys.Set(next.key())
+	}
 }
 
-func (t *tables) unindexTicket(p *Pool, x *Ticket) {
-	t.byPool.keys.Delete(x.key())
-	t.ticketUsers.keys.Delete(x.userKey())
-	t.leaseDue.keys.Delete(leaseDeadline{x.EndsMs, x.ID, true})
-	t.waiters.keys.Delete(x.waiter(p))
-	t.waiting.keys.Delete(x.key())
-}
+// waits is false for an offer, and for no ticket.
+func (t *Ticket) waits() bool { return t != nil && !t.Offered }
 
 func (t *Ticket) shift() shift {
 	if !t.Offered {
@@ -155,11 +167,10 @@ func (t *Ticket) shift() shift {
 func (s *State) setTicket(p *Pool, old, next *Ticket) {
 	by := next.shift()
 	if old != nil {
-		s.unindexTicket(p, old)
 		by = by.plus(old.shift().negative())
 	}
 	s.tickets.set(&s.digest, next.ID, next)
-	s.indexTicket(p, next)
+	s.reindexTicket(p, old, next)
 	if by.waiting > 0 && s.use(p).waiting == 0 {
 		s.beginPace(p)
 	}
@@ -169,7 +180,7 @@ func (s *State) setTicket(p *Pool, old, next *Ticket) {
 // removeTicket purges a ticket, without offering what it frees.
 func (s *State) removeTicket(p *Pool, x *Ticket) {
 	s.tickets.delete(&s.digest, x.ID)
-	s.unindexTicket(p, x)
+	s.reindexTicket(p, x, nil)
 	s.take(p, x.Ask.Product, x.shift().negative())
 	s.unmarkEnding(p)
 }
@@ -525,9 +536,8 @@ func (s *State) keepTicket(o *fsmpb.Outcome, cmd *fsmpb.KeepTicket) {
 	if !t.Offered {
 		next := edit(t)
 		next.EndsMs = s.ticketEnd(p)
-		s.leaseDue.keys.Delete(leaseDeadline{t.EndsMs, t.ID, true})
-		s.leaseDue.keys.Set(leaseDeadline{next.EndsMs, t.ID, true})
 		s.tickets.set(&s.digest, t.ID, next)
+		s.reindexTicket(p, t, next)
 		t = next
 	}
 	s.ticketResult(o, t)

@@ -292,7 +292,7 @@ func (s *State) loadTicket(r *fsmpb.TicketRecord) error {
 	}
 	t := ticketFromProto(r, p)
 	s.tickets.set(&s.digest, t.ID, t)
-	s.indexTicket(p, t)
+	s.reindexTicket(p, nil, t)
 	s.shiftUse(p, t.Ask.Product, t.shift())
 	return nil
 }
