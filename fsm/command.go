@@ -3,6 +3,7 @@ package fsm
 import (
 	"errors"
 	"fmt"
+	"unicode/utf8"
 
 	"google.golang.org/protobuf/proto"
 
@@ -47,10 +48,16 @@ func NewCommand(actor, requestID string, body *fsmpb.Body) (*fsmpb.Command, erro
 	return &fsmpb.Command{Actor: actor, RequestId: requestID, Body: bytes}, nil
 }
 
-// EncodeEntry returns the bytes of a Raft log entry.
+// EncodeEntry returns the bytes of a Raft log entry. It refuses text that no replica could read.
 func EncodeEntry(e *fsmpb.Entry) ([]byte, error) {
+	for i, c := range e.Commands {
+		if !utf8.ValidString(c.GetActor()) || !utf8.ValidString(c.GetRequestId()) {
+			return nil, fmt.Errorf("encode entry: actor or request id of command %d is not UTF-8", i)
+		}
+	}
 	e.Format = EntryFormat
-	return marshal.Marshal(e)
+	size := e.SizeVT()
+	return appendSized(make([]byte, 0, size), e, size), nil
 }
 
 // DecodeEntry reads a Raft log entry. Its errors wrap ErrUnknown where a newer

@@ -42,6 +42,18 @@ func TestUnknownEntries(t *testing.T) {
 	}
 }
 
+// What a replica could not read never gets into the log.
+func TestUnreadableTextIsNotEncoded(t *testing.T) {
+	for name, c := range map[string]*fsmpb.Command{
+		"actor":      {Actor: "a\xff", RequestId: "x"},
+		"request id": {Actor: testActor, RequestId: "x\xff"},
+	} {
+		if data, err := EncodeEntry(&fsmpb.Entry{Term: 1, Commands: []*fsmpb.Command{c}}); err == nil {
+			t.Errorf("%s: an entry of %d bytes was encoded", name, len(data))
+		}
+	}
+}
+
 func TestMalformedEntries(t *testing.T) {
 	entry := entryOf(t, mustCommand(t, "x", removeBody(1)))
 	for name, data := range map[string][]byte{
