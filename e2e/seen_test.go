@@ -1,10 +1,16 @@
 package e2e
 
 import (
+	"bytes"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/licet/licet/api/apiv1"
@@ -15,7 +21,7 @@ import (
 // clients at once, and about who is let in. The rest are the seen- scripts of testdata/rules.
 
 // TestSeenDatabaseIsLocked: "'database is locked' under 16 clients". Sixteen clients check out, renew and return over all
-// nodes at once; none is turned away for good. The client asks again where a node is busy, so that this says nothing of how often.
+// nodes at once, and none is turned away, not even for a moment: the client would ask again, so every answer is looked at.
 func TestSeenDatabaseIsLocked(t *testing.T) {
 	t.Parallel()
 	c := seatsCluster(t)
@@ -31,8 +37,9 @@ func TestSeenDatabaseIsLocked(t *testing.T) {
 		t.Fatal(err)
 	}
 	var all sync.WaitGroup
+	answers := new(turnedAway)
 	for i := range 16 {
-		cl := c.newClient(client.Options{Endpoints: rotate(c.Endpoints(), i)})
+		cl := c.newClient(client.Options{Endpoints: rotate(c.Endpoints(), i), HTTPClient: &http.Client{Transport: answers}})
 		all.Go(func() {
 			for range 25 {
 				if err := round(t, cl, fmt.Sprint("user-", i)); err != nil {
@@ -43,9 +50,37 @@ func TestSeenDatabaseIsLocked(t *testing.T) {
 		})
 	}
 	all.Wait()
+	if n := answers.busy.Load(); n > 0 || answers.all.Load() < 16*25*3 {
+		t.Errorf("of %d answers %d said that the node is busy", answers.all.Load(), n)
+	}
 	if left := c.open("many"); len(left.leases) > 0 {
 		t.Errorf("leases are left: %s", left)
 	}
+}
+
+// turnedAway counts answers, and those that send the client away because the node has too much to do. A change of leader
+// is no such reason.
+type turnedAway struct{ all, busy atomic.Int64 }
+
+func (x *turnedAway) RoundTrip(r *http.Request) (*http.Response, error) {
+	answer, err := http.DefaultTransport.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	x.all.Add(1)
+	if answer.StatusCode < http.StatusBadRequest {
+		return answer, nil
+	}
+	body, err := io.ReadAll(answer.Body)
+	if err = errors.Join(err, answer.Body.Close()); err != nil {
+		return nil, err
+	}
+	answer.Body = io.NopCloser(bytes.NewReader(body))
+	var problem apiv1.Problem
+	if json.Unmarshal(body, &problem) != nil || !slices.Contains([]apiv1.Code{"no_leader", "outcome_unknown"}, problem.Code) {
+		x.busy.Add(1)
+	}
+	return answer, nil
 }
 
 func round(t *testing.T, cl *client.Client, user string) error {
