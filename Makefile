@@ -11,6 +11,7 @@ BUILDFLAGS = -trimpath -buildvcs=$(if $(VERSION),false,auto) -ldflags '-s -w $(i
 
 # Slow or busy machines take their time; a test that hangs is stopped all the same.
 TESTFLAGS ?=
+FAULTFLAGS ?=
 TIMEOUT   ?= 20m
 FUZZTIME  ?= 5s
 BENCHTIME ?= 3s
@@ -26,7 +27,7 @@ UNIT     = $(filter-out $(E2E),$(PACKAGES))
 BIN := $(CURDIR)/.bin
 
 .DEFAULT_GOAL := build
-.PHONY: help run build test unit e2e race lint fmt generate fuzz bench million cover vuln formats ci clean
+.PHONY: help run build test unit e2e faults race lint fmt generate fuzz bench million cover vuln formats ci clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9_-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,13 +49,17 @@ unit: ## test everything but e2e
 e2e: ## test the built program, and the rule scripts on clusters
 	go test -p 1 -timeout $(TIMEOUT) $(TESTFLAGS) $(E2E)
 
+faults: ## test nodes with hosts and links of their own; needs Linux, root, iproute2, nftables and util-linux
+	go test -c -tags '$(TAGS) faults' -o .bin/faults.test ./e2e
+	cd e2e && unshare --net ../.bin/faults.test -test.run '^TestFault' -test.timeout $(TIMEOUT) $(FAULTFLAGS)
+
 race: ## test everything with the race detector; needs a C compiler
 	CGO_ENABLED=1 go test -race -timeout $(TIMEOUT) $(TESTFLAGS) $(UNIT)
 	CGO_ENABLED=1 go test -race -p 1 -timeout $(TIMEOUT) $(TESTFLAGS) $(E2E)
 
 lint: $(BIN)/lint.stamp $(BIN)/tools.stamp ## check the code against .golangci.yml, and messages against buf.yaml
 	$(BIN)/buf lint
-	$(BIN)/golangci-lint run ./...
+	$(BIN)/golangci-lint run --allow-serial-runners ./...
 
 fmt: $(BIN)/lint.stamp ## format the code as lint wants it
 	$(BIN)/golangci-lint fmt ./...

@@ -36,6 +36,15 @@ type setup struct {
 	gossipOnly, listOnly bool
 	// set overrides keys of all nodes' configuration, by section.key, in YAML.
 	set map[string]string
+	// hosts are where the nodes run, by turns of nodes; on this machine's loopback if nil.
+	hosts []host
+}
+
+// host is where a node runs.
+type host struct {
+	address string
+	// enter is the command that runs what comes after it there; empty for here.
+	enter []string
 }
 
 // snapshots makes nodes take snapshots soon and keep little log behind them.
@@ -54,6 +63,8 @@ type Cluster struct {
 	http  *client.Client
 
 	mu sync.Mutex
+	// clients are all that were made.
+	clients []*client.Client
 	// seen has the digest at each index that any node ever showed.
 	seen map[uint64]digestSeen
 }
@@ -65,6 +76,7 @@ type Node struct {
 	*process
 	c                     *Cluster
 	id                    string
+	host                  host
 	httpPort, port, gPort int
 	logPath               string
 	// client is patient; probe is for questions that are asked again and again.
@@ -82,8 +94,12 @@ func newCluster(t testing.TB, s setup) *Cluster {
 		s.expect = len(s.nodes)
 	}
 	c := &Cluster{t: t, setup: s, dir: clusterDir(t), seen: map[uint64]digestSeen{}}
-	for _, id := range s.nodes {
-		c.nodes = append(c.nodes, &Node{c: c, id: id, logPath: filepath.Join(c.dir, id+".log")})
+	for i, id := range s.nodes {
+		n := &Node{c: c, id: id, host: host{address: "127.0.0.1"}, logPath: filepath.Join(c.dir, id+".log")}
+		if s.hosts != nil {
+			n.host = s.hosts[i]
+		}
+		c.nodes = append(c.nodes, n)
 	}
 	t.Cleanup(c.finish)
 	c.writeSecrets()
@@ -223,6 +239,9 @@ func (c *Cluster) newClient(o client.Options) *client.Client {
 		c.t.Fatal(err)
 	}
 	c.t.Cleanup(cl.Close)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.clients = append(c.clients, cl)
 	return cl
 }
 
@@ -239,7 +258,7 @@ func (n *Node) config(set map[string]string) string {
 	var peers, seeds []string
 	// A founder waits for every peer that it is told of, so founders know each other only.
 	for _, m := range c.nodes[:c.setup.expect] {
-		peers, seeds = append(peers, loopback(m.port)), append(seeds, loopback(m.gPort))
+		peers, seeds = append(peers, m.at(m.port)), append(seeds, m.at(m.gPort))
 	}
 	if c.setup.gossipOnly {
 		peers = nil
@@ -248,8 +267,8 @@ func (n *Node) config(set map[string]string) string {
 		seeds = nil
 	}
 	values := map[string]string{
-		"node.id": n.id, "node.data_dir": n.id, "node.listen": loopback(n.port),
-		"http.listen": loopback(n.httpPort), "gossip.listen": loopback(n.gPort), "gossip.key_file": "gossip.key",
+		"node.id": n.id, "node.data_dir": n.id, "node.listen": n.at(n.port),
+		"http.listen": n.at(n.httpPort), "gossip.listen": n.at(n.gPort), "gossip.key_file": "gossip.key",
 		"tls.ca": "ca.pem", "tls.cert": n.id + ".pem", "tls.key": n.id + "-key.pem",
 		"cluster.expect": fmt.Sprint(c.setup.expect), "cluster.vendor_keys": "[vendor.pub]",
 		"cluster.peers": yamlList(peers), "cluster.gossip_seeds": yamlList(seeds),
@@ -306,7 +325,9 @@ func (c *Cluster) up() []*Node {
 }
 
 // URL is the address of the node's API.
-func (n *Node) URL() string { return "http://" + loopback(n.httpPort) }
+func (n *Node) URL() string { return "http://" + n.at(n.httpPort) }
+
+func (n *Node) at(port int) string { return fmt.Sprintf("%s:%d", n.host.address, port) }
 
 func (n *Node) running() bool { return n.process != nil && n.alive() }
 
@@ -318,7 +339,7 @@ func (n *Node) Start() {
 	if n.running() {
 		n.c.t.Fatalf("%s runs already", n.id)
 	}
-	p, err := n.c.startServer(n.id, n.c.path(n.id+".yaml"), n.logPath)
+	p, err := n.c.startServer(n.host, n.id, n.c.path(n.id+".yaml"), n.logPath)
 	if err != nil {
 		n.c.t.Fatal(err)
 	}
@@ -326,13 +347,14 @@ func (n *Node) Start() {
 }
 
 // startServer starts a process of a configuration; its output is added to a file.
-func (c *Cluster) startServer(name, config, log string) (*process, error) {
+func (c *Cluster) startServer(on host, name, config, log string) (*process, error) {
 	out, err := os.OpenFile(log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	defer out.Close()
-	cmd := exec.Command(program, "server", "--config", config)
+	args := slices.Concat(on.enter, []string{program, "server", "--config", config})
+	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Dir = c.dir
 	cmd.Stdout, cmd.Stderr = out, out
 	return start(name, cmd)
