@@ -16,6 +16,7 @@ TIMEOUT   ?= 20m
 FUZZTIME  ?= 5s
 BENCHTIME ?= 3s
 BENCH     ?= .
+DEATHS    ?= 20
 LEASES    ?= 1000000
 
 # The black-box tests run last and alone: they take longest, say least about where a
@@ -74,6 +75,7 @@ fuzz: ## run every fuzz target for FUZZTIME (5s)
 
 bench: ## measure: bare Raft beside licet in one process and over HTTP; the state machine; snapshots
 	go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -timeout 60m $(UNIT)
+	go test -run '^$$' -bench '$(BENCH)' -benchtime $(DEATHS)x -timeout 60m ./e2e
 
 million: ## measure three nodes with a million live leases: minutes, and 4 GB of memory
 	go test -run '^TestManyLeases$$' -count=1 -v -timeout 60m ./e2e -leases $(LEASES) -quiet 60s
