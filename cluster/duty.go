@@ -247,7 +247,7 @@ func (n *Node) probeMembers(ctx context.Context, beforeTerm uint64) map[string]p
 			addresses = append(addresses, string(m.Address))
 		}
 	}
-	answers, _ := n.peers.probe(ctx, addresses, &clusterpb.ProbeRequest{Node: n.options.ID, BeforeTerm: beforeTerm})
+	answers := n.peers.probe(ctx, addresses, &clusterpb.ProbeRequest{Node: n.options.ID, BeforeTerm: beforeTerm})
 	return answers
 }
 

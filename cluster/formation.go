@@ -8,14 +8,12 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	"github.com/oklog/ulid/v2"
-	"google.golang.org/grpc/status"
 
 	"github.com/licet/licet/cluster/clusterpb"
 	"github.com/licet/licet/fsm/signed"
@@ -52,7 +50,7 @@ func (n *Node) formOnce(ctx context.Context) string {
 	}
 	addresses := n.known()
 	probing, cancel := context.WithTimeout(ctx, probeTimeout)
-	answers, silent := n.peers.probe(probing, addresses, &clusterpb.ProbeRequest{Node: n.options.ID})
+	answers := n.peers.probe(probing, addresses, &clusterpb.ProbeRequest{Node: n.options.ID})
 	cancel()
 	fresh, formed, conflict := n.sort(answers)
 	switch {
@@ -63,7 +61,7 @@ func (n *Node) formOnce(ctx context.Context) string {
 	}
 	if len(answers) < len(addresses) {
 		// A peer that is silent may belong to a cluster.
-		return fmt.Sprintf("%d of %d peers answer; waiting for %s", len(answers), len(addresses), listSilent(silent))
+		return fmt.Sprintf("%d of %d peers answer; waiting for %s", len(answers), len(addresses), strings.Join(silent(addresses, answers), ", "))
 	}
 	if len(fresh)+1 < n.options.Expect {
 		return fmt.Sprintf("%d of %d expected nodes are there", len(fresh)+1, n.options.Expect)
@@ -108,34 +106,9 @@ func (n *Node) known() []string {
 	return slices.DeleteFunc(slices.Compact(list), func(a string) bool { return a == n.options.Advertise })
 }
 
-// listSilent names the addresses that did not answer, with what TLS says of them: a
-// peer that is refused does not come up by waiting.
-func listSilent(silent map[string]error) string {
-	var list []string
-	for _, address := range slices.Sorted(maps.Keys(silent)) {
-		if reason := handshakeFault(silent[address]); reason != "" {
-			address += " (" + reason + ")"
-		}
-		list = append(list, address)
-	}
-	return strings.Join(list, ", ")
-}
-
-// handshakeFault finds in the error of a call why TLS failed, "" if it was something
-// else. gRPC hands on no error, only its text in quotes.
-func handshakeFault(err error) string {
-	_, quoted, _ := strings.Cut(status.Convert(err).Message(), "desc = ")
-	text, err := strconv.Unquote(quoted)
-	if err != nil {
-		return ""
-	}
-	if _, reason, ours := strings.Cut(text, "TLS handshake: "); ours {
-		return reason
-	}
-	if _, reason, theirs := strings.Cut(text, "remote error: tls: "); theirs {
-		return "it refuses this node's certificate: " + reason
-	}
-	return ""
+// silent are the addresses that did not answer. Refusals tells of those that never will.
+func silent(addresses []string, answers map[string]probed) []string {
+	return slices.DeleteFunc(slices.Clone(addresses), func(a string) bool { _, answered := answers[a]; return answered })
 }
 
 // foundIfLowest founds if this node's id is the lowest of those that found together.

@@ -255,10 +255,10 @@ func TestForeignPeersAreToldWhy(t *testing.T) {
 	}
 	for i, s := range list {
 		other := list[1-i].listen
-		foreign := []string{s.options.ID + ".cluster", "0 of 1 peers answer", other, "does not lead to the cluster's authority", "x509: certificate signed by unknown authority"}
+		foreign := []string{s.options.ID + ".cluster", "no connection to node", other, "does not lead to the cluster's authority", "x509: certificate signed by unknown authority"}
 		eventually(t, s.options.ID+" says why", func() error {
 			if len(logs[i].with(foreign...)) == 0 {
-				return fmt.Errorf("it logs %q", logs[i].with("forming"))
+				return fmt.Errorf("it logs %q", logs[i].with("no connection"))
 			}
 			return nil
 		})
@@ -269,8 +269,11 @@ func TestForeignPeersAreToldWhy(t *testing.T) {
 			}
 			return nil
 		})
-		if told := logs[i].with("forming"); len(told) > 2 {
+		if told := logs[i].with("[WARN]", "no connection to node"); len(told) != 1 {
 			t.Errorf("%s tells it %d times: %q", s.options.ID, len(told), told)
+		}
+		if told := logs[i].with("forming", "0 of 1 peers answer", other); len(told) != 1 {
+			t.Errorf("%s tells that it waits %d times: %q", s.options.ID, len(told), told)
 		}
 	}
 }

@@ -107,6 +107,7 @@ type Node struct {
 	carrier   *raft.NetworkTransport
 	rpc       *grpc.Server
 	peers     *peers
+	refusals  *Refusals
 	gossip    *gossip
 	leader    *leaderWatch
 
@@ -144,6 +145,7 @@ func Start(o Options) (*Node, error) {
 		o.Clock = systemClock{}
 	}
 	n := &Node{options: o, log: o.Log.Named("cluster"), libraries: []hclog.Logger{o.Log.Named("raft"), o.Log.Named("gossip")}, failed: make(chan error, 1), started: time.Now()}
+	n.refusals = NewRefusals(n.log)
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.stopped = n.ctx.Done()
 	n.clock = newClock(o.Clock, o.MaxClockSkew)
@@ -158,7 +160,10 @@ func Start(o Options) (*Node, error) {
 // open acquires everything that can fail.
 func (n *Node) open() error {
 	o := n.options
-	var err error
+	err := o.Certificates.Bind(o.ID, o.Site)
+	if err != nil {
+		return err
+	}
 	if n.identity, err = openIdentity(o.DataDir, o.ID); err != nil {
 		return err
 	}
@@ -177,7 +182,7 @@ func (n *Node) open() error {
 	if err := n.openRaft(); err != nil {
 		return err
 	}
-	n.peers = newPeers(o.Certificates, n.nodeAt, n.clock.steady)
+	n.peers = newPeers(o.Certificates, n.refusals, n.nodeAt, n.clock.steady)
 	if o.Gossip != nil {
 		if n.gossip, err = startGossip(o, n.libraries[1]); err != nil {
 			return err
@@ -202,7 +207,7 @@ func (n *Node) openRaft() error {
 		return err
 	}
 	n.carrier = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
-		Stream: transport.NewRaftLayer[raft.ServerAddress](o.Port, transport.RaftOptions{Advertise: o.Advertise, NodeAt: n.nodeAt}), MaxPool: 3, Timeout: raftTimeout, Logger: log, MsgpackUseNewTimeFormat: true,
+		Stream: transport.NewRaftLayer[raft.ServerAddress](o.Port, transport.RaftOptions{Advertise: o.Advertise, NodeAt: n.nodeAt, Refused: n.refusals.unlike}), MaxPool: 3, Timeout: raftTimeout, Logger: log, MsgpackUseNewTimeFormat: true,
 		// Without pipelining: a rejected append can park a follower's replication for
 		// ever (hashicorp/raft #612), and batching makes up for it.
 		MaxRPCsInFlight: 1,

@@ -4,10 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"sync"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+
+	"github.com/licet/licet/transport"
 )
 
 // newsAfter is how long a failure has to stay away to be told again.
@@ -15,25 +17,15 @@ const newsAfter = time.Minute
 
 // peerLog is raft's log. Raft reports each message that a peer did not take as an
 // error: every heartbeat while it is down. Here that is one warning when it begins
-// or its reason changes, and the rest is for debugging. What is not about a peer passes.
-// Safe for concurrent use.
+// or for another reason, and the rest is for debugging, as is what Refusals tells. What is
+// not about a peer passes. Safe for concurrent use.
 type peerLog struct {
 	hclog.Logger
-	now func() time.Time
-
-	mu sync.Mutex
-	// told is the last failure by message and peer.
-	told map[string]told
+	// news is by message and peer.
+	news *news
 }
 
-type told struct {
-	reason string
-	at     time.Time
-}
-
-func newPeerLog(log hclog.Logger) *peerLog {
-	return &peerLog{Logger: log, now: time.Now, told: map[string]told{}}
-}
+func newPeerLog(log hclog.Logger) *peerLog { return &peerLog{Logger: log, news: newNews()} }
 
 // Error implements hclog.Logger.
 func (l *peerLog) Error(message string, args ...any) {
@@ -41,19 +33,20 @@ func (l *peerLog) Error(message string, args ...any) {
 	switch {
 	case peer == "" || reason == "":
 		l.Logger.Error(message, args...)
-	case l.isNews(message+" "+peer, reason):
-		l.Logger.Warn(message, args...)
+	case refusedFor(args):
+		l.Debug(message, args...)
 	default:
-		l.Logger.Debug(message, args...)
+		l.Log(l.news.level(message+" "+peer, reason), message, args...)
 	}
 }
 
-func (l *peerLog) isNews(what, reason string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	last, now := l.told[what], l.now()
-	l.told[what] = told{reason, now}
-	return last.reason != reason || now.Sub(last.at) > newsAfter
+// refusedFor reports whether what is logged is a certificate that one end refused.
+func refusedFor(args []any) bool {
+	return slices.ContainsFunc(args, func(value any) bool {
+		err, _ := value.(error)
+		var certificate *transport.CertificateError
+		return errors.As(err, &certificate) || errors.Is(err, transport.ErrRefusedByPeer)
+	})
 }
 
 // failureOf finds which peer a line of raft's log is about, and why it failed; what

@@ -22,7 +22,7 @@ func TestPeerLog(t *testing.T) {
 	var out bytes.Buffer
 	now := time.Now()
 	l := newPeerLog(hclog.New(&hclog.LoggerOptions{Level: hclog.Info, Output: &out, DisableTime: true}))
-	l.now = func() time.Time { return now }
+	l.news.now = func() time.Time { return now }
 	for _, c := range []struct {
 		name    string
 		message string

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/keepalive"
+	grpcpeer "google.golang.org/grpc/peer"
 
 	"github.com/licet/licet/cluster/clusterpb"
 	"github.com/licet/licet/transport"
@@ -21,6 +22,7 @@ const maxFrame = 16 << 20
 // Safe for concurrent use.
 type peers struct {
 	certificates *transport.Certificates
+	refusals     *Refusals
 	// nodeAt returns the id of the member at an address, "" if none is known there.
 	nodeAt func(address string) string
 	// steady reads the steady clock.
@@ -33,8 +35,8 @@ type peers struct {
 // peer is where a connection leads and who must answer there, if that is known.
 type peer struct{ address, id string }
 
-func newPeers(certificates *transport.Certificates, nodeAt func(string) string, steady func() time.Time) *peers {
-	return &peers{certificates: certificates, nodeAt: nodeAt, steady: steady, conns: map[peer]*grpc.ClientConn{}}
+func newPeers(certificates *transport.Certificates, refusals *Refusals, nodeAt func(string) string, steady func() time.Time) *peers {
+	return &peers{certificates: certificates, refusals: refusals, nodeAt: nodeAt, steady: steady, conns: map[peer]*grpc.ClientConn{}}
 }
 
 func (p *peers) at(address string) (clusterpb.NodeClient, error) {
@@ -45,7 +47,7 @@ func (p *peers) at(address string) (clusterpb.NodeClient, error) {
 	if conn == nil {
 		var err error
 		conn, err = grpc.NewClient("passthrough:///"+address,
-			grpc.WithTransportCredentials(p.certificates.ClientCredentials(key.id)),
+			grpc.WithTransportCredentials(p.certificates.ClientCredentials(key.id, p.refusals.unlike)),
 			grpc.WithConnectParams(grpc.ConnectParams{
 				Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
 				MinConnectTimeout: 2 * time.Second,
@@ -76,22 +78,19 @@ func (p *peers) keep(members map[peer]bool) error {
 
 func (p *peers) close() error { return p.keep(nil) }
 
-// probe asks all addresses at once and returns the answers that came in time, and
-// why the others did not.
-func (p *peers) probe(ctx context.Context, addresses []string, request *clusterpb.ProbeRequest) (answers map[string]probed, silent map[string]error) {
+// probe asks all addresses at once and returns the answers that came in time.
+func (p *peers) probe(ctx context.Context, addresses []string, request *clusterpb.ProbeRequest) map[string]probed {
 	results := make(chan probed, len(addresses))
 	for _, address := range addresses {
 		go func() { results <- p.probeOne(ctx, address, request) }()
 	}
-	answers, silent = make(map[string]probed, len(addresses)), map[string]error{}
+	answers := make(map[string]probed, len(addresses))
 	for range addresses {
 		if r := <-results; r.err == nil {
 			answers[r.address] = r
-		} else {
-			silent[r.address] = r.err
 		}
 	}
-	return answers, silent
+	return answers
 }
 
 // probed is a node's answer, or why there is none, and when it was asked and answered.
@@ -110,8 +109,14 @@ func (p *peers) probeOne(ctx context.Context, address string, request *clusterpb
 		result.err = err
 		return result
 	}
-	result.reply, result.err = client.Probe(ctx, request)
+	var other grpcpeer.Peer
+	result.reply, result.err = client.Probe(ctx, request, grpc.Peer(&other))
 	result.replied = p.steady()
+	if result.err == nil {
+		if result.err = transport.CheckPeer(&other, result.reply.Node, result.reply.Site); result.err != nil {
+			p.refusals.unlike(address, result.err)
+		}
+	}
 	return result
 }
 

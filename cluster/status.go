@@ -88,7 +88,7 @@ func (n *Node) findLeaderAPI() {
 	}
 	ctx, cancel := context.WithTimeout(n.ctx, probeTimeout)
 	defer cancel()
-	answers, _ := n.peers.probe(ctx, []string{address}, &clusterpb.ProbeRequest{Node: n.options.ID})
+	answers := n.peers.probe(ctx, []string{address}, &clusterpb.ProbeRequest{Node: n.options.ID})
 	for _, a := range answers {
 		n.leads.Store(&leaderAPI{id: a.reply.Node, http: a.reply.HttpAddress})
 	}

@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/url"
 	"regexp"
 	"time"
 )
@@ -111,43 +110,52 @@ func LoadAuthority(certificateFile, keyFile string) (*Authority, error) {
 // Pair returns the authority's own certificate and key, for Pair.Write.
 func (a *Authority) Pair() Pair { return a.pair }
 
-// IssueNode issues a certificate with the role of the node id, for use as
-// server and as client, with a new ECDSA P-256 key. Nodes verify no hosts (names
-// or IP addresses, without port); they are there for other tools. It ends with
-// the authority if it would outlive it. Errors say which argument is wrong, or
-// that the authority is not valid at the beginning of validity.
+// IssueNode issues a certificate of the node id for any site. See Issue.
 func (a *Authority) IssueNode(id string, validity Validity, hosts ...string) (Pair, error) {
-	names, addresses, err := sortHosts(hosts)
-	if err != nil {
-		return Pair{}, fmt.Errorf("issue certificate of node %q: %w", id, err)
-	}
-	template := &x509.Certificate{
-		DNSNames:    names,
-		IPAddresses: addresses,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	return a.issue(Identity{Role: RoleNode, Name: id}, validity, template)
+	return a.Issue(Identity{Role: RoleNode, Name: id}, validity, hosts...)
 }
 
-// IssueClient issues a certificate with the role of the client name, for use as
-// client. Otherwise it is as IssueNode.
+// IssueClient issues a certificate of the client name. See Issue.
 func (a *Authority) IssueClient(name string, validity Validity) (Pair, error) {
-	template := &x509.Certificate{ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}
-	return a.issue(Identity{Role: RoleClient, Name: name}, validity, template)
+	return a.Issue(Identity{Role: RoleClient, Name: name}, validity)
 }
 
-func (a *Authority) issue(identity Identity, validity Validity, template *x509.Certificate) (Pair, error) {
-	role, err := identity.uri()
-	if err != nil {
-		return Pair{}, err
+// Issue issues a certificate that carries the identity, with a new ECDSA P-256
+// key: a node's for use as server and as client, a client's for use as client.
+// Nodes verify no hosts (names or IP addresses, without port) of each other;
+// clients of the API do. It ends with the authority if it would outlive it. Errors
+// say which argument is wrong, or that the authority is not valid at the beginning
+// of validity.
+func (a *Authority) Issue(identity Identity, validity Validity, hosts ...string) (Pair, error) {
+	template, err := certificateOf(identity, hosts)
+	var pair Pair
+	if err == nil {
+		pair, err = a.certify(template, validity)
 	}
-	template.URIs = []*url.URL{role}
-	template.Subject = pkix.Name{CommonName: identity.Name}
-	pair, err := a.certify(template, validity)
 	if err != nil {
 		return Pair{}, fmt.Errorf("issue certificate of %s: %w", identity, err)
 	}
 	return pair, nil
+}
+
+// certificateOf has all but what the authority decides.
+func certificateOf(identity Identity, hosts []string) (*x509.Certificate, error) {
+	names, addresses, err := sortHosts(hosts)
+	if err != nil {
+		return nil, err
+	}
+	uris, err := identity.uris()
+	if err != nil {
+		return nil, err
+	}
+	usage := []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+	if identity.Role == RoleNode {
+		usage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
+	}
+	return &x509.Certificate{
+		Subject: pkix.Name{CommonName: identity.Name}, URIs: uris, DNSNames: names, IPAddresses: addresses,
+		ExtKeyUsage: usage,
+	}, nil
 }
 
 // certify fills in what the caller has no say in.

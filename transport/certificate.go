@@ -31,6 +31,7 @@ type Files struct {
 type Certificates struct {
 	files   Files
 	reload  sync.Mutex
+	site    string // guarded by reload; empty until Bind
 	current atomic.Pointer[material]
 }
 
@@ -40,6 +41,7 @@ type material struct {
 	authorities []*x509.Certificate
 	roots       *x509.CertPool
 	own         tls.Certificate
+	presented   []*x509.Certificate // own, parsed
 	identity    Identity
 	notAfter    time.Time
 }
@@ -59,9 +61,26 @@ func LoadCertificates(files Files) (*Certificates, error) {
 	return certificates, nil
 }
 
+// Bind checks that the certificate is that of the node id, and that it may stand
+// at site, now and at each reload. The error is a *CertificateError with
+// ErrWrongNode or ErrWrongSite.
+func (c *Certificates) Bind(id, site string) error {
+	c.reload.Lock()
+	defer c.reload.Unlock()
+	leaf := c.current.Load().own.Leaf
+	if err := checkNode(leaf, id); err != nil {
+		return fmt.Errorf("%s: %w", c.files.Certificate, err)
+	}
+	if err := checkSite(leaf, site); err != nil {
+		return fmt.Errorf("%s: %w", c.files.Certificate, err)
+	}
+	c.site = site
+	return nil
+}
+
 // Reload reads the files again. New connections use what was read. On error,
 // which is as LoadCertificates's or says that the certificate is now another
-// node's, everything stays as it was.
+// node's or for another site, everything stays as it was.
 func (c *Certificates) Reload() error {
 	c.reload.Lock()
 	defer c.reload.Unlock()
@@ -69,14 +88,18 @@ func (c *Certificates) Reload() error {
 	if err != nil {
 		return fmt.Errorf("reload certificates, keeping those in use: %w", err)
 	}
-	if err := checkNode(loaded.own.Leaf, c.Identity().Name); err != nil {
+	err = checkNode(loaded.own.Leaf, c.Identity().Name)
+	if err == nil && c.site != "" {
+		err = checkSite(loaded.own.Leaf, c.site)
+	}
+	if err != nil {
 		return fmt.Errorf("reload certificates, keeping those in use: %s: %w", c.files.Certificate, err)
 	}
 	c.current.Store(loaded)
 	return nil
 }
 
-// Identity returns the node's own identity. A reload never changes it.
+// Identity returns the node's own identity. A reload never changes its role and name.
 func (c *Certificates) Identity() Identity {
 	return c.current.Load().identity
 }
@@ -100,32 +123,30 @@ func readMaterial(files Files) (*material, error) {
 	for _, authority := range authorities {
 		loaded.roots.AddCert(authority)
 	}
-	if err := loaded.examine(); err != nil {
+	for _, raw := range own.Certificate {
+		certificate, err := x509.ParseCertificate(raw)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", files.Certificate, err)
+		}
+		loaded.presented = append(loaded.presented, certificate)
+	}
+	if loaded.identity, loaded.notAfter, err = loaded.examine(); err != nil {
 		return nil, fmt.Errorf("%s: %w", files.Certificate, err)
 	}
 	return loaded, nil
 }
 
-// examine holds the node's own certificate against what its peers will ask of it.
-func (m *material) examine() error {
-	presented := make([]*x509.Certificate, 0, len(m.own.Certificate))
-	for _, raw := range m.own.Certificate {
-		certificate, err := x509.ParseCertificate(raw)
-		if err != nil {
-			return err
-		}
-		presented = append(presented, certificate)
-	}
+// examine holds the node's own certificate against what its peers ask of it.
+func (m *material) examine() (identity Identity, notAfter time.Time, err error) {
 	for _, usage := range []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth} {
-		chain, err := m.verifyNode(presented, usage, "")
+		chain, err := m.verifyNode(m.presented, usage, "")
 		if err != nil {
-			return err
+			return Identity{}, time.Time{}, err
 		}
-		m.notAfter = firstExpiry(chain)
+		notAfter = firstExpiry(chain)
 	}
-	identity, err := IdentityOf(m.own.Leaf)
-	m.identity = identity
-	return err
+	identity, err = IdentityOf(m.presented[0])
+	return identity, notAfter, err
 }
 
 func firstExpiry(chain []*x509.Certificate) time.Time {

@@ -133,7 +133,7 @@ func TestIdentityAndExpiry(t *testing.T) {
 	authority := newAuthority(t)
 	pair := node(t, authority, "lyon")
 	certificates := load(t, authority, pair)
-	if got := certificates.Identity(); got != (Identity{RoleNode, "lyon"}) {
+	if got := certificates.Identity(); got != (Identity{Role: RoleNode, Name: "lyon"}) {
 		t.Errorf("identity %v", got)
 	}
 	if got, want := certificates.NotAfter(), leaf(t, pair).NotAfter; !got.Equal(want) {

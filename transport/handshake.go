@@ -22,11 +22,32 @@ var ErrProtocol = errors.New("no protocol of licet's was agreed on")
 
 const defaultHandshakeTimeout = 10 * time.Second
 
+// ErrRefusedByPeer says that the other end did not accept this node's certificate.
+// Why stands in its log: TLS tells no more than that.
+var ErrRefusedByPeer = errors.New("the other end refuses this node's certificate; its log says why")
+
+// Refused is told of a connection to another node that came to nothing because one
+// of the two ends did not take the other for a node of its cluster. It is called
+// from many goroutines at a time and must not block.
+type Refused func(address string, err error)
+
 // nodeConn is a connection whose peer has proved to be a node. Only accept and
 // connect make one, so that holding one is the proof.
 type nodeConn struct {
 	*tls.Conn
 	chain []*x509.Certificate
+	// judged is told of the first failure to read; nil at the server's end.
+	judged func(error) error
+}
+
+// Read implements net.Conn. In TLS 1.3 the client is done before the server has judged
+// its certificate: when the server refuses it, the first read says so.
+func (c *nodeConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if err != nil && c.judged != nil {
+		err = c.judged(err)
+	}
+	return n, err
 }
 
 // accept does the server's half of the handshake. The caller closes raw on error.
@@ -38,16 +59,65 @@ func (m *material) accept(ctx context.Context, raw net.Conn) (*nodeConn, error) 
 	}, ProtocolRaft, ProtocolRPC)
 	accepted.Conn = tls.Server(raw, config)
 	if err := accepted.HandshakeContext(ctx); err != nil {
-		return nil, fmt.Errorf("TLS handshake: %w", err)
+		return nil, fmt.Errorf("TLS handshake: %w", m.explain(err))
 	}
 	return accepted, nil
 }
 
+// dialer opens connections to other nodes.
+type dialer struct {
+	certificates *Certificates
+	refused      Refused
+}
+
+// handshake is connect, with what is refused reported.
+func (d dialer) handshake(ctx context.Context, raw net.Conn, address, protocol, want string) (*nodeConn, error) {
+	current := d.certificates.current.Load()
+	connected, err := current.connect(ctx, raw, protocol, want)
+	if err != nil {
+		d.report(address, err)
+		return nil, errors.Join(err, ignoreClosed(raw.Close()))
+	}
+	connected.judged = func(err error) error {
+		err = current.explain(err)
+		d.report(address, err)
+		return err
+	}
+	return connected, nil
+}
+
+// report leaves out what only says that nobody is there.
+func (d dialer) report(address string, err error) {
+	var certificate *CertificateError
+	var record tls.RecordHeaderError
+	telling := errors.As(err, &certificate) || errors.As(err, &record) ||
+		errors.Is(err, ErrRefusedByPeer) || errors.Is(err, ErrProtocol) || errors.Is(err, ErrNoCertificate)
+	if telling && d.refused != nil {
+		d.refused(address, err)
+	}
+}
+
+// explain says what an alert of the other end means. What this end knows to be wrong
+// with its certificate by now is the likely reason.
+func (m *material) explain(err error) error {
+	var alert *net.OpError
+	if !errors.As(err, &alert) || alert.Op != "remote error" || errors.Is(err, ErrRefusedByPeer) {
+		return err
+	}
+	if alert.Err.Error() == noProtocol {
+		return fmt.Errorf("%w: %w", ErrProtocol, err)
+	}
+	if _, _, own := m.examine(); own != nil {
+		err = fmt.Errorf("%w; this node's %w", err, own)
+	}
+	return fmt.Errorf("%w (%w)", ErrRefusedByPeer, err)
+}
+
+// noProtocol is the alert of a server that speaks none of the client's protocols.
+const noProtocol = "tls: no application protocol"
+
 // connect does the client's half. An empty want accepts any node. The caller
 // closes raw on error.
-//
-// In TLS 1.3 the client is done before the server has judged its certificate:
-// when the server refuses it, the first read says so.
 func (m *material) connect(ctx context.Context, raw net.Conn, protocol, want string) (*nodeConn, error) {
 	connected := &nodeConn{}
 	config := m.config(func(presented []*x509.Certificate) (err error) {
@@ -56,7 +126,7 @@ func (m *material) connect(ctx context.Context, raw net.Conn, protocol, want str
 	}, protocol)
 	connected.Conn = tls.Client(raw, config)
 	if err := connected.HandshakeContext(ctx); err != nil {
-		return nil, fmt.Errorf("TLS handshake: %w", err)
+		return nil, fmt.Errorf("TLS handshake: %w", m.explain(err))
 	}
 	if agreed := connected.ConnectionState().NegotiatedProtocol; agreed != protocol {
 		return nil, fmt.Errorf("%w: wanted %q, got %q", ErrProtocol, protocol, agreed)
@@ -92,17 +162,12 @@ func (m *material) config(verify func([]*x509.Certificate) error, protocols ...s
 }
 
 // dial opens a TCP connection and does the client's half of the handshake on it.
-func (c *Certificates) dial(ctx context.Context, address, protocol, want string) (*nodeConn, error) {
-	var dialer net.Dialer
-	raw, err := dialer.DialContext(ctx, "tcp", address)
+func (d dialer) dial(ctx context.Context, address, protocol, want string) (*nodeConn, error) {
+	raw, err := new(net.Dialer).DialContext(ctx, "tcp", address)
 	if err != nil {
 		return nil, err
 	}
-	connected, err := c.current.Load().connect(ctx, raw, protocol, want)
-	if err != nil {
-		return nil, errors.Join(err, ignoreClosed(raw.Close()))
-	}
-	return connected, nil
+	return d.handshake(ctx, raw, address, protocol, want)
 }
 
 // ignoreClosed drops the one error of Close that says nothing new: a handshake

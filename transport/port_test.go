@@ -91,7 +91,7 @@ func wantRefusal(t *testing.T, err, want error, about *x509.Certificate) {
 	}
 	for _, part := range []string{
 		about.Subject.String(), about.Issuer.String(),
-		about.NotAfter.UTC().Format(time.RFC3339), describeRoles(roleURIs(about)),
+		about.NotAfter.UTC().Format(time.RFC3339), describeRoles(urisOf(about, roleScheme)),
 	} {
 		if !strings.Contains(err.Error(), part) {
 			t.Errorf("error %q does not mention %q", err, part)
@@ -382,14 +382,14 @@ func TestFullBacklogHoldsUpOnlyItself(t *testing.T) {
 	certificates := nodeCertificates(t, authority, "paris")
 	port, rejections := openPort(t, certificates, nil)
 	for range maxBacklog + 1 {
-		conn, err := certificates.dial(t.Context(), port.Addr().String(), ProtocolRaft, "")
+		conn, err := dialer{certificates: certificates}.dial(t.Context(), port.Addr().String(), ProtocolRaft, "")
 		must(t, err)
 		closeAtEnd(t, conn)
 	}
 	if got := receive(t, rejections, "the rejection"); !errors.Is(got.err, ErrBacklogFull) {
 		t.Fatalf("rejected with %v", got.err)
 	}
-	conn, err := certificates.dial(t.Context(), port.Addr().String(), ProtocolRPC, "")
+	conn, err := dialer{certificates: certificates}.dial(t.Context(), port.Addr().String(), ProtocolRPC, "")
 	must(t, err)
 	closeAtEnd(t, conn)
 	accepted, err := port.RPC().Accept()
@@ -406,11 +406,11 @@ func TestClosingOneSideLeavesTheOther(t *testing.T) {
 	if _, err := port.RPC().Accept(); !errors.Is(err, net.ErrClosed) {
 		t.Fatalf("got %v", err)
 	}
-	refused, err := certificates.dial(t.Context(), port.Addr().String(), ProtocolRPC, "")
+	refused, err := dialer{certificates: certificates}.dial(t.Context(), port.Addr().String(), ProtocolRPC, "")
 	must(t, err)
 	closeAtEnd(t, refused)
 	receive(t, rejections, "the rejection")
-	conn, err := certificates.dial(t.Context(), port.Addr().String(), ProtocolRaft, "")
+	conn, err := dialer{certificates: certificates}.dial(t.Context(), port.Addr().String(), ProtocolRaft, "")
 	must(t, err)
 	closeAtEnd(t, conn)
 	accepted, err := port.raft.Accept()
@@ -431,7 +431,7 @@ func TestCloseLeavesNothingBehind(t *testing.T) {
 		ends = append(ends, raw)
 	}
 	for _, protocol := range []string{ProtocolRaft, ProtocolRPC} { // handed on, not accepted
-		conn, err := certificates.dial(t.Context(), port.Addr().String(), protocol, "")
+		conn, err := dialer{certificates: certificates}.dial(t.Context(), port.Addr().String(), protocol, "")
 		must(t, err)
 		ends = append(ends, conn)
 	}

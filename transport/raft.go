@@ -18,16 +18,18 @@ type RaftOptions struct {
 	// address, or "" if that is not known; a node with another id is then
 	// refused. It is called in each Dial, from many goroutines at a time.
 	NodeAt func(address string) string
+	// Refused, if set, is told of what Dial's connections were refused for.
+	Refused Refused
 }
 
 // RaftLayer carries Raft over a Port. With raft.ServerAddress as its Address it
 // is a raft.StreamLayer; the parameter is what spares this package Raft itself.
 // RaftLayer is safe for concurrent use.
 type RaftLayer[Address ~string] struct {
-	certificates *Certificates
-	backlog      *backlog
-	advertise    net.Addr
-	nodeAt       func(string) string
+	dialer    dialer
+	backlog   *backlog
+	advertise net.Addr
+	nodeAt    func(string) string
 
 	ctx    context.Context // ends when the layer closes
 	cancel context.CancelFunc
@@ -38,10 +40,10 @@ type RaftLayer[Address ~string] struct {
 // share the incoming connections by chance.
 func NewRaftLayer[Address ~string](port *Port, options RaftOptions) *RaftLayer[Address] {
 	layer := &RaftLayer[Address]{
-		certificates: port.options.Certificates,
-		backlog:      port.raft,
-		advertise:    port.Addr(),
-		nodeAt:       options.NodeAt,
+		dialer:    dialer{port.options.Certificates, options.Refused},
+		backlog:   port.raft,
+		advertise: port.Addr(),
+		nodeAt:    options.NodeAt,
 	}
 	if options.Advertise != "" {
 		layer.advertise = hostPort(options.Advertise)
@@ -74,7 +76,7 @@ func (l *RaftLayer[Address]) Dial(address Address, timeout time.Duration) (net.C
 	ctx, cancel := context.WithTimeout(l.ctx, timeout)
 	defer cancel()
 	where := string(address)
-	conn, err := l.certificates.dial(ctx, where, ProtocolRaft, l.nodeAt(where))
+	conn, err := l.dialer.dial(ctx, where, ProtocolRaft, l.nodeAt(where))
 	if l.ctx.Err() != nil && err != nil {
 		err = net.ErrClosed
 	}

@@ -20,43 +20,74 @@ const (
 	RoleClient Role = "client"
 )
 
-const roleScheme = "licet"
+const (
+	roleScheme = "licet"
+	// siteScheme is another one, for builds that know no sites to pass over.
+	siteScheme = "licet-site"
+)
 
 // The reasons, besides the chain's, for which a certificate's role is refused.
 var (
 	ErrNoRole       = errors.New("certificate carries no licet role")
 	ErrSeveralRoles = errors.New("certificate carries more than one licet role")
 	ErrUnknownRole  = errors.New("certificate carries a licet role that is malformed or not known here")
+	ErrSite         = errors.New("certificate carries a licet-site that is malformed, or more than one")
 )
 
 var nameGrammar = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
 
-// Identity is what a certificate says of its holder, in its one URI SAN of the
-// form licet:node:<id> or licet:client:<name>.
+// Identity is what a certificate says of its holder: in its one URI SAN of the
+// form licet:node:<id> or licet:client:<name>, and for nodes in one of the form
+// licet-site:<site>, if there is one.
 type Identity struct {
 	Role Role
 	Name string
+	// Site is where the node may stand; empty if the certificate leaves that open.
+	Site string
 }
 
 // String returns the identity as it stands in the certificate.
 func (i Identity) String() string {
-	return roleScheme + ":" + string(i.Role) + ":" + i.Name
+	text := roleScheme + ":" + string(i.Role) + ":" + i.Name
+	if i.Site != "" {
+		text += " " + siteScheme + ":" + i.Site
+	}
+	return text
 }
+
+// At reports whether the certificate lets its holder stand at a site.
+func (i Identity) At(site string) bool { return i.Site == "" || i.Site == site }
 
 // IdentityOf reads the identity from a certificate. It says nothing of whether
 // the certificate is to be believed. URIs of other schemes are ignored. The
-// error is ErrNoRole, ErrSeveralRoles (also when one is repeated) or
-// ErrUnknownRole.
+// error is ErrNoRole, ErrSeveralRoles (also when one is repeated), ErrUnknownRole
+// or ErrSite.
 func IdentityOf(certificate *x509.Certificate) (Identity, error) {
-	roles := roleURIs(certificate)
+	roles := urisOf(certificate, roleScheme)
 	switch len(roles) {
 	case 0:
 		return Identity{}, ErrNoRole
 	case 1:
-		return parseIdentity(roles[0])
+		identity, err := parseIdentity(roles[0])
+		if err != nil {
+			return Identity{}, err
+		}
+		return identity.with(urisOf(certificate, siteScheme))
 	default:
 		return Identity{}, ErrSeveralRoles
 	}
+}
+
+// with adds the site, which only nodes have.
+func (i Identity) with(sites []string) (Identity, error) {
+	if len(sites) == 0 {
+		return i, nil
+	}
+	i.Site = strings.TrimPrefix(sites[0], siteScheme+":")
+	if len(sites) > 1 || i.Role != RoleNode || !nameGrammar.MatchString(i.Site) {
+		return Identity{}, ErrSite
+	}
+	return i, nil
 }
 
 func parseIdentity(uri string) (Identity, error) {
@@ -68,19 +99,29 @@ func parseIdentity(uri string) (Identity, error) {
 	return identity, nil
 }
 
-func roleURIs(certificate *x509.Certificate) []string {
-	var roles []string
+func urisOf(certificate *x509.Certificate, scheme string) []string {
+	var texts []string
 	for _, uri := range certificate.URIs {
-		if uri.Scheme == roleScheme {
-			roles = append(roles, uri.String())
+		if uri.Scheme == scheme {
+			texts = append(texts, uri.String())
 		}
 	}
-	return roles
+	return texts
 }
 
-func (i Identity) uri() (*url.URL, error) {
+// uris are what a certificate of this identity carries.
+func (i Identity) uris() ([]*url.URL, error) {
 	if !nameGrammar.MatchString(i.Name) {
 		return nil, fmt.Errorf("%s name %q: want 1 to 63 of a-z, 0-9 and -, not starting with -", i.Role, i.Name)
 	}
-	return &url.URL{Scheme: roleScheme, Opaque: string(i.Role) + ":" + i.Name}, nil
+	uris := []*url.URL{{Scheme: roleScheme, Opaque: string(i.Role) + ":" + i.Name}}
+	switch {
+	case i.Site == "":
+		return uris, nil
+	case i.Role != RoleNode:
+		return nil, fmt.Errorf("%s %s has no site; only nodes do", i.Role, i.Name)
+	case !nameGrammar.MatchString(i.Site):
+		return nil, fmt.Errorf("site %q: want 1 to 63 of a-z, 0-9 and -, not starting with -", i.Site)
+	}
+	return append(uris, &url.URL{Scheme: siteScheme, Opaque: i.Site}), nil
 }

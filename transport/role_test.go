@@ -16,10 +16,16 @@ func TestIdentityOf(t *testing.T) {
 		want Identity
 		err  error
 	}{
-		{[]string{"licet:node:lyon"}, Identity{RoleNode, "lyon"}, nil},
-		{[]string{"licet:client:desk-7"}, Identity{RoleClient, "desk-7"}, nil},
-		{[]string{"licet:node:" + long}, Identity{RoleNode, long}, nil},
-		{[]string{"https://lyon/node", "licet:node:7"}, Identity{RoleNode, "7"}, nil},
+		{[]string{"licet:node:lyon"}, Identity{Role: RoleNode, Name: "lyon"}, nil},
+		{[]string{"licet:client:desk-7"}, Identity{Role: RoleClient, Name: "desk-7"}, nil},
+		{[]string{"licet:node:" + long}, Identity{Role: RoleNode, Name: long}, nil},
+		{[]string{"https://lyon/node", "licet:node:7"}, Identity{Role: RoleNode, Name: "7"}, nil},
+		{[]string{"licet:node:lyon", "licet-site:east"}, Identity{RoleNode, "lyon", "east"}, nil},
+		{[]string{"licet:node:lyon", "licet-site:east", "licet-site:east"}, Identity{}, ErrSite},
+		{[]string{"licet:node:lyon", "licet-site:East"}, Identity{}, ErrSite},
+		{[]string{"licet:node:lyon", "licet-site:"}, Identity{}, ErrSite},
+		{[]string{"licet:client:desk", "licet-site:east"}, Identity{}, ErrSite},
+		{[]string{"licet-site:east"}, Identity{}, ErrNoRole},
 		{nil, Identity{}, ErrNoRole},
 		{[]string{"licett:node:lyon", "node:lyon"}, Identity{}, ErrNoRole},
 		{[]string{"licet:node:lyon", "licet:node:lyon"}, Identity{}, ErrSeveralRoles},

@@ -25,9 +25,10 @@ func ServerCredentials() credentials.TransportCredentials { return serverCredent
 // ClientCredentials returns the credentials for a gRPC connection to the node
 // want, or to any node of the cluster if want is empty. Each new connection
 // uses the certificates that are then current. What is refused and why stands
-// in the text of the call's error. Safe for concurrent use.
-func (c *Certificates) ClientCredentials(want string) credentials.TransportCredentials {
-	return clientCredentials{certificates: c, want: want}
+// in the text of the call's error, and is told refused, if that is not nil. Safe
+// for concurrent use.
+func (c *Certificates) ClientCredentials(want string, refused Refused) credentials.TransportCredentials {
+	return clientCredentials{dialer: dialer{c, refused}, want: want}
 }
 
 // PeerNode returns the id of the node that makes the call a gRPC handler is
@@ -38,15 +39,34 @@ func PeerNode(ctx context.Context) (id string, ok bool) {
 	if !ok {
 		return "", false
 	}
-	info, ok := caller.AuthInfo.(credentials.TLSInfo)
+	leaf := verifiedLeaf(caller.AuthInfo)
+	if leaf == nil || checkNode(leaf, "") != nil {
+		return "", false
+	}
+	identity, err := IdentityOf(leaf)
+	return identity.Name, err == nil
+}
+
+// CheckPeer says whether the certificate of the other end of a call lets it claim to be
+// the node id at a site. The error is a *CertificateError, or ErrNoCertificate if nobody
+// has verified one.
+func CheckPeer(other *peer.Peer, id, site string) error {
+	leaf := verifiedLeaf(other.AuthInfo)
+	if leaf == nil {
+		return ErrNoCertificate
+	}
+	if err := checkNode(leaf, id); err != nil {
+		return err
+	}
+	return checkSite(leaf, site)
+}
+
+func verifiedLeaf(auth credentials.AuthInfo) *x509.Certificate {
+	info, ok := auth.(credentials.TLSInfo)
 	if !ok || len(info.State.VerifiedChains) == 0 || len(info.State.VerifiedChains[0]) == 0 {
-		return "", false
+		return nil
 	}
-	identity, err := IdentityOf(info.State.VerifiedChains[0][0])
-	if err != nil || identity.Role != RoleNode {
-		return "", false
-	}
-	return identity.Name, true
+	return info.State.VerifiedChains[0][0]
 }
 
 // authInfo adds the chain that this package verified, since the TLS library,
@@ -78,14 +98,13 @@ func (s serverCredentials) Clone() credentials.TransportCredentials { return s }
 
 type clientCredentials struct {
 	common
-	certificates *Certificates
-	want         string
+	dialer dialer
+	want   string
 }
 
 func (c clientCredentials) ClientHandshake(ctx context.Context, authority string, raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	conn, err := c.certificates.current.Load().connect(ctx, raw, ProtocolRPC, c.want)
+	conn, err := c.dialer.handshake(ctx, raw, authority, ProtocolRPC, c.want)
 	if err != nil {
-		err = errors.Join(err, ignoreClosed(raw.Close()))
 		return nil, nil, fmt.Errorf("connect to node at %s: %w", authority, err)
 	}
 	return conn, conn.authInfo(), nil

@@ -63,7 +63,7 @@ func TestCallsKnowTheirPeer(t *testing.T) {
 	seen := serveRPC(t, port.RPC())
 	for _, id := range []string{"lyon", "bordeaux"} {
 		for _, want := range []string{"", "paris"} {
-			must(t, call(t, port.Addr().String(), nodeCertificates(t, authority, id).ClientCredentials(want)))
+			must(t, call(t, port.Addr().String(), nodeCertificates(t, authority, id).ClientCredentials(want, nil)))
 			if got := receive(t, seen, "the call"); got != id {
 				t.Errorf("server saw %q, want %q", got, id)
 			}
@@ -75,7 +75,7 @@ func TestCallsReachOnlyTheNodeMeant(t *testing.T) {
 	authority := newAuthority(t)
 	port, _ := openPort(t, nodeCertificates(t, authority, "paris"), nil)
 	seen := serveRPC(t, port.RPC())
-	err := call(t, port.Addr().String(), nodeCertificates(t, authority, "lyon").ClientCredentials("bordeaux"))
+	err := call(t, port.Addr().String(), nodeCertificates(t, authority, "lyon").ClientCredentials("bordeaux", nil))
 	for _, part := range []string{ErrWrongNode.Error(), "bordeaux", "licet:node:paris"} {
 		if err == nil || !strings.Contains(err.Error(), part) {
 			t.Errorf("got %v, want it to mention %q", err, part)
@@ -88,7 +88,7 @@ func TestCallsReachOnlyTheNodeMeant(t *testing.T) {
 
 func TestCallsReachOnlyNodes(t *testing.T) {
 	authority := newAuthority(t)
-	with := nodeCertificates(t, authority, "paris").ClientCredentials("")
+	with := nodeCertificates(t, authority, "paris").ClientCredentials("", nil)
 	for _, test := range certificateCases(t, authority) {
 		if test.want == nil {
 			continue
@@ -110,7 +110,7 @@ func TestServerCredentialsRefuseWhatNoPortVerified(t *testing.T) {
 	listener, err := tls.Listen("tcp", "127.0.0.1:0", config)
 	must(t, err)
 	seen := serveRPC(t, listener)
-	if err := call(t, listener.Addr().String(), nodeCertificates(t, authority, "paris").ClientCredentials("")); err == nil {
+	if err := call(t, listener.Addr().String(), nodeCertificates(t, authority, "paris").ClientCredentials("", nil)); err == nil {
 		t.Error("served")
 	}
 	if len(seen) != 0 {
@@ -156,7 +156,7 @@ func TestCredentialsServeOneEnd(t *testing.T) {
 	if _, _, err := ServerCredentials().ClientHandshake(t.Context(), "", ours); err == nil {
 		t.Error("server's credentials dial")
 	}
-	client := nodeCertificates(t, newAuthority(t), "paris").ClientCredentials("")
+	client := nodeCertificates(t, newAuthority(t), "paris").ClientCredentials("", nil)
 	if _, _, err := client.ServerHandshake(ours); err == nil {
 		t.Error("client's credentials serve")
 	}

@@ -19,6 +19,7 @@ var (
 	ErrUsage            = errors.New("certificate's extended key usage does not allow this use")
 	ErrWrongRole        = errors.New("certificate is not a node's")
 	ErrWrongNode        = errors.New("certificate is another node's")
+	ErrWrongSite        = errors.New("certificate is for another site")
 )
 
 // CertificateError says why a certificate was refused and which one it was.
@@ -29,11 +30,12 @@ type CertificateError struct {
 	Reason error
 	// Subject and Issuer are distinguished names.
 	Subject, Issuer string
-	// Roles holds every licet URI of the certificate.
+	// Roles holds every licet and licet-site URI of the certificate.
 	Roles []string
 	// NotBefore and NotAfter bound the validity.
 	NotBefore, NotAfter time.Time
-	// Want is the node id that was expected; empty when any node would do.
+	// Want is the node id, or with ErrWrongSite the site, that was expected; empty
+	// when any node would do.
 	Want string
 	// Cause is what the X.509 library said, nil if it had no objection.
 	Cause error
@@ -44,7 +46,11 @@ func (e *CertificateError) Error() string {
 	var text strings.Builder
 	text.WriteString(e.Reason.Error())
 	if e.Want != "" {
-		fmt.Fprintf(&text, " (wanted node %q)", e.Want)
+		what := "node"
+		if errors.Is(e.Reason, ErrWrongSite) {
+			what = "site"
+		}
+		fmt.Fprintf(&text, " (wanted %s %s)", what, e.Want)
 	}
 	fmt.Fprintf(&text, ": subject %s, role %s, issuer %s, valid from %s to %s",
 		quote(e.Subject), describeRoles(e.Roles), quote(e.Issuer),
@@ -68,7 +74,7 @@ func refuse(certificate *x509.Certificate, reason error) *CertificateError {
 		Reason:    reason,
 		Subject:   certificate.Subject.String(),
 		Issuer:    certificate.Issuer.String(),
-		Roles:     roleURIs(certificate),
+		Roles:     append(urisOf(certificate, roleScheme), urisOf(certificate, siteScheme)...),
 		NotBefore: certificate.NotBefore,
 		NotAfter:  certificate.NotAfter,
 	}
@@ -104,6 +110,18 @@ func quote(text string) string {
 // own first) is a node of this cluster, and the node want unless that is
 // empty. It returns the chain from the peer's certificate to the authority's.
 func (m *material) verifyNode(presented []*x509.Certificate, usage x509.ExtKeyUsage, want string) ([]*x509.Certificate, error) {
+	chain, err := m.verify(presented, usage)
+	if err == nil {
+		err = checkNode(presented[0], want)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return chain, nil
+}
+
+// verify is verifyNode for whatever role.
+func (m *material) verify(presented []*x509.Certificate, usage x509.ExtKeyUsage) ([]*x509.Certificate, error) {
 	if len(presented) == 0 {
 		return nil, ErrNoCertificate
 	}
@@ -123,9 +141,6 @@ func (m *material) verifyNode(presented []*x509.Certificate, usage x509.ExtKeyUs
 		refusal.Cause = err
 		return nil, refusal
 	}
-	if err := checkNode(leaf, want); err != nil {
-		return nil, err
-	}
 	return chains[0], nil
 }
 
@@ -139,6 +154,20 @@ func checkNode(leaf *x509.Certificate, want string) error {
 	case want != "" && identity.Name != want:
 		refusal := refuse(leaf, ErrWrongNode)
 		refusal.Want = want
+		return refusal
+	}
+	return nil
+}
+
+// checkSite is for a leaf that checkNode has passed.
+func checkSite(leaf *x509.Certificate, site string) error {
+	identity, err := IdentityOf(leaf)
+	if err != nil {
+		return refuse(leaf, err)
+	}
+	if !identity.At(site) {
+		refusal := refuse(leaf, ErrWrongSite)
+		refusal.Want = site
 		return refusal
 	}
 	return nil

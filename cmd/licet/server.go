@@ -147,11 +147,11 @@ func startNode(ctx context.Context, c config.Config, log hclog.Logger) (*cluster
 	if err != nil {
 		return nil, nil, err
 	}
-	if name := certificates.Identity().Name; name != c.Node.ID {
-		return nil, nil, fmt.Errorf("tls.cert: the certificate is that of node %s, not of %s", name, c.Node.ID)
+	if err := certificates.Bind(c.Node.ID, c.Node.Site); err != nil {
+		return nil, nil, fmt.Errorf("tls.cert: %w", err)
 	}
 	port, err := transport.Listen(ctx, c.Node.Listen.String(), transport.Options{
-		Certificates: certificates, Rejected: newRefusals(log.Named("port")).add,
+		Certificates: certificates, Rejected: cluster.NewRefusals(log.Named("port")).Add,
 	})
 	if err != nil {
 		return nil, nil, fmt.Errorf("node.listen: %w", err)

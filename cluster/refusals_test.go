@@ -1,4 +1,4 @@
-package main
+package cluster
 
 import (
 	"bytes"
@@ -14,8 +14,8 @@ import (
 func TestRefusals(t *testing.T) {
 	var out bytes.Buffer
 	now := time.Now()
-	r := newRefusals(hclog.New(&hclog.LoggerOptions{Level: hclog.Info, Output: &out, DisableTime: true}))
-	r.now = func() time.Time { return now }
+	r := NewRefusals(hclog.New(&hclog.LoggerOptions{Level: hclog.Info, Output: &out, DisableTime: true}))
+	r.news.now = func() time.Time { return now }
 	at := func(host byte, port int) net.Addr { return &net.TCPAddr{IP: net.IPv4(192, 0, 2, host), Port: port} }
 	foreign := errors.New("certificate does not lead to the cluster's authority")
 	for _, c := range []struct {
@@ -36,15 +36,15 @@ func TestRefusals(t *testing.T) {
 	} {
 		now = now.Add(c.after)
 		out.Reset()
-		r.add(c.remote, c.reason)
+		r.Add(c.remote, c.reason)
 		if got := out.String(); strings.HasPrefix(got, "[WARN]") != c.told || !c.told && got != "" {
 			t.Errorf("%s: %q, told is %v", c.name, got, c.told)
 		}
 	}
-	for i := range 3 * maxRefused {
-		r.add(&net.TCPAddr{IP: net.IPv4(10, 0, byte(i>>8), byte(i))}, foreign)
+	for i := range 3 * maxTold {
+		r.Add(&net.TCPAddr{IP: net.IPv4(10, 0, byte(i>>8), byte(i))}, foreign)
 	}
-	if n := len(r.hosts); n > maxRefused {
+	if n := len(r.news.told); n > maxTold {
 		t.Errorf("%d hosts are remembered", n)
 	}
 }
