@@ -123,6 +123,7 @@ func TestGrammar(t *testing.T) {
 			good: []string{"a", "/a b", "../a", "ü", strings.Repeat("a", 4096)},
 			bad:  []string{"~/a", "~", "a\nb", "a\x00", "\xff", "-----BEGIN X-----", strings.Repeat("a", 4097)},
 		},
+		{keys: "http.insecure gossip.insecure", good: []string{"true", "false"}, bad: []string{"", "yes", "True", "1", "on"}},
 		{keys: "http.cert http.key gossip.key_file", good: []string{"", "a"}, bad: []string{" a", "~a", "a\n"}},
 	}
 	tested := map[string]bool{}

@@ -47,6 +47,8 @@ type HTTP struct {
 	// Cert and Key are PEM files, both given or both empty; empty means plain HTTP.
 	Cert string
 	Key  string
+	// Insecure allows plain HTTP on an address that other machines reach.
+	Insecure bool
 }
 
 // Gossip is memberlist's port, UDP and TCP. Both hosts are IP addresses, as memberlist takes no names.
@@ -55,6 +57,8 @@ type Gossip struct {
 	Advertise HostPort
 	// KeyFile holds base64 of 16, 24 or 32 bytes; empty means unencrypted gossip.
 	KeyFile string
+	// Insecure allows unencrypted gossip on an address that other machines reach.
+	Insecure bool
 }
 
 // TLS names the PEM files with which nodes prove themselves to each other.

@@ -11,6 +11,7 @@ import (
 // both hold.
 func (l *loader) contradictions() {
 	l.pairOfFiles()
+	l.inTheClear()
 	l.listeners()
 	l.advertised()
 	l.formation()
@@ -83,6 +84,18 @@ func (l *loader) pairOfFiles() {
 	l.contradiction((h.Cert == "") != (h.Key == ""), []string{"http.cert", "http.key"}, "both or neither must be given")
 	l.contradiction(h.Cert != "" && strings.HasPrefix(h.Advertise, "http://"), []string{"http.advertise", "http.cert"},
 		"with a certificate the API speaks https, so clients must not be sent to http")
+}
+
+// inTheClear refuses what other machines could listen in on, unless that is asked for.
+func (l *loader) inTheClear() {
+	c := &l.config
+	h, g := []string{"http.listen", "http.cert", "http.insecure"}, []string{"gossip.listen", "gossip.key_file", "gossip.insecure"}
+	l.contradiction(!c.HTTP.Listen.loopback() && c.HTTP.Cert == "" && !c.HTTP.Insecure, h,
+		"on an address that other machines reach tokens must not be sent in the clear; give http.cert and http.key, or set http.insecure to true")
+	l.contradiction(!c.Gossip.Listen.loopback() && c.Gossip.KeyFile == "" && !c.Gossip.Insecure, g,
+		"on an address that other machines reach gossip must be encrypted; give gossip.key_file, or set gossip.insecure to true")
+	l.contradiction(c.HTTP.Cert != "" && c.HTTP.Insecure, h[1:], "with a certificate the API is not insecure; leave one of the two out")
+	l.contradiction(c.Gossip.KeyFile != "" && c.Gossip.Insecure, g[1:], "with a key gossip is not insecure; leave one of the two out")
 }
 
 func (l *loader) listeners() {

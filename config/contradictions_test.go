@@ -33,7 +33,7 @@ func TestContradictions(t *testing.T) {
 			want: []string{"--set audit.file_bytes: audit.total_bytes (1 GiB, the default) and audit.file_bytes (513 MiB, --set): the first must be at least twice the second, or each new file would be the only one"},
 		},
 		{
-			name: "unspecified addresses", add: "http: {listen: '0.0.0.0:7001'}\ngossip: {listen: '[::]:7201'}\n", overrides: []string{"node.listen=:7101"},
+			name: "unspecified addresses", add: "http: {listen: '0.0.0.0:7001', insecure: true}\ngossip: {listen: '[::]:7201', insecure: true}\n", overrides: []string{"node.listen=:7101"},
 			want: []string{
 				"--set node.listen: listens on every address (:7101), so node.advertise must say at which one others reach it",
 				"licet.yaml:11: gossip.listen: listens on every address ([::]:7201), so gossip.advertise must say at which one others reach it",
@@ -49,7 +49,7 @@ func TestContradictions(t *testing.T) {
 			want: []string{"licet.yaml:11: http.listen: http.listen (127.0.0.1:7101, licet.yaml:11) and node.listen (127.0.0.1:7101, the default): two listeners cannot share an address"},
 		},
 		{
-			name: "every address and one of them", add: "http: {listen: ':7201', advertise: 'http://lyon:7001'}\n",
+			name: "every address and one of them", add: "http: {listen: ':7201', advertise: 'http://lyon:7001', insecure: true}\n",
 			want: []string{"licet.yaml:10: http.listen: gossip.listen (127.0.0.1:7201, the default) and http.listen (:7201, licet.yaml:10): two listeners cannot share an address"},
 		},
 		{
@@ -115,6 +115,26 @@ func TestContradictions(t *testing.T) {
 		{
 			name: "one cause, one error", overrides: []string{"gossip.listen=127.0.0.1:7101"},
 			want: []string{"--set gossip.listen: gossip.listen (127.0.0.1:7101, --set) and node.listen (127.0.0.1:7101, the default): two listeners cannot share an address"},
+		},
+		{
+			name: "the API in the clear", overrides: []string{"http.listen=10.0.0.1:7001"},
+			want: []string{"--set http.listen: http.listen (10.0.0.1:7001, --set) and http.cert (empty, the default) and http.insecure (false, the default): on an address that other machines reach tokens must not be sent in the clear; give http.cert and http.key, or set http.insecure to true"},
+		},
+		{
+			name: "the API in the clear, by name", overrides: []string{"http.listen=lyon:7001"},
+			want: []string{"--set http.listen: http.listen (lyon:7001, --set) and http.cert (empty, the default) and http.insecure (false, the default): on an address that other machines reach tokens must not be sent in the clear; give http.cert and http.key, or set http.insecure to true"},
+		},
+		{
+			name: "gossip in the clear", overrides: []string{"gossip.listen=0.0.0.0:7201", "gossip.advertise=10.0.0.1:7201"},
+			want: []string{"--set gossip.listen: gossip.listen (0.0.0.0:7201, --set) and gossip.key_file (empty, the default) and gossip.insecure (false, the default): on an address that other machines reach gossip must be encrypted; give gossip.key_file, or set gossip.insecure to true"},
+		},
+		{
+			name: "insecure and a certificate", overrides: []string{"http.cert=c", "http.key=k", "http.insecure=true"},
+			want: []string{"--set http.cert: http.cert (given, --set) and http.insecure (true, --set): with a certificate the API is not insecure; leave one of the two out"},
+		},
+		{
+			name: "insecure and a key", overrides: []string{"gossip.key_file=g", "gossip.insecure=true"},
+			want: []string{"--set gossip.key_file: gossip.key_file (given, --set) and gossip.insecure (true, --set): with a key gossip is not insecure; leave one of the two out"},
 		},
 		{
 			name: "a secret's name is not cited", overrides: []string{"http.key=s3cret"},

@@ -23,7 +23,7 @@ var sections = []struct{ name, doc string }{
 	{"node", "This node: who it is, where its data is, and the TLS port that Raft and node RPC share."},
 	{"http", "The HTTP API."},
 	{"gossip", "Gossip (memberlist), UDP and TCP on one port. Only a hint for finding nodes: it admits nobody."},
-	{"tls", "The certificates with which nodes prove themselves to each other (mutual TLS 1.3)."},
+	{"tls", "The certificates with which nodes prove themselves to each other (mutual TLS 1.3). There is no way to do without."},
 	{"cluster", "How nodes find each other, and what they form at the very first start."},
 	{"auth", "Who may use the API."},
 	{"raft", "Consensus. The defaults suit sites up to some 50 ms apart; further apart, raise both timeouts."},
@@ -72,13 +72,18 @@ var keys = []key{
 	},
 	{
 		name: "http.cert",
-		doc:  "PEM file of the API's certificate chain. Without it and http.key the API speaks plain HTTP, for use behind a proxy or on one machine.",
+		doc:  "PEM file of the API's certificate chain, with the host names or addresses that clients use. Without it and http.key the API speaks plain HTTP, which only a loopback address allows.",
 		kind: fileName(func(c *Config) *string { return &c.HTTP.Cert }, publicFile, true),
 	},
 	{
 		name: "http.key",
 		doc:  "PEM file of its private key, readable by its owner alone.",
 		kind: fileName(func(c *Config) *string { return &c.HTTP.Key }, secretFile, true),
+	},
+	{
+		name: "http.insecure", def: "false",
+		doc:  "Allows plain HTTP on an address that other machines reach. Whoever sees the traffic can then read tokens and license keys, and use them.",
+		kind: truth(func(c *Config) *bool { return &c.HTTP.Insecure }),
 	},
 
 	{
@@ -93,8 +98,13 @@ var keys = []key{
 	},
 	{
 		name: "gossip.key_file",
-		doc:  "File with the base64 of 16, 24 or 32 random bytes, the same on all nodes, readable by its owner alone. Without it gossip is not encrypted.",
+		doc:  "File with the base64 of 16, 24 or 32 random bytes, the same on all nodes, readable by its owner alone; `licet tls init` and `licet gossip key make` write one. It is the first key: once keys are rotated, the ring in node.data_dir counts. Without it gossip is not encrypted, which only a loopback address allows.",
 		kind: fileName(func(c *Config) *string { return &c.Gossip.KeyFile }, secretFile, true),
+	},
+	{
+		name: "gossip.insecure", def: "false",
+		doc:  "Allows unencrypted gossip on an address that other machines reach. Whoever reaches it can then make nodes believe that others are there or gone; gossip still admits nobody.",
+		kind: truth(func(c *Config) *bool { return &c.Gossip.Insecure }),
 	},
 
 	{
@@ -104,7 +114,7 @@ var keys = []key{
 	},
 	{
 		name: "tls.cert", mandatory: true, example: "bordeaux.pem",
-		doc:  "PEM file of this node's certificate, with the URI licet:node:<node.id>.",
+		doc:  "PEM file of this node's certificate, with the URI licet:node:<node.id>, and licet-site:<node.site> if it is to bind the node to its site. `licet tls check` says what is wrong with one.",
 		kind: fileName(func(c *Config) *string { return &c.TLS.Cert }, publicFile, false),
 	},
 	{

@@ -55,6 +55,9 @@ func TestTableIsTheStruct(t *testing.T) {
 				text = "x"
 			}
 		}
+		if text == "false" {
+			text = "true"
+		}
 		var c Config
 		k.set(&c, k.split(text))
 		if got := strings.Join(k.get(&c), ", "); got != text {

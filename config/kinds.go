@@ -185,6 +185,11 @@ func choice(at func(*Config) *string, words ...string) kind {
 	return one(at, parse, itself, strings.Join(words[:last], ", ")+" or "+words[last])
 }
 
+func truth(at func(*Config) *bool) kind {
+	parse := func(text string) (bool, bool) { return text == "true", text == "true" || text == "false" }
+	return one(at, parse, strconv.FormatBool, "true or false")
+}
+
 func nodeName(at func(*Config) *string, empty bool) kind {
 	parse := func(text string) (string, bool) {
 		inner := func(r rune) bool { return r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-' }

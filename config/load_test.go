@@ -103,8 +103,22 @@ func TestLoadValues(t *testing.T) {
 			},
 		},
 		{
-			name: "https by a proxy", file: valid + "http: {listen: ':8080', advertise: 'https://Licet.example/'}\n",
-			change: func(c *Config) { c.HTTP.Listen, c.HTTP.Advertise = ":8080", "https://licet.example" },
+			name: "https by a proxy", file: valid + "http: {listen: ':8080', advertise: 'https://Licet.example/', insecure: true}\n",
+			change: func(c *Config) {
+				c.HTTP.Listen, c.HTTP.Advertise, c.HTTP.Insecure = ":8080", "https://licet.example", true
+			},
+		},
+		{
+			name: "gossip in the clear", file: valid + "gossip: {listen: '10.0.0.1:7201', insecure: true}\n",
+			change: func(c *Config) {
+				c.Gossip.Listen, c.Gossip.Advertise, c.Gossip.Insecure = "10.0.0.1:7201", "10.0.0.1:7201", true
+			},
+		},
+		{
+			name: "encrypted gossip for other machines", file: valid + "gossip: {listen: '10.0.0.1:7201', key_file: gossip.key}\n",
+			change: func(c *Config) {
+				c.Gossip.Listen, c.Gossip.Advertise, c.Gossip.KeyFile = "10.0.0.1:7201", "10.0.0.1:7201", "/etc/licet/gossip.key"
+			},
 		},
 		{
 			name: "sizes", file: valid + "limits: {batch_bytes: 2MiB, body_bytes: 524288}\n",

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/ed25519"
-	"crypto/tls"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -11,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/signal"
 	"strings"
 	"syscall"
 	"time"
@@ -75,7 +73,7 @@ func runServer(ctx context.Context, c config.Config, logs io.Writer) error {
 	if err != nil {
 		return err
 	}
-	listener, err := listenHTTP(ctx, c.HTTP)
+	listener, served, err := listenHTTP(ctx, c.HTTP, log)
 	if err != nil {
 		return err
 	}
@@ -91,7 +89,7 @@ func runServer(ctx context.Context, c config.Config, logs io.Writer) error {
 		return errors.Join(err, listener.Close(), running.Stop(ctx))
 	}
 	go boundMemory(ctx)
-	stopReloads := reloadOnHangup(certificates, log)
+	stopReloads := reloadOnHangup(log, reload{"certificates of the node", certificates}, reload{"certificate of the API", served})
 	defer stopReloads()
 	log.Info("started", "version", version(), "http", c.HTTP.Advertise, "address", c.Node.Advertise)
 	return serve(ctx, running, listener, api.Server(handler, api.DefaultTimeouts(c.Limits.RequestTimeout), log.Named("http")), log)
@@ -119,23 +117,6 @@ func serve(ctx context.Context, running *cluster.Node, listener net.Listener, se
 	err = errors.Join(err, running.Stop(context.WithoutCancel(ctx)))
 	log.Info("stopped")
 	return err
-}
-
-func listenHTTP(ctx context.Context, c config.HTTP) (net.Listener, error) {
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", c.Listen.String())
-	if err != nil {
-		return nil, fmt.Errorf("http.listen: %w", err)
-	}
-	if c.Cert == "" {
-		return listener, nil
-	}
-	certificate, err := tls.LoadX509KeyPair(c.Cert, c.Key)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("http.cert, http.key: %w", err), listener.Close())
-	}
-	return tls.NewListener(listener, &tls.Config{
-		Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"},
-	}), nil
 }
 
 func startNode(ctx context.Context, c config.Config, log hclog.Logger) (*cluster.Node, *transport.Certificates, error) {
@@ -230,30 +211,4 @@ func readSecret(key, file string, least int) (string, error) {
 		return "", fmt.Errorf("%s: what it holds has %d bytes, at least %d are needed", key, len(secret), least)
 	}
 	return secret, nil
-}
-
-// reloadOnHangup reads the certificates anew at SIGHUP, until the returned
-// function is called.
-func reloadOnHangup(certificates *transport.Certificates, log hclog.Logger) (stop func()) {
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP)
-	done := make(chan struct{})
-	go func() {
-		for {
-			select {
-			case <-hangups:
-				if err := certificates.Reload(); err != nil {
-					log.Error("certificates not reloaded, the old ones stay in use", "reason", err)
-				} else {
-					log.Info("certificates reloaded", "valid_until", certificates.NotAfter())
-				}
-			case <-done:
-				return
-			}
-		}
-	}()
-	return func() {
-		signal.Stop(hangups)
-		close(done)
-	}
 }
