@@ -69,7 +69,7 @@ func (n *Node) lead(ctx context.Context) {
 	guarded := make(chan struct{})
 	go func() {
 		defer close(guarded)
-		n.guardClock(ctx, term)
+		n.guardMembers(ctx, term)
 	}()
 	n.expireWhenDue(ctx, term)
 	<-guarded
@@ -171,11 +171,13 @@ func (n *Node) ahead() time.Duration {
 	return min(max(0, passed-steady.Sub(applied)), n.options.MaxClockSkew)
 }
 
-// guardClock compares clocks while the node leads, and hands leadership to a
-// node whose clock the others share (rule D3).
-func (n *Node) guardClock(ctx context.Context, term uint64) {
+// guardMembers compares clocks while the node leads, and hands leadership to a
+// node whose clock the others share (rule D3). It has the same gossip keys on all.
+func (n *Node) guardMembers(ctx context.Context, term uint64) {
 	for pause(ctx, guardEvery) {
-		n.checkClock(n.probeMembers(ctx, term))
+		answers := n.probeMembers(ctx, term)
+		n.checkClock(answers)
+		n.spreadKeyring(ctx, answers)
 	}
 }
 

@@ -32,6 +32,10 @@ const (
 	MemberNotFound Code = "member_not_found"
 	// MemberRefused: a change of members or leadership is not possible now.
 	MemberRefused Code = "member_refused"
+	// GossipPlain: gossip is not encrypted, so it has no key.
+	GossipPlain Code = "gossip_plain"
+	// RotationIncomplete: not every node that answers has taken a step to a new gossip key.
+	RotationIncomplete Code = "rotation_incomplete"
 	// Unsupported: the command is of a kind that not every node knows.
 	Unsupported Code = "unsupported"
 
@@ -42,21 +46,23 @@ const (
 // Codes are the codes that an Error can carry out of this package.
 var Codes = []Code{
 	NoLeader, Overloaded, ClockSkew, NotReady, ShuttingDown, OutcomeUnknown, IndexTimeout, Timeout,
-	MemberNotFound, MemberRefused, Unsupported,
+	MemberNotFound, MemberRefused, GossipPlain, RotationIncomplete, Unsupported,
 }
 
 var advice = map[Code]string{
-	NoLeader:       "Try again shortly, or through another node; `licet status` shows which nodes reach each other.",
-	Overloaded:     "Try again after the time in Retry-After.",
-	ClockSkew:      "Set the clock of the node named; its time service is off.",
-	NotReady:       "Try again shortly, or through another node.",
-	ShuttingDown:   "Try again through another node.",
-	OutcomeUnknown: "Send the same request again with the same Idempotency-Key: it is done once at most.",
-	IndexTimeout:   "Try again, or through another node; this one lags behind.",
-	Timeout:        "Try again with more time.",
-	MemberNotFound: "`licet cluster members` shows the members.",
-	MemberRefused:  "`licet cluster members` shows the members and their state.",
-	Unsupported:    "Finish the upgrade of all nodes first.",
+	NoLeader:           "Try again shortly, or through another node; `licet status` shows which nodes reach each other.",
+	Overloaded:         "Try again after the time in Retry-After.",
+	ClockSkew:          "Set the clock of the node named; its time service is off.",
+	NotReady:           "Try again shortly, or through another node.",
+	ShuttingDown:       "Try again through another node.",
+	OutcomeUnknown:     "Send the same request again with the same Idempotency-Key: it is done once at most.",
+	IndexTimeout:       "Try again, or through another node; this one lags behind.",
+	Timeout:            "Try again with more time.",
+	MemberNotFound:     "`licet cluster members` shows the members.",
+	MemberRefused:      "`licet cluster members` shows the members and their state.",
+	GossipPlain:        "Make a key with `licet gossip key make`, name it as gossip.key_file on every node, and restart them one after the other.",
+	RotationIncomplete: "Gossip goes on. Mend what is named, and run the same again: it goes on where it stopped.",
+	Unsupported:        "Finish the upgrade of all nodes first.",
 }
 
 // Error is why a node could not do what it was asked.

@@ -1,6 +1,11 @@
 package cluster
 
-import "github.com/hashicorp/raft"
+import (
+	"maps"
+	"slices"
+
+	"github.com/hashicorp/raft"
+)
 
 // Raft lets tests write what no node would.
 func (n *Node) Raft() *raft.Raft { return n.raft }
@@ -13,4 +18,24 @@ func (n *Node) FirstIndex() (uint64, error) { return n.store.FirstIndex() }
 func (n *Node) Hold() (release func()) {
 	n.replica.mu.Lock()
 	return n.replica.mu.Unlock
+}
+
+// GossipSees has the ids of the nodes that gossip knows to be alive, sorted.
+func (n *Node) GossipSees() []string {
+	n.gossip.alive.mu.Lock()
+	defer n.gossip.alive.mu.Unlock()
+	return slices.Sorted(maps.Keys(n.gossip.alive.nodes))
+}
+
+// GossipKey is the key that the node encrypts gossip with.
+func (n *Node) GossipKey() []byte { return n.keyring.list.GetPrimaryKey() }
+
+// RotateGossipKeyAlone has the node take a key that no other has, as if they had missed a rotation.
+func (n *Node) RotateGossipKeyAlone() error {
+	for range 3 {
+		if _, err := n.keyring.replace(nextKeyring(n.keyring.current()), true); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -20,7 +20,8 @@ type Gossip struct {
 	Listen, Advertise string
 	// Seeds are gossip addresses of other nodes.
 	Seeds []string
-	// Key of 16, 24 or 32 bytes encrypts gossip; nil leaves it plain.
+	// Key of 16, 24 or 32 bytes is the first one that encrypts gossip, see keyring; nil
+	// leaves it plain.
 	Key []byte
 }
 
@@ -38,7 +39,8 @@ type gossip struct {
 	log   hclog.Logger
 }
 
-func startGossip(o Options, log hclog.Logger) (*gossip, error) {
+// startGossip encrypts with keys, unless that is nil.
+func startGossip(o Options, keys *keyring, log hclog.Logger) (*gossip, error) {
 	meta, err := json.Marshal(gossipMeta{Address: o.Advertise, Site: o.Site})
 	if err != nil {
 		return nil, err
@@ -51,12 +53,14 @@ func startGossip(o Options, log hclog.Logger) (*gossip, error) {
 	if c.AdvertiseAddr, c.AdvertisePort, err = splitAddress(o.Gossip.Advertise); err != nil {
 		return nil, fmt.Errorf("gossip.advertise: %w", err)
 	}
-	c.SecretKey = o.Gossip.Key
+	if keys != nil {
+		c.Keyring = keys.list
+	}
 	c.Delegate = gossipDelegate{meta}
 	c.Conflict = gossipConflict{log}
 	alive := &gossipNodes{nodes: map[string]gossipNode{}}
 	c.Events = alive
-	c.Logger = log.StandardLogger(&hclog.StandardLoggerOptions{InferLevels: true})
+	c.Logger = newGossipLog(log)
 	list, err := memberlist.Create(c)
 	if err != nil {
 		return nil, fmt.Errorf("gossip: %w", err)

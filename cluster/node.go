@@ -109,7 +109,9 @@ type Node struct {
 	peers     *peers
 	refusals  *Refusals
 	gossip    *gossip
-	leader    *leaderWatch
+	// keyring is nil if gossip is not encrypted.
+	keyring *keyring
+	leader  *leaderWatch
 
 	autopilot *autopilot.Autopilot
 	proposals *batcher[*proposal]
@@ -126,6 +128,8 @@ type Node struct {
 	forming sync.Mutex
 	// changing is held while the leader removes or promotes a member.
 	changing sync.Mutex
+	// rotating is held while the leader changes gossip keys.
+	rotating sync.Mutex
 
 	// ctx ends when the node stops; stopped is its Done channel.
 	ctx     context.Context
@@ -184,11 +188,26 @@ func (n *Node) open() error {
 	}
 	n.peers = newPeers(o.Certificates, n.refusals, n.nodeAt, n.clock.steady)
 	if o.Gossip != nil {
-		if n.gossip, err = startGossip(o, n.libraries[1]); err != nil {
-			return err
-		}
+		return n.openGossip()
 	}
 	return nil
+}
+
+func (n *Node) openGossip() error {
+	o := n.options
+	if first := o.Gossip.Key; first != nil {
+		keys, superseded, err := openKeyring(o.DataDir, first)
+		if err != nil {
+			return err
+		}
+		if superseded {
+			n.log.Info("the gossip key was rotated: gossip.key_file is not used any more", "key", describeKeyring(keys.current()).Primary)
+		}
+		n.keyring = keys
+	}
+	var err error
+	n.gossip, err = startGossip(o, n.keyring, n.libraries[1])
+	return err
 }
 
 func (n *Node) openRaft() error {

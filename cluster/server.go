@@ -29,7 +29,7 @@ func (s *server) Probe(_ context.Context, request *clusterpb.ProbeRequest) (*clu
 		Cluster: cluster, Formed: n.formed(), Expect: uint32(n.options.Expect),
 		WallMs: n.clock.wall().UnixMilli(), ContactMs: -1,
 		LastTerm: n.raft.CurrentTerm(), LastIndex: n.raft.LastIndex(), AppliedIndex: view.Index(), Digest: view.Digest().String(),
-		Kinds: fsm.Known(), SnapshotVersion: fsm.SnapshotVersion, LeaderAddress: n.leader.address(),
+		Kinds: fsm.Known(), SnapshotVersion: fsm.SnapshotVersion, LeaderAddress: n.leader.address(), Keyring: n.keyringState(),
 	}
 	before := request.BeforeTerm
 	if before == 0 {

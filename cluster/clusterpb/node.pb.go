@@ -25,6 +25,59 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// KeyringStep is how far a rotation is.
+type KeyringStep int32
+
+const (
+	// There is one key.
+	KeyringStep_KEYRING_STEP_UNSPECIFIED KeyringStep = 0
+	// The next key is accepted too.
+	KeyringStep_KEYRING_STEP_INSTALLED KeyringStep = 1
+	// The next key encrypts, and the former one is still accepted.
+	KeyringStep_KEYRING_STEP_USED KeyringStep = 2
+)
+
+// Enum value maps for KeyringStep.
+var (
+	KeyringStep_name = map[int32]string{
+		0: "KEYRING_STEP_UNSPECIFIED",
+		1: "KEYRING_STEP_INSTALLED",
+		2: "KEYRING_STEP_USED",
+	}
+	KeyringStep_value = map[string]int32{
+		"KEYRING_STEP_UNSPECIFIED": 0,
+		"KEYRING_STEP_INSTALLED":   1,
+		"KEYRING_STEP_USED":        2,
+	}
+)
+
+func (x KeyringStep) Enum() *KeyringStep {
+	p := new(KeyringStep)
+	*p = x
+	return p
+}
+
+func (x KeyringStep) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (KeyringStep) Descriptor() protoreflect.EnumDescriptor {
+	return file_cluster_clusterpb_node_proto_enumTypes[0].Descriptor()
+}
+
+func (KeyringStep) Type() protoreflect.EnumType {
+	return &file_cluster_clusterpb_node_proto_enumTypes[0]
+}
+
+func (x KeyringStep) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use KeyringStep.Descriptor instead.
+func (KeyringStep) EnumDescriptor() ([]byte, []int) {
+	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{0}
+}
+
 type ProbeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The caller's node id; the answer says whether it is a member.
@@ -107,6 +160,8 @@ type ProbeReply struct {
 	SnapshotVersion uint32  `protobuf:"varint,17,opt,name=snapshot_version,json=snapshotVersion,proto3" json:"snapshot_version,omitempty"`
 	// Node address of the leader that the node knows; empty if none.
 	LeaderAddress string `protobuf:"bytes,18,opt,name=leader_address,json=leaderAddress,proto3" json:"leader_address,omitempty"`
+	// The gossip keys that the node has, by their ids; absent if gossip is not encrypted.
+	Keyring       *KeyringState `protobuf:"bytes,40,opt,name=keyring,proto3" json:"keyring,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -265,6 +320,13 @@ func (x *ProbeReply) GetLeaderAddress() string {
 		return x.LeaderAddress
 	}
 	return ""
+}
+
+func (x *ProbeReply) GetKeyring() *KeyringState {
+	if x != nil {
+		return x.Keyring
+	}
+	return nil
 }
 
 type PromiseRequest struct {
@@ -961,6 +1023,482 @@ func (x *ReadIndexReply) GetFault() *Fault {
 	return nil
 }
 
+// Keyring has a node's gossip keys.
+type Keyring struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Rises by one with each step of a rotation; 0 is the key of the configuration.
+	Generation uint64      `protobuf:"varint,1,opt,name=generation,proto3" json:"generation,omitempty"`
+	Step       KeyringStep `protobuf:"varint,2,opt,name=step,proto3,enum=licet.cluster.v1.KeyringStep" json:"step,omitempty"`
+	// The key that encrypts.
+	Primary []byte `protobuf:"bytes,3,opt,name=primary,proto3" json:"primary,omitempty"`
+	// A key that is accepted too, while a rotation is under way.
+	Other         []byte `protobuf:"bytes,4,opt,name=other,proto3" json:"other,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Keyring) Reset() {
+	*x = Keyring{}
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Keyring) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Keyring) ProtoMessage() {}
+
+func (x *Keyring) ProtoReflect() protoreflect.Message {
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Keyring.ProtoReflect.Descriptor instead.
+func (*Keyring) Descriptor() ([]byte, []int) {
+	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *Keyring) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *Keyring) GetStep() KeyringStep {
+	if x != nil {
+		return x.Step
+	}
+	return KeyringStep_KEYRING_STEP_UNSPECIFIED
+}
+
+func (x *Keyring) GetPrimary() []byte {
+	if x != nil {
+		return x.Primary
+	}
+	return nil
+}
+
+func (x *Keyring) GetOther() []byte {
+	if x != nil {
+		return x.Other
+	}
+	return nil
+}
+
+// KeyringState describes a keyring without its keys.
+type KeyringState struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Generation uint64                 `protobuf:"varint,1,opt,name=generation,proto3" json:"generation,omitempty"`
+	Step       KeyringStep            `protobuf:"varint,2,opt,name=step,proto3,enum=licet.cluster.v1.KeyringStep" json:"step,omitempty"`
+	// Beginnings of hashes of the keys; other is empty if there is one key.
+	Primary       string `protobuf:"bytes,3,opt,name=primary,proto3" json:"primary,omitempty"`
+	Other         string `protobuf:"bytes,4,opt,name=other,proto3" json:"other,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeyringState) Reset() {
+	*x = KeyringState{}
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeyringState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeyringState) ProtoMessage() {}
+
+func (x *KeyringState) ProtoReflect() protoreflect.Message {
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeyringState.ProtoReflect.Descriptor instead.
+func (*KeyringState) Descriptor() ([]byte, []int) {
+	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *KeyringState) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *KeyringState) GetStep() KeyringStep {
+	if x != nil {
+		return x.Step
+	}
+	return KeyringStep_KEYRING_STEP_UNSPECIFIED
+}
+
+func (x *KeyringState) GetPrimary() string {
+	if x != nil {
+		return x.Primary
+	}
+	return ""
+}
+
+func (x *KeyringState) GetOther() string {
+	if x != nil {
+		return x.Other
+	}
+	return ""
+}
+
+type GetKeyringRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetKeyringRequest) Reset() {
+	*x = GetKeyringRequest{}
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetKeyringRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetKeyringRequest) ProtoMessage() {}
+
+func (x *GetKeyringRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetKeyringRequest.ProtoReflect.Descriptor instead.
+func (*GetKeyringRequest) Descriptor() ([]byte, []int) {
+	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{18}
+}
+
+type GetKeyringReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Fault         *Fault                 `protobuf:"bytes,1,opt,name=fault,proto3" json:"fault,omitempty"`
+	Keyring       *Keyring               `protobuf:"bytes,2,opt,name=keyring,proto3" json:"keyring,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetKeyringReply) Reset() {
+	*x = GetKeyringReply{}
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetKeyringReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetKeyringReply) ProtoMessage() {}
+
+func (x *GetKeyringReply) ProtoReflect() protoreflect.Message {
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetKeyringReply.ProtoReflect.Descriptor instead.
+func (*GetKeyringReply) Descriptor() ([]byte, []int) {
+	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *GetKeyringReply) GetFault() *Fault {
+	if x != nil {
+		return x.Fault
+	}
+	return nil
+}
+
+func (x *GetKeyringReply) GetKeyring() *Keyring {
+	if x != nil {
+		return x.Keyring
+	}
+	return nil
+}
+
+type PutKeyringRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Keyring       *Keyring               `protobuf:"bytes,1,opt,name=keyring,proto3" json:"keyring,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutKeyringRequest) Reset() {
+	*x = PutKeyringRequest{}
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutKeyringRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutKeyringRequest) ProtoMessage() {}
+
+func (x *PutKeyringRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutKeyringRequest.ProtoReflect.Descriptor instead.
+func (*PutKeyringRequest) Descriptor() ([]byte, []int) {
+	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *PutKeyringRequest) GetKeyring() *Keyring {
+	if x != nil {
+		return x.Keyring
+	}
+	return nil
+}
+
+type PutKeyringReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Fault         *Fault                 `protobuf:"bytes,1,opt,name=fault,proto3" json:"fault,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutKeyringReply) Reset() {
+	*x = PutKeyringReply{}
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutKeyringReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutKeyringReply) ProtoMessage() {}
+
+func (x *PutKeyringReply) ProtoReflect() protoreflect.Message {
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutKeyringReply.ProtoReflect.Descriptor instead.
+func (*PutKeyringReply) Descriptor() ([]byte, []int) {
+	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *PutKeyringReply) GetFault() *Fault {
+	if x != nil {
+		return x.Fault
+	}
+	return nil
+}
+
+type RotateKeyringRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateKeyringRequest) Reset() {
+	*x = RotateKeyringRequest{}
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateKeyringRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateKeyringRequest) ProtoMessage() {}
+
+func (x *RotateKeyringRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateKeyringRequest.ProtoReflect.Descriptor instead.
+func (*RotateKeyringRequest) Descriptor() ([]byte, []int) {
+	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{22}
+}
+
+type RotateKeyringReply struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Fault   *Fault                 `protobuf:"bytes,1,opt,name=fault,proto3" json:"fault,omitempty"`
+	Keyring *KeyringState          `protobuf:"bytes,2,opt,name=keyring,proto3" json:"keyring,omitempty"`
+	// The members that have the key.
+	Reached []string `protobuf:"bytes,3,rep,name=reached,proto3" json:"reached,omitempty"`
+	// The members that did not answer, and get it when they do.
+	Missed        []*MissedNode `protobuf:"bytes,4,rep,name=missed,proto3" json:"missed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateKeyringReply) Reset() {
+	*x = RotateKeyringReply{}
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateKeyringReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateKeyringReply) ProtoMessage() {}
+
+func (x *RotateKeyringReply) ProtoReflect() protoreflect.Message {
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateKeyringReply.ProtoReflect.Descriptor instead.
+func (*RotateKeyringReply) Descriptor() ([]byte, []int) {
+	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *RotateKeyringReply) GetFault() *Fault {
+	if x != nil {
+		return x.Fault
+	}
+	return nil
+}
+
+func (x *RotateKeyringReply) GetKeyring() *KeyringState {
+	if x != nil {
+		return x.Keyring
+	}
+	return nil
+}
+
+func (x *RotateKeyringReply) GetReached() []string {
+	if x != nil {
+		return x.Reached
+	}
+	return nil
+}
+
+func (x *RotateKeyringReply) GetMissed() []*MissedNode {
+	if x != nil {
+		return x.Missed
+	}
+	return nil
+}
+
+type MissedNode struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	Reason        string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MissedNode) Reset() {
+	*x = MissedNode{}
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MissedNode) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MissedNode) ProtoMessage() {}
+
+func (x *MissedNode) ProtoReflect() protoreflect.Message {
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MissedNode.ProtoReflect.Descriptor instead.
+func (*MissedNode) Descriptor() ([]byte, []int) {
+	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *MissedNode) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *MissedNode) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 // Fault says why a node could not do what it was asked.
 type Fault struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -972,7 +1510,7 @@ type Fault struct {
 
 func (x *Fault) Reset() {
 	*x = Fault{}
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[16]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -984,7 +1522,7 @@ func (x *Fault) String() string {
 func (*Fault) ProtoMessage() {}
 
 func (x *Fault) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[16]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -997,7 +1535,7 @@ func (x *Fault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fault.ProtoReflect.Descriptor instead.
 func (*Fault) Descriptor() ([]byte, []int) {
-	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{16}
+	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Fault) GetCode() string {
@@ -1022,7 +1560,7 @@ const file_cluster_clusterpb_node_proto_rawDesc = "" +
 	"\fProbeRequest\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x1f\n" +
 	"\vbefore_term\x18\x02 \x01(\x04R\n" +
-	"beforeTerm\"\x86\x04\n" +
+	"beforeTerm\"\xc0\x04\n" +
 	"\n" +
 	"ProbeReply\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x12\n" +
@@ -1045,7 +1583,8 @@ const file_cluster_clusterpb_node_proto_rawDesc = "" +
 	"\x06member\x18\x0f \x01(\bR\x06member\x12\x14\n" +
 	"\x05kinds\x18\x10 \x03(\x05R\x05kinds\x12)\n" +
 	"\x10snapshot_version\x18\x11 \x01(\rR\x0fsnapshotVersion\x12%\n" +
-	"\x0eleader_address\x18\x12 \x01(\tR\rleaderAddress\"\x7f\n" +
+	"\x0eleader_address\x18\x12 \x01(\tR\rleaderAddress\x128\n" +
+	"\akeyring\x18( \x01(\v2\x1e.licet.cluster.v1.KeyringStateR\akeyring\"\x7f\n" +
 	"\x0ePromiseRequest\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\tR\acluster\x12\x18\n" +
 	"\afounder\x18\x02 \x01(\tR\afounder\x12\x1f\n" +
@@ -1085,10 +1624,46 @@ const file_cluster_clusterpb_node_proto_rawDesc = "" +
 	"\x10ReadIndexRequest\"U\n" +
 	"\x0eReadIndexReply\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12-\n" +
-	"\x05fault\x18\x02 \x01(\v2\x17.licet.cluster.v1.FaultR\x05fault\"3\n" +
+	"\x05fault\x18\x02 \x01(\v2\x17.licet.cluster.v1.FaultR\x05fault\"\x8c\x01\n" +
+	"\aKeyring\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x01 \x01(\x04R\n" +
+	"generation\x121\n" +
+	"\x04step\x18\x02 \x01(\x0e2\x1d.licet.cluster.v1.KeyringStepR\x04step\x12\x18\n" +
+	"\aprimary\x18\x03 \x01(\fR\aprimary\x12\x14\n" +
+	"\x05other\x18\x04 \x01(\fR\x05other\"\x91\x01\n" +
+	"\fKeyringState\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x01 \x01(\x04R\n" +
+	"generation\x121\n" +
+	"\x04step\x18\x02 \x01(\x0e2\x1d.licet.cluster.v1.KeyringStepR\x04step\x12\x18\n" +
+	"\aprimary\x18\x03 \x01(\tR\aprimary\x12\x14\n" +
+	"\x05other\x18\x04 \x01(\tR\x05other\"\x13\n" +
+	"\x11GetKeyringRequest\"u\n" +
+	"\x0fGetKeyringReply\x12-\n" +
+	"\x05fault\x18\x01 \x01(\v2\x17.licet.cluster.v1.FaultR\x05fault\x123\n" +
+	"\akeyring\x18\x02 \x01(\v2\x19.licet.cluster.v1.KeyringR\akeyring\"H\n" +
+	"\x11PutKeyringRequest\x123\n" +
+	"\akeyring\x18\x01 \x01(\v2\x19.licet.cluster.v1.KeyringR\akeyring\"@\n" +
+	"\x0fPutKeyringReply\x12-\n" +
+	"\x05fault\x18\x01 \x01(\v2\x17.licet.cluster.v1.FaultR\x05fault\"\x16\n" +
+	"\x14RotateKeyringRequest\"\xcd\x01\n" +
+	"\x12RotateKeyringReply\x12-\n" +
+	"\x05fault\x18\x01 \x01(\v2\x17.licet.cluster.v1.FaultR\x05fault\x128\n" +
+	"\akeyring\x18\x02 \x01(\v2\x1e.licet.cluster.v1.KeyringStateR\akeyring\x12\x18\n" +
+	"\areached\x18\x03 \x03(\tR\areached\x124\n" +
+	"\x06missed\x18\x04 \x03(\v2\x1c.licet.cluster.v1.MissedNodeR\x06missed\"8\n" +
+	"\n" +
+	"MissedNode\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"3\n" +
 	"\x05Fault\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x16\n" +
-	"\x06detail\x18\x02 \x01(\tR\x06detail2\x98\x04\n" +
+	"\x06detail\x18\x02 \x01(\tR\x06detail*^\n" +
+	"\vKeyringStep\x12\x1c\n" +
+	"\x18KEYRING_STEP_UNSPECIFIED\x10\x00\x12\x1a\n" +
+	"\x16KEYRING_STEP_INSTALLED\x10\x01\x12\x15\n" +
+	"\x11KEYRING_STEP_USED\x10\x022\xa3\x06\n" +
 	"\x04Node\x12E\n" +
 	"\x05Probe\x12\x1e.licet.cluster.v1.ProbeRequest\x1a\x1c.licet.cluster.v1.ProbeReply\x12K\n" +
 	"\aPromise\x12 .licet.cluster.v1.PromiseRequest\x1a\x1e.licet.cluster.v1.PromiseReply\x12B\n" +
@@ -1096,7 +1671,12 @@ const file_cluster_clusterpb_node_proto_rawDesc = "" +
 	"\x06Remove\x12\x1f.licet.cluster.v1.RemoveRequest\x1a\x1d.licet.cluster.v1.RemoveReply\x12N\n" +
 	"\bTransfer\x12!.licet.cluster.v1.TransferRequest\x1a\x1f.licet.cluster.v1.TransferReply\x12K\n" +
 	"\aForward\x12 .licet.cluster.v1.ForwardRequest\x1a\x1e.licet.cluster.v1.ForwardReply\x12Q\n" +
-	"\tReadIndex\x12\".licet.cluster.v1.ReadIndexRequest\x1a .licet.cluster.v1.ReadIndexReplyB*Z(github.com/licet/licet/cluster/clusterpbb\x06proto3"
+	"\tReadIndex\x12\".licet.cluster.v1.ReadIndexRequest\x1a .licet.cluster.v1.ReadIndexReply\x12T\n" +
+	"\n" +
+	"GetKeyring\x12#.licet.cluster.v1.GetKeyringRequest\x1a!.licet.cluster.v1.GetKeyringReply\x12T\n" +
+	"\n" +
+	"PutKeyring\x12#.licet.cluster.v1.PutKeyringRequest\x1a!.licet.cluster.v1.PutKeyringReply\x12]\n" +
+	"\rRotateKeyring\x12&.licet.cluster.v1.RotateKeyringRequest\x1a$.licet.cluster.v1.RotateKeyringReplyB*Z(github.com/licet/licet/cluster/clusterpbb\x06proto3"
 
 var (
 	file_cluster_clusterpb_node_proto_rawDescOnce sync.Once
@@ -1110,57 +1690,84 @@ func file_cluster_clusterpb_node_proto_rawDescGZIP() []byte {
 	return file_cluster_clusterpb_node_proto_rawDescData
 }
 
-var file_cluster_clusterpb_node_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_cluster_clusterpb_node_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_cluster_clusterpb_node_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_cluster_clusterpb_node_proto_goTypes = []any{
-	(*ProbeRequest)(nil),     // 0: licet.cluster.v1.ProbeRequest
-	(*ProbeReply)(nil),       // 1: licet.cluster.v1.ProbeReply
-	(*PromiseRequest)(nil),   // 2: licet.cluster.v1.PromiseRequest
-	(*PromiseReply)(nil),     // 3: licet.cluster.v1.PromiseReply
-	(*JoinRequest)(nil),      // 4: licet.cluster.v1.JoinRequest
-	(*JoinReply)(nil),        // 5: licet.cluster.v1.JoinReply
-	(*RemoveRequest)(nil),    // 6: licet.cluster.v1.RemoveRequest
-	(*RemoveReply)(nil),      // 7: licet.cluster.v1.RemoveReply
-	(*TransferRequest)(nil),  // 8: licet.cluster.v1.TransferRequest
-	(*TransferReply)(nil),    // 9: licet.cluster.v1.TransferReply
-	(*ForwardRequest)(nil),   // 10: licet.cluster.v1.ForwardRequest
-	(*Forwarded)(nil),        // 11: licet.cluster.v1.Forwarded
-	(*ForwardReply)(nil),     // 12: licet.cluster.v1.ForwardReply
-	(*ForwardResult)(nil),    // 13: licet.cluster.v1.ForwardResult
-	(*ReadIndexRequest)(nil), // 14: licet.cluster.v1.ReadIndexRequest
-	(*ReadIndexReply)(nil),   // 15: licet.cluster.v1.ReadIndexReply
-	(*Fault)(nil),            // 16: licet.cluster.v1.Fault
-	(*fsmpb.Command)(nil),    // 17: licet.fsm.v1.Command
-	(*fsmpb.Outcome)(nil),    // 18: licet.fsm.v1.Outcome
+	(KeyringStep)(0),             // 0: licet.cluster.v1.KeyringStep
+	(*ProbeRequest)(nil),         // 1: licet.cluster.v1.ProbeRequest
+	(*ProbeReply)(nil),           // 2: licet.cluster.v1.ProbeReply
+	(*PromiseRequest)(nil),       // 3: licet.cluster.v1.PromiseRequest
+	(*PromiseReply)(nil),         // 4: licet.cluster.v1.PromiseReply
+	(*JoinRequest)(nil),          // 5: licet.cluster.v1.JoinRequest
+	(*JoinReply)(nil),            // 6: licet.cluster.v1.JoinReply
+	(*RemoveRequest)(nil),        // 7: licet.cluster.v1.RemoveRequest
+	(*RemoveReply)(nil),          // 8: licet.cluster.v1.RemoveReply
+	(*TransferRequest)(nil),      // 9: licet.cluster.v1.TransferRequest
+	(*TransferReply)(nil),        // 10: licet.cluster.v1.TransferReply
+	(*ForwardRequest)(nil),       // 11: licet.cluster.v1.ForwardRequest
+	(*Forwarded)(nil),            // 12: licet.cluster.v1.Forwarded
+	(*ForwardReply)(nil),         // 13: licet.cluster.v1.ForwardReply
+	(*ForwardResult)(nil),        // 14: licet.cluster.v1.ForwardResult
+	(*ReadIndexRequest)(nil),     // 15: licet.cluster.v1.ReadIndexRequest
+	(*ReadIndexReply)(nil),       // 16: licet.cluster.v1.ReadIndexReply
+	(*Keyring)(nil),              // 17: licet.cluster.v1.Keyring
+	(*KeyringState)(nil),         // 18: licet.cluster.v1.KeyringState
+	(*GetKeyringRequest)(nil),    // 19: licet.cluster.v1.GetKeyringRequest
+	(*GetKeyringReply)(nil),      // 20: licet.cluster.v1.GetKeyringReply
+	(*PutKeyringRequest)(nil),    // 21: licet.cluster.v1.PutKeyringRequest
+	(*PutKeyringReply)(nil),      // 22: licet.cluster.v1.PutKeyringReply
+	(*RotateKeyringRequest)(nil), // 23: licet.cluster.v1.RotateKeyringRequest
+	(*RotateKeyringReply)(nil),   // 24: licet.cluster.v1.RotateKeyringReply
+	(*MissedNode)(nil),           // 25: licet.cluster.v1.MissedNode
+	(*Fault)(nil),                // 26: licet.cluster.v1.Fault
+	(*fsmpb.Command)(nil),        // 27: licet.fsm.v1.Command
+	(*fsmpb.Outcome)(nil),        // 28: licet.fsm.v1.Outcome
 }
 var file_cluster_clusterpb_node_proto_depIdxs = []int32{
-	16, // 0: licet.cluster.v1.JoinReply.fault:type_name -> licet.cluster.v1.Fault
-	16, // 1: licet.cluster.v1.RemoveReply.fault:type_name -> licet.cluster.v1.Fault
-	16, // 2: licet.cluster.v1.TransferReply.fault:type_name -> licet.cluster.v1.Fault
-	11, // 3: licet.cluster.v1.ForwardRequest.commands:type_name -> licet.cluster.v1.Forwarded
-	17, // 4: licet.cluster.v1.Forwarded.command:type_name -> licet.fsm.v1.Command
-	13, // 5: licet.cluster.v1.ForwardReply.results:type_name -> licet.cluster.v1.ForwardResult
-	18, // 6: licet.cluster.v1.ForwardResult.outcome:type_name -> licet.fsm.v1.Outcome
-	16, // 7: licet.cluster.v1.ForwardResult.fault:type_name -> licet.cluster.v1.Fault
-	16, // 8: licet.cluster.v1.ReadIndexReply.fault:type_name -> licet.cluster.v1.Fault
-	0,  // 9: licet.cluster.v1.Node.Probe:input_type -> licet.cluster.v1.ProbeRequest
-	2,  // 10: licet.cluster.v1.Node.Promise:input_type -> licet.cluster.v1.PromiseRequest
-	4,  // 11: licet.cluster.v1.Node.Join:input_type -> licet.cluster.v1.JoinRequest
-	6,  // 12: licet.cluster.v1.Node.Remove:input_type -> licet.cluster.v1.RemoveRequest
-	8,  // 13: licet.cluster.v1.Node.Transfer:input_type -> licet.cluster.v1.TransferRequest
-	10, // 14: licet.cluster.v1.Node.Forward:input_type -> licet.cluster.v1.ForwardRequest
-	14, // 15: licet.cluster.v1.Node.ReadIndex:input_type -> licet.cluster.v1.ReadIndexRequest
-	1,  // 16: licet.cluster.v1.Node.Probe:output_type -> licet.cluster.v1.ProbeReply
-	3,  // 17: licet.cluster.v1.Node.Promise:output_type -> licet.cluster.v1.PromiseReply
-	5,  // 18: licet.cluster.v1.Node.Join:output_type -> licet.cluster.v1.JoinReply
-	7,  // 19: licet.cluster.v1.Node.Remove:output_type -> licet.cluster.v1.RemoveReply
-	9,  // 20: licet.cluster.v1.Node.Transfer:output_type -> licet.cluster.v1.TransferReply
-	12, // 21: licet.cluster.v1.Node.Forward:output_type -> licet.cluster.v1.ForwardReply
-	15, // 22: licet.cluster.v1.Node.ReadIndex:output_type -> licet.cluster.v1.ReadIndexReply
-	16, // [16:23] is the sub-list for method output_type
-	9,  // [9:16] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	18, // 0: licet.cluster.v1.ProbeReply.keyring:type_name -> licet.cluster.v1.KeyringState
+	26, // 1: licet.cluster.v1.JoinReply.fault:type_name -> licet.cluster.v1.Fault
+	26, // 2: licet.cluster.v1.RemoveReply.fault:type_name -> licet.cluster.v1.Fault
+	26, // 3: licet.cluster.v1.TransferReply.fault:type_name -> licet.cluster.v1.Fault
+	12, // 4: licet.cluster.v1.ForwardRequest.commands:type_name -> licet.cluster.v1.Forwarded
+	27, // 5: licet.cluster.v1.Forwarded.command:type_name -> licet.fsm.v1.Command
+	14, // 6: licet.cluster.v1.ForwardReply.results:type_name -> licet.cluster.v1.ForwardResult
+	28, // 7: licet.cluster.v1.ForwardResult.outcome:type_name -> licet.fsm.v1.Outcome
+	26, // 8: licet.cluster.v1.ForwardResult.fault:type_name -> licet.cluster.v1.Fault
+	26, // 9: licet.cluster.v1.ReadIndexReply.fault:type_name -> licet.cluster.v1.Fault
+	0,  // 10: licet.cluster.v1.Keyring.step:type_name -> licet.cluster.v1.KeyringStep
+	0,  // 11: licet.cluster.v1.KeyringState.step:type_name -> licet.cluster.v1.KeyringStep
+	26, // 12: licet.cluster.v1.GetKeyringReply.fault:type_name -> licet.cluster.v1.Fault
+	17, // 13: licet.cluster.v1.GetKeyringReply.keyring:type_name -> licet.cluster.v1.Keyring
+	17, // 14: licet.cluster.v1.PutKeyringRequest.keyring:type_name -> licet.cluster.v1.Keyring
+	26, // 15: licet.cluster.v1.PutKeyringReply.fault:type_name -> licet.cluster.v1.Fault
+	26, // 16: licet.cluster.v1.RotateKeyringReply.fault:type_name -> licet.cluster.v1.Fault
+	18, // 17: licet.cluster.v1.RotateKeyringReply.keyring:type_name -> licet.cluster.v1.KeyringState
+	25, // 18: licet.cluster.v1.RotateKeyringReply.missed:type_name -> licet.cluster.v1.MissedNode
+	1,  // 19: licet.cluster.v1.Node.Probe:input_type -> licet.cluster.v1.ProbeRequest
+	3,  // 20: licet.cluster.v1.Node.Promise:input_type -> licet.cluster.v1.PromiseRequest
+	5,  // 21: licet.cluster.v1.Node.Join:input_type -> licet.cluster.v1.JoinRequest
+	7,  // 22: licet.cluster.v1.Node.Remove:input_type -> licet.cluster.v1.RemoveRequest
+	9,  // 23: licet.cluster.v1.Node.Transfer:input_type -> licet.cluster.v1.TransferRequest
+	11, // 24: licet.cluster.v1.Node.Forward:input_type -> licet.cluster.v1.ForwardRequest
+	15, // 25: licet.cluster.v1.Node.ReadIndex:input_type -> licet.cluster.v1.ReadIndexRequest
+	19, // 26: licet.cluster.v1.Node.GetKeyring:input_type -> licet.cluster.v1.GetKeyringRequest
+	21, // 27: licet.cluster.v1.Node.PutKeyring:input_type -> licet.cluster.v1.PutKeyringRequest
+	23, // 28: licet.cluster.v1.Node.RotateKeyring:input_type -> licet.cluster.v1.RotateKeyringRequest
+	2,  // 29: licet.cluster.v1.Node.Probe:output_type -> licet.cluster.v1.ProbeReply
+	4,  // 30: licet.cluster.v1.Node.Promise:output_type -> licet.cluster.v1.PromiseReply
+	6,  // 31: licet.cluster.v1.Node.Join:output_type -> licet.cluster.v1.JoinReply
+	8,  // 32: licet.cluster.v1.Node.Remove:output_type -> licet.cluster.v1.RemoveReply
+	10, // 33: licet.cluster.v1.Node.Transfer:output_type -> licet.cluster.v1.TransferReply
+	13, // 34: licet.cluster.v1.Node.Forward:output_type -> licet.cluster.v1.ForwardReply
+	16, // 35: licet.cluster.v1.Node.ReadIndex:output_type -> licet.cluster.v1.ReadIndexReply
+	20, // 36: licet.cluster.v1.Node.GetKeyring:output_type -> licet.cluster.v1.GetKeyringReply
+	22, // 37: licet.cluster.v1.Node.PutKeyring:output_type -> licet.cluster.v1.PutKeyringReply
+	24, // 38: licet.cluster.v1.Node.RotateKeyring:output_type -> licet.cluster.v1.RotateKeyringReply
+	29, // [29:39] is the sub-list for method output_type
+	19, // [19:29] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_cluster_clusterpb_node_proto_init() }
@@ -1173,13 +1780,14 @@ func file_cluster_clusterpb_node_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cluster_clusterpb_node_proto_rawDesc), len(file_cluster_clusterpb_node_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   17,
+			NumEnums:      1,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_cluster_clusterpb_node_proto_goTypes,
 		DependencyIndexes: file_cluster_clusterpb_node_proto_depIdxs,
+		EnumInfos:         file_cluster_clusterpb_node_proto_enumTypes,
 		MessageInfos:      file_cluster_clusterpb_node_proto_msgTypes,
 	}.Build()
 	File_cluster_clusterpb_node_proto = out.File

@@ -22,13 +22,16 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Node_Probe_FullMethodName     = "/licet.cluster.v1.Node/Probe"
-	Node_Promise_FullMethodName   = "/licet.cluster.v1.Node/Promise"
-	Node_Join_FullMethodName      = "/licet.cluster.v1.Node/Join"
-	Node_Remove_FullMethodName    = "/licet.cluster.v1.Node/Remove"
-	Node_Transfer_FullMethodName  = "/licet.cluster.v1.Node/Transfer"
-	Node_Forward_FullMethodName   = "/licet.cluster.v1.Node/Forward"
-	Node_ReadIndex_FullMethodName = "/licet.cluster.v1.Node/ReadIndex"
+	Node_Probe_FullMethodName         = "/licet.cluster.v1.Node/Probe"
+	Node_Promise_FullMethodName       = "/licet.cluster.v1.Node/Promise"
+	Node_Join_FullMethodName          = "/licet.cluster.v1.Node/Join"
+	Node_Remove_FullMethodName        = "/licet.cluster.v1.Node/Remove"
+	Node_Transfer_FullMethodName      = "/licet.cluster.v1.Node/Transfer"
+	Node_Forward_FullMethodName       = "/licet.cluster.v1.Node/Forward"
+	Node_ReadIndex_FullMethodName     = "/licet.cluster.v1.Node/ReadIndex"
+	Node_GetKeyring_FullMethodName    = "/licet.cluster.v1.Node/GetKeyring"
+	Node_PutKeyring_FullMethodName    = "/licet.cluster.v1.Node/PutKeyring"
+	Node_RotateKeyring_FullMethodName = "/licet.cluster.v1.Node/RotateKeyring"
 )
 
 // NodeClient is the client API for Node service.
@@ -51,6 +54,12 @@ type NodeClient interface {
 	// ReadIndex asks the leader how far a node must have applied for a
 	// linearizable read (Raft dissertation, section 6.4).
 	ReadIndex(ctx context.Context, in *ReadIndexRequest, opts ...grpc.CallOption) (*ReadIndexReply, error)
+	// GetKeyring hands a member the gossip keys that the node has.
+	GetKeyring(ctx context.Context, in *GetKeyringRequest, opts ...grpc.CallOption) (*GetKeyringReply, error)
+	// PutKeyring replaces the gossip keys of the node by a member's newer ones.
+	PutKeyring(ctx context.Context, in *PutKeyringRequest, opts ...grpc.CallOption) (*PutKeyringReply, error)
+	// RotateKeyring asks the leader for a new gossip key on all nodes.
+	RotateKeyring(ctx context.Context, in *RotateKeyringRequest, opts ...grpc.CallOption) (*RotateKeyringReply, error)
 }
 
 type nodeClient struct {
@@ -131,6 +140,36 @@ func (c *nodeClient) ReadIndex(ctx context.Context, in *ReadIndexRequest, opts .
 	return out, nil
 }
 
+func (c *nodeClient) GetKeyring(ctx context.Context, in *GetKeyringRequest, opts ...grpc.CallOption) (*GetKeyringReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetKeyringReply)
+	err := c.cc.Invoke(ctx, Node_GetKeyring_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *nodeClient) PutKeyring(ctx context.Context, in *PutKeyringRequest, opts ...grpc.CallOption) (*PutKeyringReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PutKeyringReply)
+	err := c.cc.Invoke(ctx, Node_PutKeyring_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *nodeClient) RotateKeyring(ctx context.Context, in *RotateKeyringRequest, opts ...grpc.CallOption) (*RotateKeyringReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RotateKeyringReply)
+	err := c.cc.Invoke(ctx, Node_RotateKeyring_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // NodeServer is the server API for Node service.
 // All implementations must embed UnimplementedNodeServer
 // for forward compatibility.
@@ -151,6 +190,12 @@ type NodeServer interface {
 	// ReadIndex asks the leader how far a node must have applied for a
 	// linearizable read (Raft dissertation, section 6.4).
 	ReadIndex(context.Context, *ReadIndexRequest) (*ReadIndexReply, error)
+	// GetKeyring hands a member the gossip keys that the node has.
+	GetKeyring(context.Context, *GetKeyringRequest) (*GetKeyringReply, error)
+	// PutKeyring replaces the gossip keys of the node by a member's newer ones.
+	PutKeyring(context.Context, *PutKeyringRequest) (*PutKeyringReply, error)
+	// RotateKeyring asks the leader for a new gossip key on all nodes.
+	RotateKeyring(context.Context, *RotateKeyringRequest) (*RotateKeyringReply, error)
 	mustEmbedUnimplementedNodeServer()
 }
 
@@ -181,6 +226,15 @@ func (UnimplementedNodeServer) Forward(context.Context, *ForwardRequest) (*Forwa
 }
 func (UnimplementedNodeServer) ReadIndex(context.Context, *ReadIndexRequest) (*ReadIndexReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method ReadIndex not implemented")
+}
+func (UnimplementedNodeServer) GetKeyring(context.Context, *GetKeyringRequest) (*GetKeyringReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetKeyring not implemented")
+}
+func (UnimplementedNodeServer) PutKeyring(context.Context, *PutKeyringRequest) (*PutKeyringReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method PutKeyring not implemented")
+}
+func (UnimplementedNodeServer) RotateKeyring(context.Context, *RotateKeyringRequest) (*RotateKeyringReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method RotateKeyring not implemented")
 }
 func (UnimplementedNodeServer) mustEmbedUnimplementedNodeServer() {}
 func (UnimplementedNodeServer) testEmbeddedByValue()              {}
@@ -329,6 +383,60 @@ func _Node_ReadIndex_Handler(srv interface{}, ctx context.Context, dec func(inte
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Node_GetKeyring_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetKeyringRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NodeServer).GetKeyring(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Node_GetKeyring_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NodeServer).GetKeyring(ctx, req.(*GetKeyringRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Node_PutKeyring_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PutKeyringRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NodeServer).PutKeyring(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Node_PutKeyring_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NodeServer).PutKeyring(ctx, req.(*PutKeyringRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Node_RotateKeyring_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RotateKeyringRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NodeServer).RotateKeyring(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Node_RotateKeyring_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NodeServer).RotateKeyring(ctx, req.(*RotateKeyringRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Node_ServiceDesc is the grpc.ServiceDesc for Node service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -363,6 +471,18 @@ var Node_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ReadIndex",
 			Handler:    _Node_ReadIndex_Handler,
+		},
+		{
+			MethodName: "GetKeyring",
+			Handler:    _Node_GetKeyring_Handler,
+		},
+		{
+			MethodName: "PutKeyring",
+			Handler:    _Node_PutKeyring_Handler,
+		},
+		{
+			MethodName: "RotateKeyring",
+			Handler:    _Node_RotateKeyring_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
