@@ -55,6 +55,22 @@ func (s *service) transferLeadership(c *call) (*answer, error) {
 	return done(s.Node.TransferLeadership(c.ctx, to))
 }
 
+func (s *service) listGossipKeys(c *call) (*answer, error) {
+	list, err := s.Node.GossipKeys(c.ctx)
+	if err != nil {
+		return nil, err
+	}
+	return ok(list), nil
+}
+
+func (s *service) rotateGossipKey(c *call) (*answer, error) {
+	rotated, err := s.Node.RotateGossipKey(c.ctx)
+	if err != nil {
+		return nil, unknown(err, "Send the request again: a rotation that is under way is carried on.")
+	}
+	return ok(rotated), nil
+}
+
 func (s *service) leaveCluster(c *call) (*answer, error) {
 	return done(s.Node.Leave(c.ctx))
 }

@@ -15,7 +15,7 @@ import (
 // nodeCodes are the codes that nodes answer.
 var nodeCodes = []string{
 	"no_leader", "overloaded", "clock_skew", "not_ready", "shutting_down", "outcome_unknown", "index_timeout", "timeout",
-	"member_not_found", "member_refused", "unsupported",
+	"member_not_found", "member_refused", "gossip_plain", "rotation_incomplete", "unsupported",
 }
 
 // Every error of a node that an operation documents reaches the caller as it is.

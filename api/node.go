@@ -45,6 +45,10 @@ type Node interface {
 	RemoveMember(ctx context.Context, id string) error
 	// TransferLeadership moves leadership to a voter, any if to is empty.
 	TransferLeadership(ctx context.Context, to string) error
+	// GossipKeys says which gossip keys each member has, sorted by id.
+	GossipKeys(ctx context.Context) (apiv1.GossipKeyList, error)
+	// RotateGossipKey has all members use a new gossip key. Repeating is safe.
+	RotateGossipKey(ctx context.Context) (apiv1.GossipKeyRotation, error)
 	// Leave has this node leave the cluster.
 	Leave(ctx context.Context) error
 	// ID is the node's id.

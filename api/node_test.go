@@ -303,6 +303,14 @@ func (n *fakeNode) TransferLeadership(ctx context.Context, to string) error {
 	return n.fault(ctx, "transfer to "+to)
 }
 
+func (n *fakeNode) GossipKeys(ctx context.Context) (apiv1.GossipKeyList, error) {
+	return apiv1.GossipKeyList{Members: []apiv1.MemberGossipKey{{ID: "lyon", Answers: true, Key: "5f70bf18a086", Generation: 3}}}, n.fault(ctx, "gossip keys")
+}
+
+func (n *fakeNode) RotateGossipKey(ctx context.Context) (apiv1.GossipKeyRotation, error) {
+	return apiv1.GossipKeyRotation{Key: "5f70bf18a086", Generation: 3, Reached: []string{"lyon"}}, n.fault(ctx, "rotate")
+}
+
 func (n *fakeNode) Leave(ctx context.Context) error { return n.fault(ctx, "leave") }
 
 func (n *fakeNode) ID() string { return "lyon" }

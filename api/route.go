@@ -61,6 +61,8 @@ var routes = []route{
 	{method: "GET", path: "/v1/cluster/members", handle: (*service).listMembers},
 	{method: "DELETE", path: "/v1/cluster/members/{id}", handle: (*service).removeMember},
 	{method: "POST", path: "/v1/cluster/transfer", body: optionalBody, handle: (*service).transferLeadership},
+	{method: "GET", path: "/v1/cluster/gossip-key", handle: (*service).listGossipKeys},
+	{method: "POST", path: "/v1/cluster/gossip-key/rotate", handle: (*service).rotateGossipKey},
 	{method: "POST", path: "/v1/cluster/leave", handle: (*service).leaveCluster},
 	{method: "GET", path: "/v1/settings", kind: read, handle: (*service).getSettings},
 	{method: "PATCH", path: "/v1/settings", kind: write, body: requiredBody, handle: (*service).updateSettings},

@@ -21,6 +21,8 @@ var samples = map[string]request{
 	"getStatus":          {method: "GET", path: "/v1/status"},
 	"listMembers":        {method: "GET", path: "/v1/cluster/members"},
 	"removeMember":       {method: "DELETE", path: "/v1/cluster/members/bordeaux"},
+	"listGossipKeys":     {method: "GET", path: "/v1/cluster/gossip-key"},
+	"rotateGossipKey":    {method: "POST", path: "/v1/cluster/gossip-key/rotate"},
 	"transferLeadership": {method: "POST", path: "/v1/cluster/transfer", body: `{"to":"bordeaux"}`},
 	"leaveCluster":       {method: "POST", path: "/v1/cluster/leave"},
 	"getSettings":        {method: "GET", path: "/v1/settings"},

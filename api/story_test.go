@@ -324,8 +324,11 @@ func TestClusterCalls(t *testing.T) {
 	f.do(samples["transferLeadership"]).want(204)
 	f.do(request{method: "POST", path: "/v1/cluster/transfer", body: "{}"}).want(204)
 	f.do(samples["removeMember"]).want(204)
+	if r := into[apiv1.GossipKeyRotation](f.do(samples["rotateGossipKey"]).want(200)); r.Key != "5f70bf18a086" || r.Generation != 3 || len(r.Reached) != 1 {
+		t.Errorf("%+v", r)
+	}
 	f.do(samples["leaveCluster"]).want(204)
-	if got := strings.Join(f.node.calls, ","); got != "transfer to ,transfer to bordeaux,transfer to ,remove bordeaux,leave" {
+	if got := strings.Join(f.node.calls, ","); got != "transfer to ,transfer to bordeaux,transfer to ,remove bordeaux,rotate,leave" {
 		t.Error(got)
 	}
 	f.node.members.Members = nil

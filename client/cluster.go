@@ -42,6 +42,21 @@ func (c *Client) TransferLeadership(ctx context.Context, to string) (*Answer[str
 	return call[struct{}](ctx, c, r, err)
 }
 
+// GossipKeys tells which gossip keys each member has, by the beginnings of their hashes.
+func (c *Client) GossipKeys(ctx context.Context) (*Answer[apiv1.GossipKeyList], error) {
+	return call[apiv1.GossipKeyList](ctx, c, get("/v1/cluster/gossip-key", nil), nil)
+}
+
+// RotateGossipKey has all members use a new gossip key and forget the old one. An
+// attempt whose outcome is unknown is not repeated: that could make a second key.
+func (c *Client) RotateGossipKey(ctx context.Context) (*Answer[apiv1.GossipKeyRotation], error) {
+	r, err := change(ctx, "POST", "/v1/cluster/gossip-key/rotate", nil)
+	if err == nil {
+		r.once = true
+	}
+	return call[apiv1.GossipKeyRotation](ctx, c, r, err)
+}
+
 // Leave has a node leave the cluster. The client must have that node's endpoint
 // only, see At, lest another one leaves. It is asked once.
 func (c *Client) Leave(ctx context.Context) (*Answer[struct{}], error) {

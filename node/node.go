@@ -3,6 +3,7 @@ package node
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -47,6 +48,26 @@ func (n Node) RemoveMember(ctx context.Context, id string) error { return n.Node
 // TransferLeadership implements api.Node.
 func (n Node) TransferLeadership(ctx context.Context, to string) error {
 	return n.Node.Transfer(ctx, to)
+}
+
+// GossipKeys implements api.Node.
+func (n Node) GossipKeys(ctx context.Context) (apiv1.GossipKeyList, error) {
+	members, err := n.Node.GossipKeys(ctx)
+	list := apiv1.GossipKeyList{Members: []apiv1.MemberGossipKey{}}
+	for _, m := range members {
+		list.Members = append(list.Members, apiv1.MemberGossipKey{ID: m.ID, Answers: m.Answered, Key: m.Key, Other: m.Other, Generation: m.Generation})
+	}
+	return list, err
+}
+
+// RotateGossipKey implements api.Node.
+func (n Node) RotateGossipKey(ctx context.Context) (apiv1.GossipKeyRotation, error) {
+	key, err := n.Node.RotateGossipKey(ctx)
+	r := apiv1.GossipKeyRotation{Key: key.ID, Generation: key.Generation, Reached: key.Reached}
+	for _, id := range slices.Sorted(maps.Keys(key.Missed)) {
+		r.Missed = append(r.Missed, apiv1.MissedMember{ID: id, Reason: key.Missed[id]})
+	}
+	return r, err
 }
 
 // Leave implements api.Node.

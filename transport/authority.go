@@ -7,7 +7,6 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"net"
@@ -100,7 +99,7 @@ func LoadAuthority(certificateFile, keyFile string) (*Authority, error) {
 	if !ok {
 		return nil, fmt.Errorf("%s: %w", keyFile, errNotSigner)
 	}
-	pair, err := encode(loaded.Leaf.Raw, key)
+	pair, err := encode("CERTIFICATE", loaded.Leaf.Raw, key)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", keyFile, err)
 	}
@@ -160,13 +159,25 @@ func certificateOf(identity Identity, hosts []string) (*x509.Certificate, error)
 
 // certify fills in what the caller has no say in.
 func (a *Authority) certify(template *x509.Certificate, validity Validity) (Pair, error) {
+	if err := a.limit(template, validity); err != nil {
+		return Pair{}, err
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return Pair{}, fmt.Errorf("generate key: %w", err)
+	}
+	return sign(template, a.certificate, key, a.key)
+}
+
+// limit has a certificate end with its authority and be none itself.
+func (a *Authority) limit(template *x509.Certificate, validity Validity) error {
 	from, until, err := validity.bounds()
 	if err != nil {
-		return Pair{}, err
+		return err
 	}
 	end := a.certificate.NotAfter
 	if from.After(end) {
-		return Pair{}, fmt.Errorf("%w: it ends at %s", errBeyond, end.Format(time.RFC3339))
+		return fmt.Errorf("%w: it ends at %s", errBeyond, end.Format(time.RFC3339))
 	}
 	if until.After(end) {
 		until = end
@@ -174,11 +185,7 @@ func (a *Authority) certify(template *x509.Certificate, validity Validity) (Pair
 	template.NotBefore, template.NotAfter = from.Add(-backdating), until
 	template.KeyUsage = x509.KeyUsageDigitalSignature
 	template.BasicConstraintsValid = true
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return Pair{}, fmt.Errorf("generate key: %w", err)
-	}
-	return sign(template, a.certificate, key, a.key)
+	return nil
 }
 
 // sign leaves the serial number to the library, which takes a random one.
@@ -187,18 +194,7 @@ func sign(template, parent *x509.Certificate, key, signer crypto.Signer) (Pair, 
 	if err != nil {
 		return Pair{}, fmt.Errorf("sign certificate: %w", err)
 	}
-	return encode(raw, key)
-}
-
-func encode(certificate []byte, key crypto.Signer) (Pair, error) {
-	secret, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return Pair{}, fmt.Errorf("encode key: %w", err)
-	}
-	return Pair{
-		Certificate: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate}),
-		Key:         pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret}),
-	}, nil
+	return encode("CERTIFICATE", raw, key)
 }
 
 func sortHosts(hosts []string) (names []string, addresses []net.IP, err error) {

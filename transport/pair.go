@@ -31,6 +31,12 @@ func (p Pair) Write(certificateFile, keyFile string) error {
 	return nil
 }
 
+// WriteNew writes a public file under the terms of Pair.Write.
+func WriteNew(file string, content []byte) error { return writeNew(file, content, 0o644) }
+
+// WriteSecret writes a file that only the owner may read, under the same terms.
+func WriteSecret(file string, content []byte) error { return writeNew(file, content, 0o600) }
+
 // String keeps the key out of logs.
 func (p Pair) String() string { return "certificate and key" }
 

@@ -69,6 +69,7 @@ const (
 	CodeContractNotStarted    Code = "contract_not_started"
 	CodeCountAboveLimit       Code = "count_above_limit"
 	CodeDocumentInvalid       Code = "document_invalid"
+	CodeGossipPlain           Code = "gossip_plain"
 	CodeIdempotencyMismatch   Code = "idempotency_mismatch"
 	CodeImportRefused         Code = "import_refused"
 	CodeIndexTimeout          Code = "index_timeout"
@@ -119,6 +120,7 @@ const (
 	CodeRequestTooSmall       Code = "request_too_small"
 	CodeRevisionConflict      Code = "revision_conflict"
 	CodeRevisionStale         Code = "revision_stale"
+	CodeRotationIncomplete    Code = "rotation_incomplete"
 	CodeRouteNotFound         Code = "route_not_found"
 	CodeSeatLimitReached      Code = "seat_limit_reached"
 	CodeSeatsReserved         Code = "seats_reserved"
@@ -187,6 +189,8 @@ func (e Code) Valid() bool {
 	case CodeCountAboveLimit:
 		return true
 	case CodeDocumentInvalid:
+		return true
+	case CodeGossipPlain:
 		return true
 	case CodeIdempotencyMismatch:
 		return true
@@ -287,6 +291,8 @@ func (e Code) Valid() bool {
 	case CodeRevisionConflict:
 		return true
 	case CodeRevisionStale:
+		return true
+	case CodeRotationIncomplete:
 		return true
 	case CodeRouteNotFound:
 		return true
@@ -904,6 +910,29 @@ type Explanation struct {
 	Granted bool `json:"granted"`
 }
 
+// GossipKeyID The beginning of a hash of a gossip key.
+type GossipKeyID = string
+
+// GossipKeyList Example: {"members":[{"answers":true,"generation":3,"id":"bordeaux","key":"5f70bf18a086"},{"answers":true,"generation":3,"id":"lyon","key":"5f70bf18a086"},{"answers":false,"id":"paris"}]}
+type GossipKeyList struct {
+	// Members Sorted by id.
+	Members []MemberGossipKey `json:"members"`
+}
+
+// GossipKeyRotation Example: {"generation":3,"key":"5f70bf18a086","missed":[{"id":"paris","reason":"connection refused"}],"reached":["bordeaux","lyon"]}
+type GossipKeyRotation struct {
+	Generation uint64 `json:"generation"`
+
+	// Key The beginning of a hash of a gossip key.
+	Key GossipKeyID `json:"key"`
+
+	// Missed The members that did not answer. They get the key when they do.
+	Missed []MissedMember `json:"missed,omitempty"`
+
+	// Reached The members that have the key.
+	Reached []NodeID `json:"reached"`
+}
+
 // Handle The secret that came with a lease or ticket (rule K6).
 type Handle = string
 
@@ -1205,6 +1234,24 @@ type Member struct {
 	Voter bool `json:"voter"`
 }
 
+// MemberGossipKey defines model for MemberGossipKey.
+type MemberGossipKey struct {
+	// Answers If it is false the keys are not known.
+	Answers bool `json:"answers"`
+
+	// Generation Rises with each step of each rotation; 0 is the key of the configuration.
+	Generation uint64 `json:"generation,omitempty"`
+
+	// ID The id of a node.
+	ID NodeID `json:"id"`
+
+	// Key The key that encrypts; absent if gossip is not encrypted.
+	Key string `json:"key,omitempty"`
+
+	// Other A key that is accepted too while a rotation is under way.
+	Other string `json:"other,omitempty"`
+}
+
 // MemberList Example: {"leader":"lyon","members":[{"address":"127.0.0.1:7101","healthy":true,"http":"http://127.0.0.1:7001","id":"bordeaux","index":1742,"last_contact_ms":12,"leader":false,"site":"bordeaux","voter":true},{"address":"127.0.0.1:7102","healthy":true,"http":"http://127.0.0.1:7002","id":"lyon","index":1742,"last_contact_ms":0,"leader":true,"site":"lyon","voter":true}]}
 type MemberList struct {
 	// Leader The leader's id.
@@ -1212,6 +1259,13 @@ type MemberList struct {
 
 	// Members Sorted by id.
 	Members []Member `json:"members"`
+}
+
+// MissedMember defines model for MissedMember.
+type MissedMember struct {
+	// ID The id of a node.
+	ID     NodeID `json:"id"`
+	Reason string `json:"reason"`
 }
 
 // Model How a product's seats are counted.
@@ -2144,6 +2198,18 @@ type ExplainCheckoutParams struct {
 	// MinIndex The node first waits until its state is at least as new as this index, taken from `Licet-Index`.
 	MinIndex *MinIndex `form:"min_index,omitempty" json:"min_index,omitempty"`
 
+	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
+	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
+}
+
+// ListGossipKeysParams defines parameters for ListGossipKeys.
+type ListGossipKeysParams struct {
+	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
+	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
+}
+
+// RotateGossipKeyParams defines parameters for RotateGossipKey.
+type RotateGossipKeyParams struct {
 	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
 	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
 }

@@ -6,7 +6,6 @@ import (
 	"context"
 	"crypto/rand"
 	_ "embed" // the sample contract
-	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -173,13 +172,9 @@ func (d *dev) fill(ctx context.Context, dir string) error {
 			return fmt.Errorf("licet %s: %s", strings.Join(args, " "), said.String())
 		}
 	}
-	gossip, token := make([]byte, 32), make([]byte, 16)
-	rand.Read(gossip)
+	token := make([]byte, 16)
 	rand.Read(token)
-	return errors.Join(
-		replace(in("gossip.key"), []byte(base64.StdEncoding.EncodeToString(gossip)+"\n"), 0o600),
-		replace(in("token"), []byte(hex.EncodeToString(token)+"\n"), 0o600),
-	)
+	return replace(in("token"), []byte(hex.EncodeToString(token)+"\n"), 0o600)
 }
 
 // writeConfigs writes the nodes' configurations anew at each start, because the ports may differ.

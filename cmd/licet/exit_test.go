@@ -40,6 +40,8 @@ var exits = map[apiv1.Code]struct{ status, exit int }{
 	apiv1.CodeContractNotStarted:    {409, exitRefused},
 	apiv1.CodeCountAboveLimit:       {409, exitRefused},
 	apiv1.CodeDocumentInvalid:       {422, exitRefused},
+	apiv1.CodeGossipPlain:           {409, exitRefused},
+	apiv1.CodeRotationIncomplete:    {409, exitRefused},
 	apiv1.CodeIdempotencyMismatch:   {422, exitRefused},
 	apiv1.CodeImportRefused:         {409, exitRefused},
 	apiv1.CodeIndexTimeout:          {504, exitUnreachable},

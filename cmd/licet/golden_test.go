@@ -54,6 +54,8 @@ var goldens = []golden{
 	{name: "instance-key", args: "instance key 1", answer: `{"serial":1,"revision":2,"key":"licet-key-v1.a.b.c"}`, request: "GET /v1/instances/1/key"},
 	{name: "instance-activate", args: "instance activate --key licet-key-v1.a.b.c --active primary=12", answer: instanceAnswer, request: "POST /v1/activations"},
 	{name: "cluster-members", args: "cluster members", answer: membersAnswer, request: "GET /v1/cluster/members"},
+	{name: "gossip-key-show", args: "gossip key show", answer: `{"members":[{"id":"bordeaux","answers":true,"key":"5f70bf18a086","other":"9f86d081884c","generation":4},{"id":"lyon","answers":true,"key":"5f70bf18a086","generation":3},{"id":"paris","answers":false}]}`, request: "GET /v1/cluster/gossip-key"},
+	{name: "gossip-key-rotate", args: "gossip key rotate", answer: `{"key":"9f86d081884c","generation":6,"reached":["bordeaux","lyon"],"missed":[{"id":"paris","reason":"connection refused"}]}`, request: "POST /v1/cluster/gossip-key/rotate"},
 	{name: "cluster-transfer", args: "cluster transfer --to lyon", status: 204, request: "POST /v1/cluster/transfer"},
 	{name: "cluster-remove", args: "cluster remove lyon", status: 204, request: "DELETE /v1/cluster/members/lyon"},
 	{name: "audit-list", args: "audit list --before 43 --limit 1 --outcome contract_exhausted", answer: `{"rows":[` + auditAnswer + `],"last":90,"chain":"00","oldest":50,"missing":[{"from":43,"to":44}],"previous":42,"next":42}`, request: "GET /v1/audit?before=43&limit=1&outcome=contract_exhausted", header: map[string]string{"Licet-Node": "lyon"}},

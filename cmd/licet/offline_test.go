@@ -2,6 +2,7 @@ package main
 
 import (
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/pem"
 	"os"
 	"path/filepath"
@@ -162,7 +163,7 @@ func TestVerify(t *testing.T) {
 func TestTLS(t *testing.T) {
 	t.Chdir(t.TempDir())
 	got := want(t, exitOK, "", "tls", "init", "--nodes", "bordeaux,lyon", "--clients", "backup", "--hosts", "localhost,127.0.0.1", "--dir", "tls")
-	if got.out != "tls/ca.pem\ntls/bordeaux.pem\ntls/lyon.pem\ntls/client-backup.pem\n" {
+	if got.out != "tls/ca.pem\ntls/gossip.key\ntls/bordeaux.pem\ntls/lyon.pem\ntls/client-backup.pem\n" {
 		t.Errorf("%+v", got)
 	}
 	ca, _ := os.ReadFile("tls/ca.pem")
@@ -205,6 +206,80 @@ func TestTLS(t *testing.T) {
 	}
 	write(t, "plain", "")
 	want(t, exitUsage, "plain/ca.pem: not a directory", "tls", "init", "--nodes", "a", "--dir", "plain")
+}
+
+// TestTLSFromElsewhere: requests that an authority signs, and what the check says of certificates.
+func TestTLSFromElsewhere(t *testing.T) {
+	t.Chdir(t.TempDir())
+	want(t, exitOK, "", "tls", "init", "--nodes", "bordeaux", "--dir", "pki")
+	got := want(t, exitOK, "", "tls", "request", "lyon@east", "--hosts", "lyon.example", "--dir", "lyon")
+	if got.out != "lyon/lyon.csr\nlyon/lyon-key.pem\n" || mode(t, "lyon/lyon-key.pem") != 0o600 {
+		t.Errorf("%+v", got)
+	}
+	want(t, exitUsage, "lyon/lyon.csr exists already", "tls", "request", "lyon", "--dir", "lyon")
+	want(t, exitUsage, "the request is for", "tls", "sign", "lyon", "lyon/lyon.csr", "--dir", "pki")
+	want(t, exitUsage, "the request is for", "tls", "sign", "paris", "lyon/lyon.csr", "--dir", "pki")
+	want(t, exitUsage, "holds no certificate request", "tls", "sign", "paris", "pki/ca.pem", "--dir", "pki")
+	want(t, exitOK, "pki/lyon.pem", "tls", "sign", "lyon@east", "lyon/lyon.csr", "--dir", "pki")
+	want(t, exitUsage, "pki/lyon.pem exists already", "tls", "sign", "lyon@east", "lyon/lyon.csr", "--dir", "pki")
+
+	check := func(code int, contains string, args ...string) ran {
+		t.Helper()
+		return want(t, code, contains, append([]string{"tls", "check", "--authority", "pki/ca.pem"}, args...)...)
+	}
+	checked := check(exitOK, "node lyon\nsite      east\n", "pki/lyon.pem", "--key", "lyon/lyon-key.pem")
+	if !strings.Contains(checked.out, "hosts     lyon.example") || !strings.Contains(checked.out, "issuer    CN=licet") {
+		t.Errorf("%+v", checked)
+	}
+	check(exitOK, "site      any", "pki/bordeaux.pem")
+	check(exitOK, `"role":"node","id":"lyon","site":"east"`, "pki/lyon.pem", "-o", "json")
+	check(exitUsage, "bordeaux-key.pem", "pki/lyon.pem", "--key", "pki/bordeaux-key.pem")
+	check(exitRefused, "certificate carries no licet role", "pki/ca.pem")
+	check(exitUsage, "holds no certificate", "lyon/lyon.csr")
+	want(t, exitOK, "", "tls", "init", "--nodes", "paris", "--dir", "other")
+	refused := check(exitRefused, "Nodes will refuse this certificate: other/paris.pem: certificate does not lead to the cluster's authority", "other/paris.pem")
+	if !strings.Contains(refused.err, "next: ") {
+		t.Errorf("%+v", refused)
+	}
+
+	want(t, exitOK, "tls/client-desk.csr", "tls", "request", "--client", "desk", "--dir", "tls")
+	want(t, exitOK, "pki/client-desk.pem", "tls", "sign", "--client", "desk", "tls/client-desk.csr", "--dir", "pki")
+	check(exitOK, "client desk", "pki/client-desk.pem", "--key", "tls/client-desk-key.pem")
+	want(t, exitOK, "pki/client-printer.pem", "tls", "client", "printer", "--dir", "pki")
+	check(exitOK, "client printer", "pki/client-printer.pem")
+}
+
+func TestGossipKeyMake(t *testing.T) {
+	t.Chdir(t.TempDir())
+	want(t, exitOK, "secrets/gossip.key", "gossip", "key", "make", "secrets/gossip.key")
+	want(t, exitUsage, "exists already", "gossip", "key", "make", "secrets/gossip.key")
+	want(t, exitOK, "", "tls", "init", "--nodes", "a", "--dir", "tls")
+	var keys []string
+	for _, file := range []string{"secrets/gossip.key", "tls/gossip.key"} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		key, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(text)))
+		if err != nil || len(key) != 32 || mode(t, file) != 0o600 {
+			t.Errorf("%s: %d bytes, mode %o, %v", file, len(key), mode(t, file), err)
+		}
+		keys = append(keys, string(key))
+	}
+	if keys[0] == keys[1] {
+		t.Error("the same key twice")
+	}
+	// What is there already is kept.
+	if err := os.Mkdir("own", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	write(t, "own/gossip.key", keys[0])
+	if got := want(t, exitOK, "", "tls", "init", "--nodes", "a", "--dir", "own"); strings.Contains(got.out, "gossip") {
+		t.Errorf("%+v", got)
+	}
+	if text, _ := os.ReadFile("own/gossip.key"); string(text) != keys[0] {
+		t.Error("the key was overwritten")
+	}
 }
 
 func TestConfig(t *testing.T) {
