@@ -3,6 +3,7 @@ package e2e
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -48,6 +49,14 @@ func TestRefusedStart(t *testing.T) {
 	refused("port of gossip in use", elsewhereBut(elsewhere(nil), "gossip.listen", loopback(paris.gPort), "node.data_dir", "fresh"), "gossip", "address already in use", "next: Another process has that port")
 	refused("no certificate", elsewhere(map[string]string{"tls.cert": "nowhere.pem"}), "nowhere.pem", "no such file", "next: Put the files where")
 	refused("another node's certificate", elsewhere(map[string]string{"tls.cert": "lyon.pem", "tls.key": "lyon-key.pem"}), "lyon", "paris")
+	initTLSIn(t, c.path("sited"), "--nodes", "paris@quimper")
+	refused("certificate for another site", elsewhere(map[string]string{"tls.ca": "sited/ca.pem", "tls.cert": "sited/paris.pem", "tls.key": "sited/paris-key.pem"}), "tls.cert", "certificate is for another site", "wanted site paris", "licet-site:quimper")
+	public := func(key string) map[string]string {
+		set := elsewhere(nil)
+		return elsewhereBut(set, key, strings.Replace(set[key], "127.0.0.1", "0.0.0.0", 1), "http.advertise", "http://192.0.2.1:7001", "gossip.advertise", "192.0.2.1:7201")
+	}
+	refused("API in the clear", public("http.listen"), "http.listen", "tokens must not be sent in the clear", "http.insecure")
+	refused("gossip in the clear", elsewhereBut(public("gossip.listen"), "gossip.key_file", `""`), "gossip.listen", "gossip must be encrypted", "gossip.insecure")
 	refused("another node's private key", elsewhere(map[string]string{"tls.key": "lyon-key.pem"}), "tls")
 	refused("short token", elsewhere(map[string]string{"auth.operator_token_file": c.writeName("short", "abc\n")}), "operator_token_file", "at least 16")
 

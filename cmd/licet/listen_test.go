@@ -1,0 +1,126 @@
+package main
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/licet/licet/config"
+	"github.com/licet/licet/transport"
+)
+
+// TestCertificateOfTheAPIReloads: connections in use go on with what they began with, new
+// ones get the new certificate, and a file that is broken changes nothing.
+func TestCertificateOfTheAPIReloads(t *testing.T) {
+	t.Chdir(t.TempDir())
+	authority, err := transport.NewAuthority("test", transport.Validity{For: 2 * time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	install := func(id string, validity transport.Validity) {
+		t.Helper()
+		pair, err := authority.IssueNode(id, validity, "127.0.0.1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, "web.pem", string(pair.Certificate))
+		write(t, "web-key.pem", string(pair.Key))
+	}
+	install("old", transport.Validity{For: time.Hour})
+	log := hclog.NewNullLogger()
+	listener, served, err := listenHTTP(t.Context(), config.HTTP{Listen: "127.0.0.1:0", Cert: "web.pem", Key: "web-key.pem"}, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, r.RemoteAddr)
+	})}
+	go func() { _ = server.Serve(listener) }()
+	defer server.Close()
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(authority.Pair().Certificate)
+	visitor := func() *http.Client {
+		transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS13}}
+		t.Cleanup(transport.CloseIdleConnections)
+		return &http.Client{Transport: transport}
+	}
+	// ask tells whose certificate serves, and from where the server was asked.
+	ask := func(c *http.Client) (id, from string) {
+		t.Helper()
+		a, err := c.Get("https://" + listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer a.Body.Close()
+		text, err := io.ReadAll(a.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a.TLS.PeerCertificates[0].Subject.CommonName, string(text)
+	}
+	early := visitor()
+	_, connection := ask(early)
+	expect := func(id string) {
+		t.Helper()
+		if got, _ := ask(visitor()); got != id {
+			t.Errorf("a new connection gets the certificate of %s, not of %s", got, id)
+		}
+		if got, from := ask(early); got != "old" || from != connection {
+			t.Errorf("the old connection, of %s from %s, did not go on: %s from %s", "old", connection, got, from)
+		}
+	}
+	expect("old")
+	install("new", transport.Validity{For: time.Hour})
+	if err := served.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	expect("new")
+	for name, wreck := range map[string]func(){
+		"expired":         func() { install("late", transport.Validity{From: time.Now().Add(-2 * time.Hour), For: time.Hour}) },
+		"not valid yet":   func() { install("early", transport.Validity{From: time.Now().Add(time.Hour), For: time.Hour}) },
+		"damaged":         func() { write(t, "web.pem", "-----BEGIN") },
+		"another's key":   func() { install("other", transport.Validity{For: time.Hour}); write(t, "web-key.pem", "") },
+		"no certificate":  func() { _ = os.Remove("web.pem") },
+		"half way copied": func() { install("half", transport.Validity{For: time.Hour}); _ = os.Truncate("web.pem", 200) },
+	} {
+		wreck()
+		if err := served.Reload(); err == nil || !strings.Contains(err.Error(), "http.cert") {
+			t.Errorf("%s: %v", name, err)
+		}
+		expect("new")
+	}
+}
+
+// TestReloadsAreLogged: what could not be read is an error that says that the old stays.
+func TestReloadsAreLogged(t *testing.T) {
+	for _, test := range []struct {
+		from fakeReload
+		want string
+	}{
+		{fakeReload{fmt.Errorf("web.pem: broken"), time.Unix(0, 0)}, `[ERROR] not reloaded, what was in use stays in use: what=it reason="web.pem: broken"`},
+		{fakeReload{nil, time.Unix(0, 0)}, "[INFO]  reloaded: what=it valid_until=1970-01-01T00:00:00Z"},
+		{fakeReload{nil, time.Time{}}, ""},
+	} {
+		var out strings.Builder
+		reload{"it", test.from}.run(hclog.New(&hclog.LoggerOptions{Output: &out, DisableTime: true}))
+		if got := strings.TrimSuffix(out.String(), "\n"); got != test.want {
+			t.Errorf("got %q, want %q", got, test.want)
+		}
+	}
+}
+
+type fakeReload struct {
+	err   error
+	until time.Time
+}
+
+func (f fakeReload) Reload() error       { return f.err }
+func (f fakeReload) NotAfter() time.Time { return f.until }
