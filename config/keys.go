@@ -72,7 +72,7 @@ var keys = []key{
 	},
 	{
 		name: "http.cert",
-		doc:  "PEM file of the API's certificate chain, with the host names or addresses that clients use. Without it and http.key the API speaks plain HTTP, which only a loopback address allows.",
+		doc:  "PEM file of the API's certificate chain, with the host names or addresses that clients use; tls.cert will do if it has them. Without it and http.key the API speaks plain HTTP, which only a loopback address allows.",
 		kind: fileName(func(c *Config) *string { return &c.HTTP.Cert }, publicFile, true),
 	},
 	{

@@ -117,6 +117,31 @@ func TestReloadsAreLogged(t *testing.T) {
 	}
 }
 
+func TestExpiryIsWarnedOf(t *testing.T) {
+	now := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	for _, test := range []struct {
+		left time.Duration
+		want string
+	}{
+		{31 * 24 * time.Hour, ""},
+		{30*24*time.Hour - time.Second, "[WARN]  expires soon: put a new one in its place and send SIGHUP: what=it valid_until=2026-11-30T23:59:59Z days=29"},
+		{time.Second, "[WARN]  expires soon"},
+		{0, "[ERROR] has expired"},
+		{-time.Hour, "[ERROR] has expired: put a new one in its place and send SIGHUP: what=it valid_until=2026-10-31T23:00:00Z"},
+	} {
+		var out strings.Builder
+		reload{"it", fakeReload{nil, now.Add(test.left)}}.warn(hclog.New(&hclog.LoggerOptions{Output: &out, DisableTime: true}), now)
+		if got := out.String(); !strings.HasPrefix(got, test.want) || test.want == "" && got != "" {
+			t.Errorf("%s before: %q", test.left, got)
+		}
+	}
+	var out strings.Builder
+	reload{"it", fakeReload{}}.warn(hclog.New(&hclog.LoggerOptions{Output: &out}), now)
+	if out.String() != "" {
+		t.Errorf("no certificate: %q", out.String())
+	}
+}
+
 type fakeReload struct {
 	err   error
 	until time.Time

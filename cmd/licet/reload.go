@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"os"
 	"os/signal"
 	"syscall"
@@ -48,5 +49,40 @@ func (r reload) run(log hclog.Logger) {
 		log.Error("not reloaded, what was in use stays in use", "what", r.what, "reason", err)
 	case !r.from.NotAfter().IsZero():
 		log.Info("reloaded", "what", r.what, "valid_until", r.from.NotAfter().UTC().Format(time.RFC3339))
+	}
+}
+
+const (
+	// expiryNotice is how long before the end of a certificate its node begins to warn.
+	expiryNotice = 30 * 24 * time.Hour
+	// expiryEvery is how often.
+	expiryEvery = 24 * time.Hour
+)
+
+// watchExpiry warns of certificates that are about to expire, at once and each day, until ctx ends.
+func watchExpiry(ctx context.Context, log hclog.Logger, all ...reload) {
+	tick := time.NewTicker(expiryEvery)
+	defer tick.Stop()
+	for {
+		for _, r := range all {
+			r.warn(log, time.Now())
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (r reload) warn(log hclog.Logger, now time.Time) {
+	until := r.from.NotAfter()
+	left := until.Sub(now)
+	switch valid := until.UTC().Format(time.RFC3339); {
+	case until.IsZero() || left > expiryNotice:
+	case left > 0:
+		log.Warn("expires soon: put a new one in its place and send SIGHUP", "what", r.what, "valid_until", valid, "days", int(left/(24*time.Hour)))
+	default:
+		log.Error("has expired: put a new one in its place and send SIGHUP", "what", r.what, "valid_until", valid)
 	}
 }

@@ -89,7 +89,9 @@ func runServer(ctx context.Context, c config.Config, logs io.Writer) error {
 		return errors.Join(err, listener.Close(), running.Stop(ctx))
 	}
 	go boundMemory(ctx)
-	stopReloads := reloadOnHangup(log, reload{"certificates of the node", certificates}, reload{"certificate of the API", served})
+	all := []reload{{"certificate of the node", certificates}, {"certificate of the API", served}}
+	stopReloads := reloadOnHangup(log, all...)
+	go watchExpiry(ctx, log, all...)
 	defer stopReloads()
 	log.Info("started", "version", version(), "http", c.HTTP.Advertise, "address", c.Node.Advertise)
 	return serve(ctx, running, listener, api.Server(handler, api.DefaultTimeouts(c.Limits.RequestTimeout), log.Named("http")), log)
