@@ -37,8 +37,12 @@ type Options struct {
 	// CA is PEM with the certificates that an https endpoint's certificate must chain
 	// to; nil means those of the operating system.
 	CA []byte
+	// Certificate and Key are PEM of a client's certificate and its private key, for nodes that
+	// ask for one; both or neither.
+	Certificate, Key []byte
 	// HTTPClient sends the requests instead of one made for this Client. Its
-	// Timeout and Jar should be unset; redirects are never followed. CA must be nil then.
+	// Timeout and Jar should be unset; redirects are never followed. CA, Certificate
+	// and Key must be nil then.
 	HTTPClient *http.Client
 }
 
@@ -62,8 +66,8 @@ func New(o Options) (*Client, error) {
 	if o.Timeout < 0 || o.Attempt < 0 {
 		errs = append(errs, errors.New("timeout, attempt: they must not be negative"))
 	}
-	if o.HTTPClient != nil && o.CA != nil {
-		errs = append(errs, errors.New("ca: with an HTTP client of your own, set it there"))
+	if o.HTTPClient != nil && (o.CA != nil || o.Certificate != nil || o.Key != nil) {
+		errs = append(errs, errors.New("ca, certificate, key: with an HTTP client of your own, set them there"))
 	}
 	hc, err := newHTTP(o)
 	if err := errors.Join(append(errs, err)...); err != nil {
@@ -144,12 +148,27 @@ func newHTTP(o Options) (*http.Client, error) {
 		// Less than a node's own limit, so that it is not the node that closes while a request is under way.
 		IdleConnTimeout: 90 * time.Second,
 	}
-	if o.CA != nil {
-		pool := x509.NewCertPool()
-		if !pool.AppendCertsFromPEM(o.CA) {
-			return nil, errors.New("ca: no certificate found in it")
-		}
-		t.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+	var err error
+	if t.TLSClientConfig, err = tlsOf(o); err != nil {
+		return nil, err
 	}
 	return &http.Client{Transport: t, CheckRedirect: stay}, nil
+}
+
+func tlsOf(o Options) (*tls.Config, error) {
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	if o.CA != nil {
+		config.RootCAs = x509.NewCertPool()
+		if !config.RootCAs.AppendCertsFromPEM(o.CA) {
+			return nil, errors.New("ca: no certificate found in it")
+		}
+	}
+	if o.Certificate != nil || o.Key != nil {
+		pair, err := tls.X509KeyPair(o.Certificate, o.Key)
+		if err != nil {
+			return nil, fmt.Errorf("certificate, key: %w", err)
+		}
+		config.Certificates = []tls.Certificate{pair}
+	}
+	return config, nil
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -35,6 +36,8 @@ func TestNew(t *testing.T) {
 		{"a token with a line", client.Options{Endpoints: good, Token: "geheim\nX: y"}, "token: it has characters"},
 		{"a negative timeout", client.Options{Endpoints: good, Timeout: -1}, "must not be negative"},
 		{"no certificates", client.Options{Endpoints: good, CA: []byte("x")}, "ca: no certificate"},
+		{"no client certificate", client.Options{Endpoints: good, Key: []byte("geheim")}, "certificate, key: "},
+		{"two ways", client.Options{Endpoints: good, Key: []byte("geheim"), HTTPClient: http.DefaultClient}, "with an HTTP client of your own"},
 	} {
 		c, err := client.New(tt.o)
 		if err == nil || c != nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "geheim") {

@@ -47,6 +47,8 @@ type HTTP struct {
 	// Cert and Key are PEM files, both given or both empty; empty means plain HTTP.
 	Cert string
 	Key  string
+	// ClientCA is a PEM file; if not empty, clients need a certificate that leads to it.
+	ClientCA string
 	// Insecure allows plain HTTP on an address that other machines reach.
 	Insecure bool
 }
@@ -136,6 +138,7 @@ func Defaults() Config {
 // clientEnvironment belongs to the command line's client side, not to a node's configuration.
 var clientEnvironment = []string{
 	"LICET_TOKEN", "LICET_TOKEN_FILE", "LICET_ENDPOINTS", "LICET_OUTPUT", "LICET_TIMEOUT", "LICET_CA",
+	"LICET_CLIENT_CERT", "LICET_CLIENT_KEY",
 }
 
 // ClientEnvironment returns the variables that begin with LICET_ and yet are no keys: the client reads them, [Load]

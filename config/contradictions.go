@@ -82,6 +82,7 @@ func (l *loader) cite(name string) string {
 func (l *loader) pairOfFiles() {
 	h := &l.config.HTTP
 	l.contradiction((h.Cert == "") != (h.Key == ""), []string{"http.cert", "http.key"}, "both or neither must be given")
+	l.contradiction(h.ClientCA != "" && h.Cert == "", []string{"http.client_ca", "http.cert"}, "clients show certificates in TLS only")
 	l.contradiction(h.Cert != "" && strings.HasPrefix(h.Advertise, "http://"), []string{"http.advertise", "http.cert"},
 		"with a certificate the API speaks https, so clients must not be sent to http")
 }

@@ -129,6 +129,10 @@ func TestContradictions(t *testing.T) {
 			want: []string{"--set gossip.listen: gossip.listen (0.0.0.0:7201, --set) and gossip.key_file (empty, the default) and gossip.insecure (false, the default): on an address that other machines reach gossip must be encrypted; give gossip.key_file, or set gossip.insecure to true"},
 		},
 		{
+			name: "certificates of clients in the clear", overrides: []string{"http.client_ca=ca.pem"},
+			want: []string{"--set http.client_ca: http.client_ca (given, --set) and http.cert (empty, the default): clients show certificates in TLS only"},
+		},
+		{
 			name: "insecure and a certificate", overrides: []string{"http.cert=c", "http.key=k", "http.insecure=true"},
 			want: []string{"--set http.cert: http.cert (given, --set) and http.insecure (true, --set): with a certificate the API is not insecure; leave one of the two out"},
 		},

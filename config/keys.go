@@ -81,6 +81,11 @@ var keys = []key{
 		kind: fileName(func(c *Config) *string { return &c.HTTP.Key }, secretFile, true),
 	},
 	{
+		name: "http.client_ca",
+		doc:  "PEM file of authorities. With it, whoever connects to the API needs a certificate for use as client that one of them issued (`licet tls client`), besides the token; also health checks do.",
+		kind: fileName(func(c *Config) *string { return &c.HTTP.ClientCA }, publicFile, true),
+	},
+	{
 		name: "http.insecure", def: "false",
 		doc:  "Allows plain HTTP on an address that other machines reach. Whoever sees the traffic can then read tokens and license keys, and use them.",
 		kind: truth(func(c *Config) *bool { return &c.HTTP.Insecure }),

@@ -18,6 +18,8 @@ func globalFlags() []cli.Flag {
 		&cli.StringFlag{Name: "endpoints", Usage: "addresses of nodes, comma-separated `URLS` (LICET_ENDPOINTS; default " + defaultEndpoints + ")"},
 		&cli.StringFlag{Name: "token-file", Usage: "`FILE` with the operator's token (LICET_TOKEN_FILE; LICET_TOKEN has the token itself)"},
 		&cli.StringFlag{Name: "ca", Usage: "`FILE` with the certificates that https endpoints chain to (LICET_CA)"},
+		&cli.StringFlag{Name: "client-cert", Usage: "`FILE` with a client's certificate, for nodes that ask for one (LICET_CLIENT_CERT)"},
+		&cli.StringFlag{Name: "client-key", Usage: "`FILE` with its private key (LICET_CLIENT_KEY)"},
 		&cli.StringFlag{Name: "timeout", Usage: "`TIME` for a request with all its attempts (LICET_TIMEOUT; default 15s)"},
 		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FORM` of the output, table or json (LICET_OUTPUT; default table)"},
 	}
@@ -83,9 +85,14 @@ func (s *session) clientOptions() (o client.Options, err error) {
 	if o.Timeout, err = s.timeout(); err != nil {
 		return o, err
 	}
-	if name, source := s.setting("ca", "LICET_CA"); name != "" || s.IsSet("ca") {
-		if o.CA, err = s.readFile(source, name, maxInput); err != nil {
-			return o, err
+	for _, pem := range []struct {
+		flag, variable string
+		into           *[]byte
+	}{{"ca", "LICET_CA", &o.CA}, {"client-cert", "LICET_CLIENT_CERT", &o.Certificate}, {"client-key", "LICET_CLIENT_KEY", &o.Key}} {
+		if name, source := s.setting(pem.flag, pem.variable); name != "" || s.IsSet(pem.flag) {
+			if *pem.into, err = s.readFile(source, name, maxInput); err != nil {
+				return o, err
+			}
 		}
 	}
 	o.Token, err = s.token()

@@ -13,6 +13,8 @@ const environmentHelp = `Environment (a flag overrides it):
   LICET_TOKEN        the operator's token
   LICET_TOKEN_FILE   a file with the operator's token
   LICET_CA           a file with the certificates that https endpoints chain to
+  LICET_CLIENT_CERT  a file with a client's certificate, for nodes that ask for one
+  LICET_CLIENT_KEY   a file with its private key
   LICET_TIMEOUT      time for a request with all its attempts
   LICET_OUTPUT       table or json
 `

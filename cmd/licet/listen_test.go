@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"io"
+	stdlog "log"
 	"net/http"
 	"os"
 	"strings"
@@ -97,6 +98,64 @@ func TestCertificateOfTheAPIReloads(t *testing.T) {
 		}
 		expect("new")
 	}
+}
+
+// TestAPIAsksClientsForCertificates, if it is told whose, with the program as client.
+func TestAPIAsksClientsForCertificates(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, dir := range []string{"tls", "other"} {
+		want(t, exitOK, "", "tls", "init", "--dir", dir, "--nodes", "lyon", "--clients", "desk", "--hosts", "127.0.0.1")
+	}
+	clients, err := os.ReadFile("tls/ca.pem")
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, "clients.pem", string(clients))
+	listener, served, err := listenHTTP(t.Context(), config.HTTP{
+		Listen: "127.0.0.1:0", Cert: "tls/lyon.pem", Key: "tls/lyon-key.pem", ClientCA: "clients.pem",
+	}, hclog.NewNullLogger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{ReadHeaderTimeout: time.Minute, ErrorLog: stdlog.New(io.Discard, "", 0), Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprint(w, keysAnswer)
+	})}
+	go func() { _ = server.Serve(listener) }()
+	defer server.Close()
+	ask := func(code int, dir string) {
+		t.Helper()
+		patience := "20s"
+		if code == exitUnreachable {
+			patience = "300ms" // a refused connection is tried again and again
+		}
+		environ := []string{"LICET_ENDPOINTS=https://" + listener.Addr().String(), "LICET_CA=tls/ca.pem", "LICET_TIMEOUT=" + patience}
+		if dir != "" {
+			environ = append(environ, "LICET_CLIENT_CERT="+dir+"/client-desk.pem", "LICET_CLIENT_KEY="+dir+"/client-desk-key.pem")
+		}
+		if got := run(t, environ, "keys"); got.code != code {
+			t.Errorf("with the certificate of %q: exit %d instead of %d\n%s%s", dir, got.code, code, got.out, got.err)
+		}
+	}
+	ask(exitOK, "tls")
+	ask(exitUnreachable, "other")
+	ask(exitUnreachable, "")
+	ask(exitUsage, "nowhere")
+	write(t, "clients.pem", "")
+	if err := served.Reload(); err == nil || !strings.Contains(err.Error(), "http.client_ca: clients.pem holds no certificate") {
+		t.Errorf("an empty file: %v", err)
+	}
+	ask(exitOK, "tls")
+	others, err := os.ReadFile("other/ca.pem")
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, "clients.pem", string(others))
+	if err := served.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	ask(exitOK, "other")
+	ask(exitUnreachable, "tls")
 }
 
 // TestReloadsAreLogged: what could not be read is an error that says that the old stays.
