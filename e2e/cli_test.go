@@ -91,34 +91,41 @@ var badCalls = map[string][]badCall{
 		{3, "load --area primary --seats 5 --from extranet"},
 		{4, "nobody --area primary --seats 5"},
 	},
-	"request list":     {{2, "load"}, {2, "--contract"}, {2, "--contract a/b"}, {2, "--min-index x"}},
-	"request show":     {{2, ""}, {2, "x"}, {2, "0"}, {2, "1 2"}, {4, "99"}},
-	"request reject":   {{2, ""}, {2, "x"}, {2, "0"}, {2, "1 2"}, {4, "99"}},
-	"request withdraw": {{2, ""}, {2, "x"}, {2, "0"}, {2, "1 2"}, {4, "99 --note no"}},
-	"notice list":      {{2, "load"}, {2, "--min-index x"}, {2, "--colour"}},
-	"status":           {{2, "bordeaux"}, {2, "--colour"}, {2, "--all=x"}},
-	"cluster members":  {{2, "bordeaux"}, {2, "--colour"}},
-	"cluster transfer": {{2, "bordeaux"}, {2, "--to"}, {2, "--to @none"}, {2, "--to Bordeaux"}, {2, "--to @long"}, {4, "--to nobody"}},
-	"cluster remove":   {{2, ""}, {2, "Bordeaux"}, {2, "@long"}, {2, "nobody nowhere"}, {4, "nobody"}},
-	"cluster leave":    {{2, ""}, {2, "bordeaux"}, {2, "--endpoints @none"}},
-	"audit list":       {{2, "x"}, {2, "--limit 0"}, {2, "--limit 1001"}, {2, "--limit x"}, {2, "--after -1"}, {2, "--before 0"}, {2, "--after 1 --before 2"}, {2, "--actor @none"}, {2, "--actor a/b"}, {2, "--kind A"}, {2, "--outcome @none"}, {2, "--request-id a/b"}, {2, "--colour"}, {2, "--min-index x"}},
-	"audit show":       {{2, ""}, {2, "1 2"}, {2, "a/b"}, {2, "@long"}, {4, "99999999"}, {4, "no-such-request"}},
-	"audit verify":     {{2, ""}, {2, "x"}, {2, "--dir"}, {2, "--dir @nowhere"}, {2, "--dir @noise"}, {2, "--dir @dir"}, {2, "--dir @dirwithkeys"}, {2, "--server=x"}, {2, "--colour"}},
-	"settings show":    {{2, "all"}, {2, "--min-index x"}},
-	"settings set":     {{2, ""}, {2, "request_limit"}, {2, "request_limit="}, {2, "request_limit=x"}, {2, "request_limit=-1"}, {2, "request_limit=1"}, {2, "request_limit=99999999999"}, {2, "request_ttl_seconds=1"}, {2, "colour=red"}, {2, "request_limit=2000 request_limit=3000"}, {2, "request_limit=2000 colour=red"}},
-	"keys":             {{2, "all"}, {2, "--out"}, {2, "--colour"}, {1, "--out @dir/no/where"}},
-	"verify":           {{2, ""}, {2, "@key"}, {2, "@key --public-key @nowhere"}, {2, "@key --public-key @noise"}, {2, "@key --public-key @dir"}, {2, "@nowhere --public-key @public"}, {2, "@big --public-key @public"}, {2, "@key @key --public-key @public"}, {2, "@key --public-key @public --at soon"}, {3, "@noise --public-key @public"}, {3, "@alteredkey --public-key @public"}, {3, "@signed --public-key @public"}, {3, "@key --public-key @foreignpub"}, {3, "@key --public-key @public --at 2199-01-01"}},
-	"vendor keygen":    {{2, "x"}, {2, "--dir"}, {2, "--dir @dirwithkeys"}, {2, "--dir @yaml"}},
-	"vendor sign":      {{2, ""}, {2, "@yaml"}, {2, "@yaml --key"}, {2, "@yaml --key @nowhere"}, {2, "@yaml --key @noise"}, {2, "@yaml --key @foreignpub"}, {2, "@nowhere --key @foreignkey"}, {2, "@empty --key @foreignkey"}, {2, "@noise --key @foreignkey"}, {2, "@big --key @foreignkey"}, {2, "@dir --key @foreignkey"}, {2, "@yaml @yaml --key @foreignkey"}, {1, "@yaml --key @foreignkey --out @dir/no/where"}},
-	"vendor verify":    {{2, ""}, {2, "@signed"}, {2, "@signed --public-key @nowhere"}, {2, "@signed --public-key @noise"}, {2, "@signed --public-key @foreignkey"}, {2, "@nowhere --public-key @foreignpub"}, {3, "@signed --public-key @foreignpub"}, {3, "@noise --public-key @foreignpub"}, {3, "@empty --public-key @foreignpub"}, {3, "@key --public-key @foreignpub"}},
-	"tls init":         {{2, ""}, {2, "x --nodes a"}, {2, "--nodes"}, {2, "--nodes @none"}, {2, "--nodes a,,b"}, {2, "--nodes a,a"}, {2, "--nodes A"}, {2, "--nodes @long"}, {2, "--nodes a --days 0"}, {2, "--nodes a --days x"}, {2, "--nodes a --days 99999999"}, {2, "--nodes a --hosts ,"}, {2, "--nodes a --clients A!"}, {2, "--nodes a --dir @dirwithkeys"}, {2, "--nodes a --dir @yaml"}},
-	"tls node":         {{2, ""}, {2, "a b"}, {2, "a --dir @nowhere"}, {2, "a --dir @dir"}, {2, "A --dir @dirwithkeys"}, {2, "bordeaux --dir @dirwithkeys"}, {2, "a --dir @dirwithkeys --days 1.5"}},
-	"config check":     {{2, ""}, {2, "@nowhere"}, {2, "@dir"}, {2, "@empty"}, {2, "@noise"}, {2, "@big"}, {2, "@yaml"}, {2, "@config @config"}, {2, "@config --set"}, {2, "@config --set x"}, {2, "@config --set colour.red=1"}, {2, "@config --set node.id=A"}, {2, "@config --set node.id=@long"}},
-	"config example":   {{2, "x"}, {2, "--colour"}},
-	"server":           {{2, ""}, {2, "x"}, {2, "--config"}, {2, "--config @nowhere"}, {2, "--config @dir"}, {2, "--config @noise"}, {2, "--config @big"}, {2, "--config @config --set x"}, {2, "--config @config --set node.id=A"}},
-	"dev":              {{2, "x"}, {2, "--colour"}, {2, "--base-port x"}, {2, "--base-port 0"}, {2, "--base-port 65535"}, {2, "--dir @dirwithkeys"}},
-	"version":          {{2, "x"}, {2, "--colour"}},
-	"help":             {{2, "nothing"}, {2, "instance nothing"}, {2, "--colour"}},
+	"request list":      {{2, "load"}, {2, "--contract"}, {2, "--contract a/b"}, {2, "--min-index x"}},
+	"request show":      {{2, ""}, {2, "x"}, {2, "0"}, {2, "1 2"}, {4, "99"}},
+	"request reject":    {{2, ""}, {2, "x"}, {2, "0"}, {2, "1 2"}, {4, "99"}},
+	"request withdraw":  {{2, ""}, {2, "x"}, {2, "0"}, {2, "1 2"}, {4, "99 --note no"}},
+	"notice list":       {{2, "load"}, {2, "--min-index x"}, {2, "--colour"}},
+	"status":            {{2, "bordeaux"}, {2, "--colour"}, {2, "--all=x"}},
+	"cluster members":   {{2, "bordeaux"}, {2, "--colour"}},
+	"cluster transfer":  {{2, "bordeaux"}, {2, "--to"}, {2, "--to @none"}, {2, "--to Bordeaux"}, {2, "--to @long"}, {4, "--to nobody"}},
+	"cluster remove":    {{2, ""}, {2, "Bordeaux"}, {2, "@long"}, {2, "nobody nowhere"}, {4, "nobody"}},
+	"cluster leave":     {{2, ""}, {2, "bordeaux"}, {2, "--endpoints @none"}},
+	"audit list":        {{2, "x"}, {2, "--limit 0"}, {2, "--limit 1001"}, {2, "--limit x"}, {2, "--after -1"}, {2, "--before 0"}, {2, "--after 1 --before 2"}, {2, "--actor @none"}, {2, "--actor a/b"}, {2, "--kind A"}, {2, "--outcome @none"}, {2, "--request-id a/b"}, {2, "--colour"}, {2, "--min-index x"}},
+	"audit show":        {{2, ""}, {2, "1 2"}, {2, "a/b"}, {2, "@long"}, {4, "99999999"}, {4, "no-such-request"}},
+	"audit verify":      {{2, ""}, {2, "x"}, {2, "--dir"}, {2, "--dir @nowhere"}, {2, "--dir @noise"}, {2, "--dir @dir"}, {2, "--dir @dirwithkeys"}, {2, "--server=x"}, {2, "--colour"}},
+	"settings show":     {{2, "all"}, {2, "--min-index x"}},
+	"settings set":      {{2, ""}, {2, "request_limit"}, {2, "request_limit="}, {2, "request_limit=x"}, {2, "request_limit=-1"}, {2, "request_limit=1"}, {2, "request_limit=99999999999"}, {2, "request_ttl_seconds=1"}, {2, "colour=red"}, {2, "request_limit=2000 request_limit=3000"}, {2, "request_limit=2000 colour=red"}},
+	"keys":              {{2, "all"}, {2, "--out"}, {2, "--colour"}, {1, "--out @dir/no/where"}},
+	"verify":            {{2, ""}, {2, "@key"}, {2, "@key --public-key @nowhere"}, {2, "@key --public-key @noise"}, {2, "@key --public-key @dir"}, {2, "@nowhere --public-key @public"}, {2, "@big --public-key @public"}, {2, "@key @key --public-key @public"}, {2, "@key --public-key @public --at soon"}, {3, "@noise --public-key @public"}, {3, "@alteredkey --public-key @public"}, {3, "@signed --public-key @public"}, {3, "@key --public-key @foreignpub"}, {3, "@key --public-key @public --at 2199-01-01"}},
+	"vendor keygen":     {{2, "x"}, {2, "--dir"}, {2, "--dir @dirwithkeys"}, {2, "--dir @yaml"}},
+	"vendor sign":       {{2, ""}, {2, "@yaml"}, {2, "@yaml --key"}, {2, "@yaml --key @nowhere"}, {2, "@yaml --key @noise"}, {2, "@yaml --key @foreignpub"}, {2, "@nowhere --key @foreignkey"}, {2, "@empty --key @foreignkey"}, {2, "@noise --key @foreignkey"}, {2, "@big --key @foreignkey"}, {2, "@dir --key @foreignkey"}, {2, "@yaml @yaml --key @foreignkey"}, {1, "@yaml --key @foreignkey --out @dir/no/where"}},
+	"vendor verify":     {{2, ""}, {2, "@signed"}, {2, "@signed --public-key @nowhere"}, {2, "@signed --public-key @noise"}, {2, "@signed --public-key @foreignkey"}, {2, "@nowhere --public-key @foreignpub"}, {3, "@signed --public-key @foreignpub"}, {3, "@noise --public-key @foreignpub"}, {3, "@empty --public-key @foreignpub"}, {3, "@key --public-key @foreignpub"}},
+	"tls init":          {{2, ""}, {2, "x --nodes a"}, {2, "--nodes"}, {2, "--nodes @none"}, {2, "--nodes a,,b"}, {2, "--nodes a,a"}, {2, "--nodes A"}, {2, "--nodes @long"}, {2, "--nodes a --days 0"}, {2, "--nodes a --days x"}, {2, "--nodes a --days 99999999"}, {2, "--nodes a --hosts ,"}, {2, "--nodes a --clients A!"}, {2, "--nodes a --dir @dirwithkeys"}, {2, "--nodes a --dir @yaml"}},
+	"tls node":          {{2, ""}, {2, "a b"}, {2, "a --dir @nowhere"}, {2, "a --dir @dir"}, {2, "A --dir @dirwithkeys"}, {2, "bordeaux --dir @dirwithkeys"}, {2, "a --dir @dirwithkeys --days 1.5"}},
+	"tls client":        {{2, ""}, {2, "a b"}, {2, "a --dir @nowhere"}, {2, "A --dir @dirwithkeys"}, {2, "a --hosts b"}},
+	"tls request":       {{2, ""}, {2, "a b"}, {2, "A"}, {2, "a@"}, {2, "@long"}, {2, "a --dir @yaml"}, {2, "a --hosts x:1"}, {2, "--client A"}},
+	"tls sign":          {{2, ""}, {2, "a"}, {2, "a @nowhere --dir @dirwithkeys"}, {2, "a @big --dir @dirwithkeys"}, {2, "a @noise --dir @dirwithkeys"}, {2, "A @noise --dir @dirwithkeys"}, {2, "a @noise --dir @nowhere"}},
+	"tls check":         {{2, ""}, {2, "a b"}, {2, "@nowhere"}, {2, "@noise --authority @noise"}, {2, "@dir --authority @dir"}, {2, "a --key"}},
+	"gossip key make":   {{2, ""}, {2, "a b"}, {2, "@yaml"}, {2, "@dir"}, {2, "@yaml/x"}},
+	"gossip key show":   {{2, "x"}, {2, "--colour"}},
+	"gossip key rotate": {{2, "x"}, {2, "--dry-run"}, {2, "--colour"}},
+	"config check":      {{2, ""}, {2, "@nowhere"}, {2, "@dir"}, {2, "@empty"}, {2, "@noise"}, {2, "@big"}, {2, "@yaml"}, {2, "@config @config"}, {2, "@config --set"}, {2, "@config --set x"}, {2, "@config --set colour.red=1"}, {2, "@config --set node.id=A"}, {2, "@config --set node.id=@long"}},
+	"config example":    {{2, "x"}, {2, "--colour"}},
+	"server":            {{2, ""}, {2, "x"}, {2, "--config"}, {2, "--config @nowhere"}, {2, "--config @dir"}, {2, "--config @noise"}, {2, "--config @big"}, {2, "--config @config --set x"}, {2, "--config @config --set node.id=A"}},
+	"dev":               {{2, "x"}, {2, "--colour"}, {2, "--base-port x"}, {2, "--base-port 0"}, {2, "--base-port 65535"}, {2, "--dir @dirwithkeys"}},
+	"version":           {{2, "x"}, {2, "--colour"}},
+	"help":              {{2, "nothing"}, {2, "instance nothing"}, {2, "--colour"}},
 }
 
 // TestBadCalls: every verb refuses wrong input with the documented exit code, one
@@ -192,17 +199,18 @@ func verbsOf(t *testing.T) []string {
 		}
 		return names
 	}
-	var verbs []string
-	for _, name := range listed() {
-		below := listed(name)
-		for _, verb := range below {
-			verbs = append(verbs, name+" "+verb)
-		}
+	var walk func(path ...string) []string
+	walk = func(path ...string) (verbs []string) {
+		below := listed(path...)
 		if len(below) == 0 {
-			verbs = append(verbs, name)
+			return []string{strings.Join(path, " ")}
 		}
+		for _, name := range below {
+			verbs = append(verbs, walk(append(slices.Clone(path), name)...)...)
+		}
+		return verbs
 	}
-	return verbs
+	return walk()
 }
 
 // badFiles are the files that badCalls names.

@@ -416,10 +416,12 @@ func TestNodePort(t *testing.T) {
 	c := startCluster(t, setup{nodes: []string{"bordeaux"}})
 	initTLSIn(t, c.path("foreign"), "--nodes", "bordeaux")
 	initTLSIn(t, c.path("clients"), "--nodes", "x", "--clients", "backup")
+	mustRun(t, "tls", "client", "desk", "--dir", c.dir)
 	for name, certificate := range map[string]string{
-		"no certificate":           "",
-		"another authority's node": "foreign/bordeaux",
-		"a client":                 "clients/client-backup",
+		"no certificate":             "",
+		"another authority's node":   "foreign/bordeaux",
+		"another authority's client": "clients/client-backup",
+		"a client of this authority": "client-desk",
 	} {
 		for _, protocol := range []string{"licet-raft/1", "h2", "http/1.1", ""} {
 			t.Run(name+" "+protocol, func(t *testing.T) {
@@ -450,6 +452,8 @@ func TestNodePort(t *testing.T) {
 			})
 		}
 	}
-	c.nodes[0].WaitLog(0, "connection refused")
+	for _, reason := range []string{"provide a certificate", "does not lead to the cluster's authority", "certificate is not a node's"} {
+		c.nodes[0].WaitLog(0, reason)
+	}
 	c.Settled()
 }

@@ -50,7 +50,7 @@ func TestRefusedStart(t *testing.T) {
 	refused("no certificate", elsewhere(map[string]string{"tls.cert": "nowhere.pem"}), "nowhere.pem", "no such file", "next: Put the files where")
 	refused("another node's certificate", elsewhere(map[string]string{"tls.cert": "lyon.pem", "tls.key": "lyon-key.pem"}), "lyon", "paris")
 	initTLSIn(t, c.path("sited"), "--nodes", "paris@quimper")
-	refused("certificate for another site", elsewhere(map[string]string{"tls.ca": "sited/ca.pem", "tls.cert": "sited/paris.pem", "tls.key": "sited/paris-key.pem"}), "tls.cert", "certificate is for another site", "wanted site paris", "licet-site:quimper")
+	refused("certificate for another site", elsewhere(map[string]string{"tls.ca": "sited/ca.pem", "tls.cert": "sited/paris.pem", "tls.key": "sited/paris-key.pem"}), "tls.cert", "certificate is for another site", "wanted site paris", "next: `licet tls check`", "licet-site:quimper")
 	public := func(key string) map[string]string {
 		set := elsewhere(nil)
 		return elsewhereBut(set, key, strings.Replace(set[key], "127.0.0.1", "0.0.0.0", 1), "http.advertise", "http://192.0.2.1:7001", "gossip.advertise", "192.0.2.1:7201")

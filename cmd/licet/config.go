@@ -7,6 +7,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/licet/licet/config"
+	"github.com/licet/licet/transport"
 )
 
 func configCommand(streams Streams) *cli.Command {
@@ -24,6 +25,9 @@ func configCommand(streams Streams) *cli.Command {
 
 func configCheck(s *session) error {
 	c, err := loadConfig(s, s.args[0])
+	if err == nil {
+		_, err = loadCertificates(c)
+	}
 	if err != nil {
 		return err
 	}
@@ -32,6 +36,18 @@ func configCheck(s *session) error {
 		Node string `json:"node"`
 	}{s.args[0], c.Node.ID}
 	return s.printOwn(ok, func(p *page) { p.WriteString(clean(fmt.Sprintf("%s is right: node %s", ok.File, ok.Node)) + "\n") })
+}
+
+// loadCertificates reads the node's certificates, which must be those of the node that is configured.
+func loadCertificates(c config.Config) (*transport.Certificates, error) {
+	certificates, err := transport.LoadCertificates(transport.Files{CA: c.TLS.CA, Certificate: c.TLS.Cert, Key: c.TLS.Key})
+	if err == nil {
+		err = certificates.Bind(c.Node.ID, c.Node.Site)
+	}
+	if err != nil {
+		return nil, usagef("`licet tls check` says what a certificate is good for, `licet tls node` and `licet tls request` get another one.", "tls.ca, tls.cert, tls.key: %v", err)
+	}
+	return certificates, nil
 }
 
 // loadConfig reads a configuration and looks at the files that it names.

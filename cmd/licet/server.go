@@ -126,12 +126,9 @@ func startNode(ctx context.Context, c config.Config, log hclog.Logger) (*cluster
 	if err != nil {
 		return nil, nil, err
 	}
-	certificates, err := transport.LoadCertificates(transport.Files{CA: c.TLS.CA, Certificate: c.TLS.Cert, Key: c.TLS.Key})
+	certificates, err := loadCertificates(c)
 	if err != nil {
 		return nil, nil, err
-	}
-	if err := certificates.Bind(c.Node.ID, c.Node.Site); err != nil {
-		return nil, nil, fmt.Errorf("tls.cert: %w", err)
 	}
 	port, err := transport.Listen(ctx, c.Node.Listen.String(), transport.Options{
 		Certificates: certificates, Rejected: cluster.NewRefusals(log.Named("port")).Add,
