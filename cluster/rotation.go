@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	"github.com/licet/licet/cluster/clusterpb"
@@ -112,7 +113,10 @@ func (n *Node) rotateHere(ctx context.Context) (*clusterpb.RotateKeyringReply, *
 	if err := n.raft.VerifyLeader().Error(); err != nil {
 		return nil, applyFault(err)
 	}
-	others, missed := n.gatherKeyrings(ctx)
+	others, missed, fault := n.gatherKeyrings(ctx)
+	if fault != nil {
+		return nil, fault
+	}
 	for step, done := n.keyring.current(), false; !done; done = step.Step == clusterpb.KeyringStep_KEYRING_STEP_UNSPECIFIED {
 		step = nextKeyring(step)
 		if fault := n.takeStep(ctx, step, others); fault != nil {
@@ -133,8 +137,9 @@ func (n *Node) rotateHere(ctx context.Context) (*clusterpb.RotateKeyringReply, *
 	return reply, nil
 }
 
-// gatherKeyrings takes over the newest keys that any member has, and tells who answers.
-func (n *Node) gatherKeyrings(ctx context.Context) (others []raft.Server, missed []*clusterpb.MissedNode) {
+// gatherKeyrings takes over the newest keys that any member has, and tells who answers. A
+// build that knows no rotation would be left behind, so there is none then.
+func (n *Node) gatherKeyrings(ctx context.Context) (others []raft.Server, missed []*clusterpb.MissedNode, fault *Error) {
 	for _, r := range n.askMembers(ctx, func(ctx context.Context, node clusterpb.NodeClient) (*clusterpb.Keyring, error) {
 		reply, err := node.GetKeyring(ctx, &clusterpb.GetKeyringRequest{})
 		if fault := fromFault(reply.GetFault()); fault != nil {
@@ -142,6 +147,9 @@ func (n *Node) gatherKeyrings(ctx context.Context) (others []raft.Server, missed
 		}
 		return reply.GetKeyring(), err
 	}) {
+		if status.Code(r.err) == codes.Unimplemented {
+			return nil, nil, errorf(Unsupported, "The build of node %s knows no rotation of gossip keys.", r.member.ID)
+		}
 		if r.err == nil {
 			_, r.err = n.keyring.replace(r.keyring, false)
 		}
@@ -151,13 +159,16 @@ func (n *Node) gatherKeyrings(ctx context.Context) (others []raft.Server, missed
 		}
 		others = append(others, r.member)
 	}
-	return others, missed
+	return others, missed, nil
 }
 
 // takeStep has this node and then the others take a step. Who answered before has to.
 func (n *Node) takeStep(ctx context.Context, step *clusterpb.Keyring, others []raft.Server) *Error {
-	if _, err := n.keyring.replace(step, true); err != nil {
+	switch done, err := n.keyring.replace(step, true); {
+	case err != nil:
 		return errorf(RotationIncomplete, "The gossip key was not rotated: node %s could not take generation %d: %v.", n.options.ID, step.Generation, err)
+	case !done:
+		return errorf(RotationIncomplete, "The gossip key was not rotated: another rotation has come to generation %d.", n.keyring.current().Generation)
 	}
 	var failed []string
 	for _, r := range n.askMembers(ctx, func(ctx context.Context, node clusterpb.NodeClient) (*clusterpb.Keyring, error) {

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
 	"google.golang.org/grpc"
 
 	"github.com/licet/licet/cluster"
@@ -274,5 +275,42 @@ func TestGossipWithoutAKeyIsNotRotated(t *testing.T) {
 	var known *cluster.Error
 	if !errors.As(err, &known) || known.Code() != string(cluster.GossipPlain) || !strings.Contains(known.Next(), "gossip.key_file") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestOlderBuildHoldsUpRotation: a member whose build knows no rotation would lose gossip.
+func TestOlderBuildHoldsUpRotation(t *testing.T) {
+	list := gossiping(t, 2)
+	leader, old := list[0], list[1]
+	leader.options.Expect, leader.options.Peers = 1, nil
+	leader.start()
+	leader.ready()
+	certificates, err := transport.LoadCertificates(old.files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	port, err := transport.Listen(t.Context(), old.listen, transport.Options{Certificates: certificates})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := grpc.NewServer(grpc.Creds(transport.ServerCredentials()))
+	clusterpb.RegisterNodeServer(server, clusterpb.UnimplementedNodeServer{})
+	go func() { _ = server.Serve(port.RPC()) }()
+	t.Cleanup(func() {
+		server.Stop()
+		if err := port.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := leader.node.Raft().AddNonvoter(raft.ServerID(old.options.ID), raft.ServerAddress(old.listen), 0, 0).Error(); err != nil {
+		t.Fatal(err)
+	}
+	_, err = leader.node.RotateGossipKey(t.Context())
+	var known *cluster.Error
+	if !errors.As(err, &known) || known.Code() != string(cluster.Unsupported) || !strings.Contains(err.Error(), old.options.ID) {
+		t.Errorf("got %v", err)
+	}
+	if !bytes.Equal(leader.node.GossipKey(), leader.options.Gossip.Key) {
+		t.Error("the leader has another key")
 	}
 }

@@ -92,7 +92,7 @@ func (c *Cluster) rotateUnderLoad(l *load) {
 	down := c.Follower()
 	down.Stop()
 	out = c.on(c.Leader(), "gossip", "key", "rotate")
-	if !strings.Contains(out, down.id+" did not answer") {
+	if !strings.Contains(out, down.id+" was not reached") {
 		t.Errorf("the command does not say that %s is down: %s", down.id, out)
 	}
 	down.Start()

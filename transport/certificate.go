@@ -111,24 +111,9 @@ func (c *Certificates) NotAfter() time.Time {
 }
 
 func readMaterial(files Files) (*material, error) {
-	authorities, err := readAuthorities(files.CA)
+	loaded, err := readPresented(files)
 	if err != nil {
 		return nil, err
-	}
-	own, err := readPair(files.Certificate, files.Key)
-	if err != nil {
-		return nil, err
-	}
-	loaded := &material{authorities: authorities, roots: x509.NewCertPool(), own: own}
-	for _, authority := range authorities {
-		loaded.roots.AddCert(authority)
-	}
-	for _, raw := range own.Certificate {
-		certificate, err := x509.ParseCertificate(raw)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", files.Certificate, err)
-		}
-		loaded.presented = append(loaded.presented, certificate)
 	}
 	if loaded.identity, loaded.notAfter, err = loaded.examine(); err != nil {
 		return nil, fmt.Errorf("%s: %w", files.Certificate, err)

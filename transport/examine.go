@@ -55,7 +55,7 @@ func Examine(files Files) (Examined, error) {
 	return found, nil
 }
 
-// readPresented reads what examine needs, the key only if it is named.
+// readPresented reads the files and judges nothing; the key is read only if it is named.
 func readPresented(files Files) (*material, error) {
 	authorities, err := readAuthorities(files.CA)
 	if err != nil {

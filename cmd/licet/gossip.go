@@ -110,7 +110,7 @@ func gossipKeyRotate(s *session) error {
 	return printAnswer(s, a, func(p *page, r apiv1.GossipKeyRotation) {
 		p.line("Gossip is encrypted with key %s now: %s.", r.Key, strings.Join(r.Reached, ", "))
 		for _, m := range r.Missed {
-			p.line("%s did not answer (%s); it gets the key when it does.", m.ID, clean(m.Reason))
+			p.line("%s was not reached (%s); it gets the key when it is.", m.ID, clean(m.Reason))
 		}
 	})
 }
