@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"errors"
 	"net"
 	"sync"
 	"time"
@@ -28,7 +29,12 @@ func (r *Refusals) Add(remote net.Addr, err error) {
 	if address, ok := remote.(*net.TCPAddr); ok {
 		host = address.IP.String()
 	}
-	r.log.Log(r.news.level(host, err.Error()), "connection refused", "remote", remote, "reason", err)
+	level := r.news.level(host, err.Error())
+	if remote != nil && errors.Is(err, net.ErrClosed) {
+		// The node stops: nobody is refused.
+		level = hclog.Debug
+	}
+	r.log.Log(level, "connection refused", "remote", remote, "reason", err)
 }
 
 // unlike is for transport.Refused: connections of this node that came to nothing

@@ -3,6 +3,7 @@ package cluster
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"net"
 	"strings"
 	"testing"
@@ -32,6 +33,7 @@ func TestRefusals(t *testing.T) {
 		{"another reason", 0, at(1, 4), errors.New("certificate has expired"), true},
 		{"after a pause", 2 * time.Minute, at(2, 2), foreign, true},
 		{"accepting itself", 0, nil, errors.New("too many open files"), true},
+		{"the node stops", 0, at(3, 1), fmt.Errorf("hand on: %w", net.ErrClosed), false},
 		{"accepting itself, again", 0, nil, errors.New("too many open files"), false},
 	} {
 		now = now.Add(c.after)

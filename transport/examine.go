@@ -4,7 +4,6 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
-	"net"
 	"os"
 	"time"
 )
@@ -50,7 +49,7 @@ func Examine(files Files) (Examined, error) {
 		found.NotAfter = firstExpiry(chain)
 	}
 	for _, ip := range leaf.IPAddresses {
-		found.Hosts = append(found.Hosts, net.IP(ip).String())
+		found.Hosts = append(found.Hosts, ip.String())
 	}
 	return found, nil
 }

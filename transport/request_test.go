@@ -29,13 +29,16 @@ func TestForeignAuthorityCanSignARequest(t *testing.T) {
 	}, authority.certificate, request.PublicKey, authority.key)
 	must(t, err)
 	pair.Certificate = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: raw})
+	if got := leaf(t, pair).ExtKeyUsage; !slices.Equal(got, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}) {
+		t.Errorf("usages %v", got)
+	}
 	certificates := load(t, authority, pair)
 	if got := certificates.Identity(); got != (Identity{RoleNode, "lyon", "east"}) {
 		t.Errorf("got %v", got)
 	}
 	got, err := Examine(certificates.files)
 	must(t, err)
-	if !slices.Equal(got.Hosts, []string{"lyon.example", "127.0.0.1"}) || got.Identity != certificates.Identity() || got.NotAfter != certificates.NotAfter() {
+	if !slices.Equal(got.Hosts, []string{"lyon.example", "127.0.0.1"}) || got.Identity != certificates.Identity() || !got.NotAfter.Equal(certificates.NotAfter()) {
 		t.Errorf("got %+v", got)
 	}
 }
@@ -90,6 +93,12 @@ func TestExamine(t *testing.T) {
 		wantRefusal(t, err, test.want, leaf(t, test.pair))
 		if !strings.Contains(err.Error(), files.Certificate) {
 			t.Errorf("%s: %v does not name the file", test.name, err)
+		}
+	}
+	for _, usage := range []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth} {
+		half := custom(t, authority, hour, func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{usage} }, "licet:node:lyon")
+		if _, err := Examine(install(t, t.TempDir(), authority.Pair().Certificate, half)); !errors.Is(err, ErrUsage) {
+			t.Errorf("usage %d alone: got %v", usage, err)
 		}
 	}
 	files := install(t, t.TempDir(), authority.Pair().Certificate, node(t, authority, "lyon"))
