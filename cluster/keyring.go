@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/google/renameio/v2"
 	"github.com/hashicorp/memberlist"
@@ -33,8 +34,9 @@ type keyring struct {
 	path string
 	list *memberlist.Keyring
 
-	mu sync.Mutex
-	is *clusterpb.Keyring
+	// replacing is held while the file is written; is can be read meanwhile.
+	replacing sync.Mutex
+	is        atomic.Pointer[clusterpb.Keyring]
 }
 
 // keyringDocument is what gossip.keys holds.
@@ -48,25 +50,27 @@ type keyringDocument struct {
 // openKeyring takes the keys of the data directory, or else the first key, of 16, 24 or
 // 32 bytes. Superseded reports that the first key is not among them.
 func openKeyring(dir string, first []byte) (k *keyring, superseded bool, err error) {
-	k = &keyring{path: filepath.Join(dir, keyringFile), is: &clusterpb.Keyring{Primary: first}}
+	k = &keyring{path: filepath.Join(dir, keyringFile)}
+	is := &clusterpb.Keyring{Primary: first}
 	text, err := os.ReadFile(k.path)
 	if err == nil {
 		var d keyringDocument
 		if err = json.Unmarshal(text, &d); err == nil {
-			k.is = &clusterpb.Keyring{Generation: d.Generation, Step: d.Step, Primary: d.Primary, Other: d.Other}
-			err = checkKeyring(k.is)
+			is = &clusterpb.Keyring{Generation: d.Generation, Step: d.Step, Primary: d.Primary, Other: d.Other}
+			err = checkKeyring(is)
 		}
 		if err != nil {
 			return nil, false, fmt.Errorf("%s is damaged; remove it, and the node gets the keys from the others: %w", k.path, err)
 		}
-		superseded = !bytes.Equal(first, k.is.Primary) && !bytes.Equal(first, k.is.Other)
+		superseded = !bytes.Equal(first, is.Primary) && !bytes.Equal(first, is.Other)
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return nil, false, err
 	}
-	if k.list, err = memberlist.NewKeyring(nil, k.is.Primary); err != nil {
+	if k.list, err = memberlist.NewKeyring(nil, is.Primary); err != nil {
 		return nil, false, fmt.Errorf("gossip.key_file: %w", err)
 	}
-	return k, superseded, k.install(k.is)
+	k.is.Store(is)
+	return k, superseded, k.install(is)
 }
 
 // checkKeyring refuses what memberlist would, and what is no step of a rotation.
@@ -83,12 +87,8 @@ func checkKeyring(r *clusterpb.Keyring) error {
 	return memberlist.ValidateKey(r.Other)
 }
 
-// current is not to be changed.
-func (k *keyring) current() *clusterpb.Keyring {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.is
-}
+// current never waits, and is not to be changed.
+func (k *keyring) current() *clusterpb.Keyring { return k.is.Load() }
 
 // replace takes newer keys, on disk before they are used. Older ones, and other ones of
 // the same generation unless they are the leader's, are refused: done is false then.
@@ -96,13 +96,13 @@ func (k *keyring) replace(r *clusterpb.Keyring, leaders bool) (done bool, err er
 	if err := checkKeyring(r); err != nil {
 		return false, err
 	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if r.Generation < k.is.Generation || r.Generation == k.is.Generation && !leaders && !sameKeys(r, k.is) {
-		return false, nil
-	}
-	if sameKeys(r, k.is) && r.Generation == k.is.Generation {
+	k.replacing.Lock()
+	defer k.replacing.Unlock()
+	switch is := k.current(); {
+	case r.Generation == is.Generation && sameKeys(r, is):
 		return true, nil
+	case r.Generation < is.Generation, r.Generation == is.Generation && !leaders:
+		return false, nil
 	}
 	// The first key is the configuration's: what a node starts with is not to override a file that is corrected.
 	if r.Generation > 0 {
@@ -117,7 +117,7 @@ func (k *keyring) replace(r *clusterpb.Keyring, leaders bool) (done bool, err er
 	if err := k.install(r); err != nil {
 		return false, err
 	}
-	k.is = r
+	k.is.Store(r)
 	return true, nil
 }
 

@@ -114,6 +114,9 @@ func (n *Node) rotateHere(ctx context.Context) (*clusterpb.RotateKeyringReply, *
 		return nil, applyFault(err)
 	}
 	others, missed, fault := n.gatherKeyrings(ctx)
+	if fault == nil {
+		fault = n.checkMajority(others)
+	}
 	if fault != nil {
 		return nil, fault
 	}
@@ -160,6 +163,22 @@ func (n *Node) gatherKeyrings(ctx context.Context) (others []raft.Server, missed
 		others = append(others, r.member)
 	}
 	return others, missed, nil
+}
+
+// checkMajority refuses a rotation that most voters would learn of later only.
+func (n *Node) checkMajority(others []raft.Server) *Error {
+	voters := func(list []raft.Server) (count int) {
+		for _, m := range list {
+			if m.Suffrage == raft.Voter {
+				count++
+			}
+		}
+		return count
+	}
+	if answering, all := 1+voters(others), voters(n.members()); answering <= all/2 {
+		return errorf(RotationIncomplete, "The gossip key was not rotated: %d of %d voters answer.", answering, all)
+	}
+	return nil
 }
 
 // takeStep has this node and then the others take a step. Who answered before has to.

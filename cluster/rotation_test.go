@@ -171,6 +171,20 @@ func TestGossipKeyRotates(t *testing.T) {
 		}
 	})
 
+	t.Run("with most out of reach", func(t *testing.T) {
+		leader, late := leaderOf(t, list), sameGossipKey(t, list)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		_, err := leader.node.RotateGossipKey(ctx)
+		var known *cluster.Error
+		if !errors.As(err, &known) || known.Code() != string(cluster.RotationIncomplete) || !strings.Contains(err.Error(), "1 of 3 voters") {
+			t.Errorf("got %v", err)
+		}
+		if id := sameGossipKey(t, list); id != late {
+			t.Errorf("the key was %s and is %s", late, id)
+		}
+	})
+
 	t.Run("missed by the leader", func(t *testing.T) {
 		leader := leaderOf(t, list)
 		ahead := otherThan(list, leader)
