@@ -277,3 +277,12 @@ func TestReloadWhileConnecting(t *testing.T) {
 		t.Errorf("rejected: %v", (<-rejections).err)
 	}
 }
+
+// TestClientIsToldThatItIsNone: its certificate lacks the usage of servers, but that is not the point.
+func TestClientIsToldThatItIsNone(t *testing.T) {
+	authority := newAuthority(t)
+	client, err := authority.IssueClient("desk", hour)
+	must(t, err)
+	_, err = LoadCertificates(install(t, t.TempDir(), authority.Pair().Certificate, client))
+	wantRefusal(t, err, ErrWrongRole, leaf(t, client))
+}

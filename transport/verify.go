@@ -111,8 +111,11 @@ func quote(text string) string {
 // empty. It returns the chain from the peer's certificate to the authority's.
 func (m *material) verifyNode(presented []*x509.Certificate, usage x509.ExtKeyUsage, want string) ([]*x509.Certificate, error) {
 	chain, err := m.verify(presented, usage)
-	if err == nil {
-		err = checkNode(presented[0], want)
+	if err == nil || errors.Is(err, ErrUsage) {
+		// Who has another role lacks the usage for that reason.
+		if fault := checkNode(presented[0], want); fault != nil {
+			err = fault
+		}
 	}
 	if err != nil {
 		return nil, err
