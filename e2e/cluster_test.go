@@ -276,6 +276,10 @@ func (n *Node) config(set map[string]string) string {
 		// Twice the default: the machine may be slow and busy.
 		"raft.heartbeat_timeout": "1s", "raft.election_timeout": "1s",
 	}
+	if c.setup.hosts != nil {
+		// The network is the test's own.
+		values["http.insecure"] = "true"
+	}
 	maps.Copy(values, c.setup.set)
 	maps.Copy(values, set)
 	sections := map[string][]string{}
