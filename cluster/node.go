@@ -164,11 +164,11 @@ func Start(o Options) (*Node, error) {
 // open acquires everything that can fail.
 func (n *Node) open() error {
 	o := n.options
-	err := o.Certificates.Bind(o.ID, o.Site)
-	if err != nil {
+	var err error
+	if n.identity, err = openIdentity(o.DataDir, o.ID); err != nil {
 		return err
 	}
-	if n.identity, err = openIdentity(o.DataDir, o.ID); err != nil {
+	if err := o.Certificates.Bind(o.ID, o.Site); err != nil {
 		return err
 	}
 	n.contact = openContact(o.DataDir)
