@@ -263,6 +263,9 @@ func subjectOf(w *fsm.Write) (json.RawMessage, error) {
 	if len(w.Body) == 0 {
 		return nil, nil
 	}
+	if restored := w.Restored(); restored != nil {
+		return restored, nil
+	}
 	body, err := fsm.DecodeBody(w.Body)
 	if errors.Is(err, fsm.ErrUnknown) {
 		return nil, nil

@@ -38,6 +38,14 @@ const (
 	RotationIncomplete Code = "rotation_incomplete"
 	// Unsupported: the command is of a kind that not every node knows.
 	Unsupported Code = "unsupported"
+	// LeaderOnly: only the leader can do it, and nothing was done.
+	LeaderOnly Code = "leader_only"
+	// WrongCluster: a backup is of another cluster than was said, and nothing was done.
+	WrongCluster Code = "wrong_cluster"
+	// BackupInvalid: a backup is damaged, too new, or not this cluster's, and nothing was done.
+	BackupInvalid Code = "backup_invalid"
+	// StorageFailed: the node's disk failed, and nothing was done.
+	StorageFailed Code = "storage_failed"
 
 	// notLeader stays within the package: the answer to it is another attempt.
 	notLeader Code = "not_leader"
@@ -47,6 +55,7 @@ const (
 var Codes = []Code{
 	NoLeader, Overloaded, ClockSkew, NotReady, ShuttingDown, OutcomeUnknown, IndexTimeout, Timeout,
 	MemberNotFound, MemberRefused, GossipPlain, RotationIncomplete, Unsupported,
+	LeaderOnly, WrongCluster, BackupInvalid, StorageFailed,
 }
 
 var advice = map[Code]string{
@@ -63,6 +72,10 @@ var advice = map[Code]string{
 	GossipPlain:        "Make a key with `licet gossip key make`, name it as gossip.key_file on every node, and restart them one after the other.",
 	RotationIncomplete: "Gossip goes on. Mend what is named, and run the same again: it goes on where it stopped.",
 	Unsupported:        "Finish the upgrade of all nodes first.",
+	LeaderOnly:         "Send it to the leader, as `licet restore` does; `licet cluster members` shows which node that is.",
+	WrongCluster:       "Compare the ids: `licet keys` and `licet debug backup FILE` show them. If it is meant, name both with --into and --from.",
+	BackupInvalid:      "`licet debug backup FILE` shows what the file is. Take another backup, or this cluster's version of licet.",
+	StorageFailed:      "See to the node's disk: `df` shows whether it is full.",
 }
 
 // Error is why a node could not do what it was asked.

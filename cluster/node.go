@@ -130,6 +130,8 @@ type Node struct {
 	changing sync.Mutex
 	// rotating is held while the leader changes gossip keys.
 	rotating sync.Mutex
+	// restoring is held while a backup is read and restored.
+	restoring sync.Mutex
 
 	// ctx ends when the node stops; stopped is its Done channel.
 	ctx     context.Context

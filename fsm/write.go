@@ -97,6 +97,9 @@ func (w *Write) KindName() string { return KindName(w.Kind) }
 
 // KindName is what the kind of a command with that number is called; empty if this build does not know it.
 func KindName(kind uint32) string {
+	if kind == kindRestore {
+		return "restore_backup"
+	}
 	if kind > math.MaxInt32 {
 		return ""
 	}

@@ -1,0 +1,135 @@
+package fsm
+
+import (
+	"crypto/ed25519"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/licet/licet/fsm/fsmpb"
+)
+
+const (
+	// kindRestore marks the rows of the audit trail that tell of a restored backup. It is no field of Body and never
+	// will be: no command restores anything.
+	kindRestore = 10_000
+	// numbersAMs is how many numbers, such as fences, a cluster can't have given out in a millisecond.
+	numbersAMs = 1000
+)
+
+// Restoration says where the contents of a backup are put.
+type Restoration struct {
+	// Index and Term are where the log goes on.
+	Index, Term uint64
+	// NowMs is the present time, milliseconds since 1970-01-01 UTC.
+	NowMs int64
+	// Actor and RequestID are for the audit trail.
+	Actor, RequestID string
+	// SHA256 is the backup's checksum in hex.
+	SHA256 string
+}
+
+// restoredBackup is what the audit trail keeps of a restoration.
+type restoredBackup struct {
+	Cluster string `json:"cluster"`
+	Index   uint64 `json:"index"`
+	Digest  string `json:"digest"`
+	SHA256  string `json:"sha256"`
+}
+
+// Succeed makes a state out of a backup that follows on the present one: contents and settings are the
+// backup's; what the cluster is, its audit trail and all that only grows go on.
+//
+//   - Cluster id and vendor keys stay. Each contract must be signed by one of these keys (rule C2), or there is an
+//     error. The backup's signing keys are added to those of the cluster, so that license keys and borrow tokens still verify.
+//   - The wall clock goes on. The lease clock is the backup's and has stood still since: leases have the time that they had (rule D2).
+//   - Serial numbers, lease ids and all other numbers are higher than any that was given out since the backup (rules I3, K6). If
+//     nobody knows which these were, because the backup is another cluster's, more are passed over than there can have been.
+//   - The audit trail is the present one with one more row. Request ids are forgotten: what they did is undone, or done in the backup.
+//
+// Only a state that no one else has may be given; after an error it is of no use.
+func (s *State) Succeed(present *View, r Restoration) error {
+	told := restoredBackup{Cluster: s.meta.ClusterID, Index: s.index, Digest: s.Digest().String(), SHA256: r.SHA256}
+	foreign := s.meta.ClusterID != present.meta.ClusterID
+	if err := s.takeIdentity(present); err != nil {
+		return err
+	}
+	before := s.clock
+	wall := max(s.clock.WallMs, present.clock.WallMs, r.NowMs)
+	s.clock = Clock{WallMs: wall, PauseMs: s.clock.PauseMs + wall - s.clock.WallMs}
+	if foreign {
+		s.passOver(wall - before.WallMs)
+	}
+	s.takeTrail(present)
+	s.index, s.term, s.position = r.Index, r.Term, 0
+	text, err := json.Marshal(told)
+	if err != nil {
+		return err
+	}
+	body := protowire.AppendBytes(protowire.AppendTag(nil, kindRestore, protowire.BytesType), text)
+	s.record(&fsmpb.Command{Actor: r.Actor, RequestId: r.RequestID, Body: body}, &fsmpb.Outcome{Index: s.index, Term: s.term}, false)
+	return nil
+}
+
+// takeIdentity makes the state one of the present cluster.
+func (s *State) takeIdentity(present *View) error {
+	m := edit(present.meta)
+	m.Settings = s.meta.Settings
+	m.SigningKeys = slices.Clone(present.meta.SigningKeys)
+	for _, key := range s.meta.SigningKeys {
+		if !slices.ContainsFunc(m.SigningKeys, func(k ed25519.PublicKey) bool { return k.Equal(key) }) {
+			m.SigningKeys = append(m.SigningKeys, key)
+		}
+	}
+	if n := len(m.SigningKeys); n > maxKeys {
+		return fmt.Errorf("cluster and backup have %d signing keys together; %d are possible", n, maxKeys)
+	}
+	s.setMeta(m)
+	for _, c := range s.contracts.rows.Values() {
+		if _, err := s.newContract(c.Document); err != nil {
+			return fmt.Errorf("contract %s is not signed by a vendor of this cluster: %w", c.Doc.ID, err)
+		}
+	}
+	return nil
+}
+
+// numbers are all counters of what was given a number.
+func (c *counters) numbers() []*uint64 {
+	return []*uint64{&c.lastSerial, &c.lastLease, &c.lastTicket, &c.lastBlock, &c.lastLicenseRequest, &c.lastNotice, &c.lastPool}
+}
+
+// passOver leaves out numbers that may have been given out in a time that the state knows nothing of.
+func (s *State) passOver(ms int64) {
+	for _, n := range s.counters.numbers() {
+		*n += uint64(max(ms, 1)) * numbersAMs
+	}
+}
+
+// takeTrail goes on with the present audit trail and the higher numbers.
+func (s *State) takeTrail(present *View) {
+	for _, w := range s.writes.rows.Values() {
+		s.forget(w)
+	}
+	ours := present.counters
+	theirs := ours.numbers()
+	for i, n := range s.counters.numbers() {
+		*n = max(*n, *theirs[i])
+	}
+	s.counters.lastWrite, s.counters.chain, s.counters.chainBase = ours.lastWrite, ours.chain, ours.chain
+}
+
+// Recovered makes a state out of that of a node which goes on without the others: they may have given out
+// numbers that it never heard of. NowMs is the present time, milliseconds since 1970-01-01 UTC.
+func (s *State) Recovered(nowMs int64) { s.passOver(nowMs - s.clock.WallMs) }
+
+// Restored tells of which backup a row of the audit trail tells, as JSON; nil if it tells of something else.
+func (w *Write) Restored() json.RawMessage {
+	if w.Kind != kindRestore {
+		return nil
+	}
+	_, _, n := protowire.ConsumeTag(w.Body)
+	text, _ := protowire.ConsumeBytes(w.Body[max(n, 0):])
+	return text
+}
