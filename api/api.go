@@ -19,6 +19,7 @@ import (
 // Defaults of Options.
 const (
 	DefaultMaxBody        = 1 << 20
+	DefaultMaxBackup      = 8 << 30
 	DefaultRequestTimeout = 10 * time.Second
 )
 
@@ -32,6 +33,8 @@ type Options struct {
 	Log hclog.Logger
 	// MaxBody is the longest body of a request, in bytes; 0 means DefaultMaxBody.
 	MaxBody int64
+	// MaxBackup is the longest backup that is restored, in bytes; 0 means DefaultMaxBackup.
+	MaxBackup int64
 	// RequestTimeout bounds every request; 0 means DefaultRequestTimeout. A
 	// request's Licet-Timeout-Ms can only shorten it.
 	RequestTimeout time.Duration
@@ -42,6 +45,8 @@ type service struct {
 	// Options do not change.
 	Options
 	waiters waiters
+	// backups has a place for each backup that is written.
+	backups chan struct{}
 }
 
 // handler is what New returns; tests look behind it.
@@ -69,12 +74,15 @@ func New(o Options) (http.Handler, error) {
 	if o.MaxBody == 0 {
 		o.MaxBody = DefaultMaxBody
 	}
+	if o.MaxBackup <= 0 {
+		o.MaxBackup = DefaultMaxBackup
+	}
 	if o.RequestTimeout == 0 {
 		o.RequestTimeout = DefaultRequestTimeout
 	}
 	if o.Log == nil {
 		o.Log = hclog.NewNullLogger()
 	}
-	s := &service{Options: o}
+	s := &service{Options: o, backups: make(chan struct{}, maxBackups)}
 	return &handler{s.observed(s.routed(routes)), s}, nil
 }

@@ -186,6 +186,15 @@ func badCSV(sample request) []badCase {
 	return cases
 }
 
+// badTypes are types of a body that is not looked at before it is a backup's.
+func badTypes(sample request) []badCase {
+	var cases []badCase
+	for _, kinds := range [][]string{{}, {""}, {"application/json"}, {"application/vnd.licet.backup; charset=latin1"}, {"text/csv", "text/csv"}} {
+		cases = append(cases, badCase{fmt.Sprintf("content type %q", kinds), sample.with("Content-Type", kinds...), apiv1.CodeUnsupportedMediaType})
+	}
+	return cases
+}
+
 func goodValue(s *openapi3.Schema) any {
 	switch {
 	case len(s.Enum) > 0:
@@ -213,6 +222,9 @@ func badBodies(op operation, sample request) []badCase {
 	}
 	if op.RequestBody.Value.Content.Get("text/csv") != nil {
 		return badCSV(sample)
+	}
+	if op.RequestBody.Value.Content.Get("application/vnd.licet.backup") != nil {
+		return badTypes(sample)
 	}
 	cases := badJSON(sample, op.RequestBody.Value.Required)
 	schema := op.RequestBody.Value.Content.Get("application/json").Schema.Value

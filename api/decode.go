@@ -18,13 +18,8 @@ const maxDepth = 8
 
 // readBody returns the whole body of a request, which must be of the wanted type and UTF-8.
 func readBody(w http.ResponseWriter, r *http.Request, limit int64, want string) ([]byte, error) {
-	types := r.Header.Values("Content-Type")
-	if len(types) != 1 {
-		return nil, problemf(apiv1.CodeUnsupportedMediaType, "There are %d Content-Type headers instead of one.", len(types))
-	}
-	kind, params, err := mime.ParseMediaType(types[0])
-	if err != nil || kind != want || !plainCharset(params) {
-		return nil, problemf(apiv1.CodeUnsupportedMediaType, "The body is %.80q instead of %s.", types[0], want)
+	if err := checkType(r, want); err != nil {
+		return nil, err
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	var tooLarge *http.MaxBytesError
@@ -37,6 +32,19 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64, want string) 
 		return nil, p
 	}
 	return body, nil
+}
+
+// checkType refuses bodies of other types than the wanted one.
+func checkType(r *http.Request, want string) error {
+	types := r.Header.Values("Content-Type")
+	if len(types) != 1 {
+		return problemf(apiv1.CodeUnsupportedMediaType, "There are %d Content-Type headers instead of one.", len(types))
+	}
+	kind, params, err := mime.ParseMediaType(types[0])
+	if err != nil || kind != want || !plainCharset(params) {
+		return problemf(apiv1.CodeUnsupportedMediaType, "The body is %.80q instead of %s.", types[0], want)
+	}
+	return nil
 }
 
 // plainCharset accepts the charset that bodies have anyway.

@@ -34,6 +34,7 @@ func init() {
 		text, err := io.ReadAll(body)
 		return string(text), err
 	})
+	openapi3filter.RegisterBodyDecoder("application/vnd.licet.backup", openapi3filter.FileBodyDecoder)
 	var err error
 	if spec, err = openapi3.NewLoader().LoadFromData(api.OpenAPI); err != nil {
 		panic(err)
@@ -88,7 +89,7 @@ func newBareFixture(t testing.TB) *fixture {
 	var err error
 	f.handler, err = api.New(api.Options{
 		Node: f.node, Tokens: []api.Token{api.NewToken("operator", token)},
-		Log: hclog.New(&hclog.LoggerOptions{Output: f.log, Level: hclog.Debug}), RequestTimeout: time.Second,
+		Log: hclog.New(&hclog.LoggerOptions{Output: f.log, Level: hclog.Debug}), RequestTimeout: time.Second, MaxBackup: 1 << 20,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -141,6 +142,9 @@ func (r request) http(ctx context.Context) *http.Request {
 			h.Set("Content-Type", "application/json")
 			if strings.HasSuffix(path, "/imports") {
 				h.Set("Content-Type", "text/csv")
+			}
+			if path == "/v1/restore" {
+				h.Set("Content-Type", "application/vnd.licet.backup")
 			}
 		}
 	}

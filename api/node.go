@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"io"
 	"time"
 
 	"github.com/licet/licet/api/apiv1"
@@ -51,6 +52,10 @@ type Node interface {
 	RotateGossipKey(ctx context.Context) (apiv1.GossipKeyRotation, error)
 	// Leave has this node leave the cluster.
 	Leave(ctx context.Context) error
+	// Backup writes a backup of a view.
+	Backup(w io.Writer, v *fsm.View) error
+	// Restore replaces the contents of cluster into by those of a backup, which cluster from wrote; an empty from means the same.
+	Restore(ctx context.Context, backup io.Reader, into, from, actor, requestID string) (apiv1.Restored, error)
 	// ID is the node's id.
 	ID() string
 }

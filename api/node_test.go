@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"runtime"
 	"sync"
 	"testing"
@@ -56,6 +57,9 @@ type fakeNode struct {
 	fail, signFail, trailFail error
 	refuse                    *fsmpb.Refusal
 	hang, panics              bool
+	// backupFail is what writing a backup fails with; restored is what was restored last.
+	backupFail error
+	restored   string
 }
 
 func newNode(t testing.TB) *fakeNode {
@@ -312,6 +316,27 @@ func (n *fakeNode) RotateGossipKey(ctx context.Context) (apiv1.GossipKeyRotation
 }
 
 func (n *fakeNode) Leave(ctx context.Context) error { return n.fault(ctx, "leave") }
+
+func (n *fakeNode) Backup(w io.Writer, v *fsm.View) error {
+	if n.backupFail != nil {
+		fmt.Fprint(w, "half")
+		return n.backupFail
+	}
+	_, err := fmt.Fprintf(w, "backup of %s", v.Digest())
+	return err
+}
+
+func (n *fakeNode) Restore(ctx context.Context, backup io.Reader, into, from, actor, requestID string) (apiv1.Restored, error) {
+	if err := n.fault(ctx, "restore"); err != nil {
+		return apiv1.Restored{}, err
+	}
+	text, err := io.ReadAll(backup)
+	if err != nil {
+		return apiv1.Restored{}, err
+	}
+	n.restored = fmt.Sprintf("%s into %s from %s by %s", text, into, from, actor)
+	return apiv1.Restored{Cluster: from, Node: "lyon", Created: epoch, Digest: "d", NowDigest: "e"}, nil
+}
 
 func (n *fakeNode) ID() string { return "lyon" }
 

@@ -38,6 +38,10 @@ var statuses = map[apiv1.Code]int{
 	apiv1.CodeGossipPlain:        http.StatusConflict,
 	apiv1.CodeRotationIncomplete: http.StatusConflict,
 	apiv1.CodeUnsupported:        http.StatusNotImplemented,
+	apiv1.CodeLeaderOnly:         http.StatusConflict,
+	apiv1.CodeWrongCluster:       http.StatusConflict,
+	apiv1.CodeBackupInvalid:      http.StatusUnprocessableEntity,
+	apiv1.CodeStorageFailed:      http.StatusServiceUnavailable,
 
 	apiv1.CodeAuditRowNotFound: http.StatusNotFound,
 

@@ -34,6 +34,8 @@ const (
 	requiredBody
 	// csvBody is a file, not JSON.
 	csvBody
+	// backupBody is read by the handler, as it comes.
+	backupBody
 )
 
 // route is one operation of the document.
@@ -48,8 +50,10 @@ type route struct {
 	// matches: the route takes If-Match (rule E4).
 	matches bool
 	// waits: the route can take maxWait longer than others.
-	waits  bool
-	handle func(*service, *call) (*answer, error)
+	waits bool
+	// streams: the request takes as long as its body does, as long as something of it comes.
+	streams bool
+	handle  func(*service, *call) (*answer, error)
 }
 
 // routes are all operations, in the order of the document.
@@ -64,6 +68,8 @@ var routes = []route{
 	{method: "GET", path: "/v1/cluster/gossip-key", handle: (*service).listGossipKeys},
 	{method: "POST", path: "/v1/cluster/gossip-key/rotate", handle: (*service).rotateGossipKey},
 	{method: "POST", path: "/v1/cluster/leave", handle: (*service).leaveCluster},
+	{method: "GET", path: "/v1/backup", kind: read, handle: (*service).getBackup},
+	{method: "POST", path: "/v1/restore", body: backupBody, params: []string{"into", "from"}, streams: true, handle: (*service).restoreBackup},
 	{method: "GET", path: "/v1/settings", kind: read, handle: (*service).getSettings},
 	{method: "PATCH", path: "/v1/settings", kind: write, body: requiredBody, handle: (*service).updateSettings},
 	{method: "GET", path: "/v1/keys", kind: read, handle: (*service).getKeys},
@@ -198,6 +204,9 @@ func (s *service) serve(w http.ResponseWriter, r *http.Request, rt *route) {
 	if rt.waits {
 		most += maxWait
 	}
+	if rt.streams {
+		most = maxStream
+	}
 	limit, err := timeout(r.Header, most)
 	if err != nil {
 		s.fail(w, r, err)
@@ -256,6 +265,10 @@ func (s *service) checkBody(w http.ResponseWriter, c *call, want content) error 
 	case want == noBody, want == optionalBody && !present:
 		c.form = newForm(nil)
 		return nil
+	}
+	if want == backupBody {
+		c.form = newForm(nil)
+		return checkType(c.Request, backupType)
 	}
 	kind := "application/json"
 	if want == csvBody {

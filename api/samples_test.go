@@ -25,6 +25,8 @@ var samples = map[string]request{
 	"rotateGossipKey":    {method: "POST", path: "/v1/cluster/gossip-key/rotate"},
 	"transferLeadership": {method: "POST", path: "/v1/cluster/transfer", body: `{"to":"bordeaux"}`},
 	"leaveCluster":       {method: "POST", path: "/v1/cluster/leave"},
+	"getBackup":          {method: "GET", path: "/v1/backup"},
+	"restoreBackup":      {method: "POST", path: "/v1/restore?into=new&from=old", body: "a backup"},
 	"getSettings":        {method: "GET", path: "/v1/settings"},
 	"updateSettings":     {method: "PATCH", path: "/v1/settings", body: `{"request_ttl_seconds":7200,"request_limit":5000,"request_bytes":1048576,"usage_hours":24,"usage_limit":1000}`},
 	"getKeys":            {method: "GET", path: "/v1/keys"},

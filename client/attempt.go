@@ -50,6 +50,9 @@ type fault struct {
 
 // try asks one endpoint once.
 func (c *Client) try(ctx context.Context, endpoint string, r *request) (*reply, *fault) {
+	if r.streams() {
+		return c.tryStream(ctx, endpoint, r)
+	}
 	limit := c.attempt
 	if r.once {
 		limit = c.timeout
@@ -85,7 +88,7 @@ func (c *Client) build(ctx context.Context, endpoint string, r *request) (*http.
 	if c.token != "" {
 		hr.Header.Set("Authorization", "Bearer "+c.token)
 	}
-	if r.body != nil {
+	if r.body != nil || r.source != nil {
 		hr.Header.Set("Content-Type", cmp.Or(r.kind, jsonType))
 	}
 	if r.key != "" {

@@ -82,6 +82,9 @@ func (c *Client) do(parent context.Context, r *request) (*reply, *Error) {
 	ctx, cancel := context.WithTimeout(parent, c.timeout+r.wait)
 	defer cancel()
 	deadline, _ := ctx.Deadline()
+	if r.streams() {
+		ctx = parent
+	}
 	t := newTour(c.endpoints, int(c.preferred.Load()))
 	h := new(history)
 	for {

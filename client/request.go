@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/url"
 	"strings"
 	"time"
@@ -32,6 +33,10 @@ type request struct {
 	here bool
 	// wait is how long the node itself may wait before it answers, besides the time that any answer takes.
 	wait time.Duration
+	// sink takes the body of a success as it comes; source is the body to send, of a length.
+	sink   io.Writer
+	source io.Reader
+	length int64
 }
 
 const (

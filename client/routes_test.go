@@ -107,6 +107,7 @@ func TestEveryRoute(t *testing.T) {
 		second(c.Health(ctx)), second(c.Ready(ctx)), second(c.OpenAPI(ctx)), second(c.Status(ctx)), second(c.Members(ctx)),
 		second(c.RemoveMember(ctx, "lyon")), second(c.TransferLeadership(ctx, "")), second(c.TransferLeadership(ctx, "lyon")), second(c.Leave(ctx)),
 		second(c.GossipKeys(ctx)), second(c.RotateGossipKey(ctx)),
+		second(c.Backup(ctx, io.Discard, read...)), second(c.Restore(ctx, client.RestoreOf{Into: "new", From: "old", Backup: strings.NewReader("x"), Bytes: 1})),
 		second(c.Settings(ctx, read...)), second(c.UpdateSettings(dry, apiv1.SettingsChange{RequestLimit: &n})), second(c.Keys(ctx, read...)),
 		second(c.Audit(ctx, client.AuditPage{After: &n, Limit: 7}, read...)), second(c.AuditRow(ctx, 42, read...)),
 		second(c.Audit(ctx, client.AuditPage{Before: 3, Actor: "operator", Kind: "checkout", Outcome: "ok", RequestID: "a"}, read...)),

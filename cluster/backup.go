@@ -16,8 +16,6 @@ import (
 )
 
 const (
-	// MaxBackup is the longest backup that is taken, in bytes.
-	MaxBackup = 8 << 30
 	// restoreGap is how far a restored state is put behind the last entry: entries that Raft itself writes meanwhile come before it.
 	restoreGap = 1024
 )
@@ -58,7 +56,7 @@ func (n *Node) Restore(ctx context.Context, source io.Reader, r Restore) (*Resto
 		return nil, err
 	}
 	if !n.restoring.TryLock() {
-		return nil, errorf(MemberRefused, "Another backup is being restored.")
+		return nil, errorf(Overloaded, "Another backup is being restored.")
 	}
 	defer n.restoring.Unlock()
 	present := n.replica.view.Load()

@@ -169,7 +169,7 @@ func (n *Node) resumeFounding() error {
 	if _, founder := n.identity.cluster(); founder != n.options.ID {
 		return nil
 	}
-	voted, err := n.storedTerm("LastVoteTerm")
+	voted, err := n.storedTerm(lastVoteTerm)
 	if err != nil {
 		return err
 	}
@@ -189,8 +189,11 @@ func (n *Node) resumeFounding() error {
 	return n.store.SetUint64([]byte(currentTerm), 0)
 }
 
-// currentTerm is where Raft stores its term.
-const currentTerm = "CurrentTerm"
+// currentTerm and lastVoteTerm are where Raft stores its terms.
+const (
+	currentTerm  = "CurrentTerm"
+	lastVoteTerm = "LastVoteTerm"
+)
 
 // storedTerm is 0 if none is stored.
 func (n *Node) storedTerm(key string) (uint64, error) {

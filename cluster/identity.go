@@ -16,11 +16,14 @@ import (
 	"github.com/licet/licet/fsm/signed"
 )
 
-// Files of a data directory, beside Raft's own.
+// Files of a data directory.
 const (
 	lockFile     = "LOCK"
 	identityFile = "identity.json"
 	signingFile  = "signing.key"
+	// raftFile and snapshotDir are Raft's own.
+	raftFile    = "raft.db"
+	snapshotDir = "snapshots"
 )
 
 // identity says whose data directory it is. It is guarded by a lock on the
@@ -45,6 +48,8 @@ type identityDocument struct {
 	Founder string `json:"founder,omitempty"`
 	// Left is set when the node left or was removed.
 	Left bool `json:"left,omitempty"`
+	// Dropped are the members that a recovery left behind.
+	Dropped []string `json:"dropped,omitempty"`
 }
 
 // openIdentity locks the directory and checks that it is this node's.
@@ -97,7 +102,7 @@ func (i *identity) load(node string) error {
 
 // create refuses a directory in which Raft has left data whose owner is not known any more.
 func (i *identity) create(node string, inode uint64) error {
-	if _, err := os.Stat(filepath.Join(i.dir, "raft.db")); err == nil {
+	if _, err := os.Stat(filepath.Join(i.dir, raftFile)); err == nil {
 		return fmt.Errorf("data directory %s has a log but no %s; it is not whole, restore it or wipe it", i.dir, identityFile)
 	}
 	i.is = identityDocument{Node: node, Directory: inode}

@@ -148,6 +148,9 @@ func (n *Node) admit(request *clusterpb.JoinRequest) (*clusterpb.JoinReply, erro
 	if n.raft.State() != raft.Leader {
 		return refuse(errorf(notLeader, "Node %s does not lead.", n.options.ID))
 	}
+	if n.identity.dropped(request.Node) {
+		return refuse(errorf(MemberRefused, "Node id %s was left behind when the cluster was recovered; join under a new id.", request.Node))
+	}
 	signing := n.identity.signingKey()
 	cluster := n.replica.view.Load().ClusterID()
 	if signing == nil || cluster == "" {

@@ -132,6 +132,8 @@ type Node struct {
 	rotating sync.Mutex
 	// restoring is held while a backup is read and restored.
 	restoring sync.Mutex
+	// refused are the members left behind by a recovery that the log has told of.
+	refused sync.Map
 
 	// ctx ends when the node stops; stopped is its Done channel.
 	ctx     context.Context
@@ -184,7 +186,7 @@ func (n *Node) open() error {
 	if err != nil {
 		return err
 	}
-	n.replica.trail, n.replica.snapshots = n.keeper, filepath.Join(o.DataDir, "snapshots")
+	n.replica.trail, n.replica.snapshots = n.keeper, filepath.Join(o.DataDir, snapshotDir)
 	if err := n.openRaft(); err != nil {
 		return err
 	}
@@ -218,7 +220,7 @@ func (n *Node) openRaft() error {
 	var err error
 	n.snapshots, err = raft.NewFileSnapshotStoreWithLogger(o.DataDir, retainSnapshots, log)
 	if err != nil {
-		return fmt.Errorf("snapshots in %s: %w", filepath.Join(o.DataDir, "snapshots"), err)
+		return fmt.Errorf("snapshots in %s: %w", filepath.Join(o.DataDir, snapshotDir), err)
 	}
 	if err := n.resumeFounding(); err != nil {
 		return fmt.Errorf("raft in %s: %w", o.DataDir, err)
@@ -228,7 +230,11 @@ func (n *Node) openRaft() error {
 		return err
 	}
 	n.carrier = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
-		Stream: transport.NewRaftLayer[raft.ServerAddress](o.Port, transport.RaftOptions{Advertise: o.Advertise, NodeAt: n.nodeAt, Refused: n.refusals.unlike}), MaxPool: 3, Timeout: raftTimeout, Logger: log, MsgpackUseNewTimeFormat: true,
+		Stream: wary{
+			transport.NewRaftLayer[raft.ServerAddress](o.Port, transport.RaftOptions{Advertise: o.Advertise, NodeAt: n.nodeAt, Refused: n.refusals.unlike}),
+			n.identity.dropped, n.refuseDropped,
+		},
+		MaxPool: 3, Timeout: raftTimeout, Logger: log, MsgpackUseNewTimeFormat: true,
 		// Without pipelining: a rejected append can park a follower's replication for
 		// ever (hashicorp/raft #612), and batching makes up for it.
 		MaxRPCsInFlight: 1,
@@ -246,6 +252,13 @@ func (n *Node) openRaft() error {
 	}
 	n.directory.Store(n.raft)
 	return nil
+}
+
+// refuseDropped says once of each node that it was left behind.
+func (n *Node) refuseDropped(node string) {
+	if _, said := n.refused.LoadOrStore(node, true); !said {
+		n.log.Error("a member that the recovery left behind runs again; wipe its data directory and let it join under a new node id", "node", node)
+	}
 }
 
 // nodeAt returns the id of the member at an address, so that nobody else is

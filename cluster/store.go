@@ -37,7 +37,7 @@ var (
 // openStore opens the database. bbolt can panic on a file that lost power in
 // the middle of a write; that is an error here.
 func openStore(dir string, fail func(error)) (s store, err error) {
-	path := filepath.Join(dir, "raft.db")
+	path := filepath.Join(dir, raftFile)
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("%s is damaged (%v); wipe the data directory and join again under a new node id", path, p)

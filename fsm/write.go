@@ -110,6 +110,18 @@ func KindName(kind uint32) string {
 	return string(f.Name())
 }
 
+// CommandName is what a command's kind is called; "kind N" if this build does not know it.
+func CommandName(c *fsmpb.Command) string {
+	kind, _, n := protowire.ConsumeTag(c.Body)
+	if n < 0 {
+		return "malformed"
+	}
+	if name := KindName(uint32(kind)); name != "" {
+		return name
+	}
+	return fmt.Sprintf("kind %d", kind)
+}
+
 // Decided is the outcome, without the hint that only who asked was told.
 func (w *Write) Decided() (*fsmpb.Outcome, error) {
 	o := new(fsmpb.Outcome)

@@ -3,6 +3,7 @@ package node
 
 import (
 	"context"
+	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -77,6 +78,18 @@ func (n Node) Leave(ctx context.Context) error {
 		n.Left()
 	}
 	return err
+}
+
+// Restore implements api.Node.
+func (n Node) Restore(ctx context.Context, backup io.Reader, into, from, actor, requestID string) (apiv1.Restored, error) {
+	r, err := n.Node.Restore(ctx, backup, cluster.Restore{Into: into, From: from, Actor: actor, RequestID: requestID})
+	if err != nil {
+		return apiv1.Restored{}, err
+	}
+	return apiv1.Restored{
+		Cluster: r.Cluster, Node: r.Node, Created: r.Created, Index: r.Index, Digest: r.Digest,
+		NowIndex: r.Now.Index(), NowDigest: r.Now.Digest().String(),
+	}, nil
 }
 
 // Status implements api.Node.

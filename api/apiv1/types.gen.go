@@ -53,6 +53,7 @@ const (
 	CodeAreaNotFound          Code = "area_not_found"
 	CodeAreaOverAllocation    Code = "area_over_allocation"
 	CodeAuditRowNotFound      Code = "audit_row_not_found"
+	CodeBackupInvalid         Code = "backup_invalid"
 	CodeBadRequest            Code = "bad_request"
 	CodeBodyTooLarge          Code = "body_too_large"
 	CodeBorrowLowWater        Code = "borrow_low_water"
@@ -82,6 +83,7 @@ const (
 	CodeInvalid               Code = "invalid"
 	CodeKeyInvalid            Code = "key_invalid"
 	CodeKeyStale              Code = "key_stale"
+	CodeLeaderOnly            Code = "leader_only"
 	CodeLeaseEnded            Code = "lease_ended"
 	CodeLeaseNotFound         Code = "lease_not_found"
 	CodeMemberNotFound        Code = "member_not_found"
@@ -129,6 +131,7 @@ const (
 	CodeStagingLimitReached   Code = "staging_limit_reached"
 	CodeStagingMismatch       Code = "staging_mismatch"
 	CodeStagingNotFound       Code = "staging_not_found"
+	CodeStorageFailed         Code = "storage_failed"
 	CodeSuperseded            Code = "superseded"
 	CodeTTLOutOfBounds        Code = "ttl_out_of_bounds"
 	CodeTicketGone            Code = "ticket_gone"
@@ -139,6 +142,7 @@ const (
 	CodeUnsupported           Code = "unsupported"
 	CodeUnsupportedMediaType  Code = "unsupported_media_type"
 	CodeUserBarred            Code = "user_barred"
+	CodeWrongCluster          Code = "wrong_cluster"
 )
 
 // Valid indicates whether the value is a known member of the Code enum.
@@ -157,6 +161,8 @@ func (e Code) Valid() bool {
 	case CodeAreaOverAllocation:
 		return true
 	case CodeAuditRowNotFound:
+		return true
+	case CodeBackupInvalid:
 		return true
 	case CodeBadRequest:
 		return true
@@ -215,6 +221,8 @@ func (e Code) Valid() bool {
 	case CodeKeyInvalid:
 		return true
 	case CodeKeyStale:
+		return true
+	case CodeLeaderOnly:
 		return true
 	case CodeLeaseEnded:
 		return true
@@ -310,6 +318,8 @@ func (e Code) Valid() bool {
 		return true
 	case CodeStagingNotFound:
 		return true
+	case CodeStorageFailed:
+		return true
 	case CodeSuperseded:
 		return true
 	case CodeTTLOutOfBounds:
@@ -329,6 +339,8 @@ func (e Code) Valid() bool {
 	case CodeUnsupportedMediaType:
 		return true
 	case CodeUserBarred:
+		return true
+	case CodeWrongCluster:
 		return true
 	default:
 		return false
@@ -1667,6 +1679,28 @@ type ResponsibleChange struct {
 	Address string `json:"address"`
 }
 
+// Restored Example: {"cluster":"01K4JQ2V9M4QH8M3T2W6R5E7YA","created":"2026-09-01T08:01:00Z","digest":"5f0c","index":1742,"node":"lyon","now_digest":"a3d1","now_index":9134}
+type Restored struct {
+	// Cluster The cluster that wrote the backup.
+	Cluster string    `json:"cluster"`
+	Created time.Time `json:"created"`
+
+	// Digest The digest of the backup.
+	Digest string `json:"digest"`
+
+	// Index The Raft index of the backup.
+	Index uint64 `json:"index"`
+
+	// Node The node that wrote it.
+	Node string `json:"node"`
+
+	// NowDigest The digest of the restored state.
+	NowDigest string `json:"now_digest"`
+
+	// NowIndex The Raft index of the restored state.
+	NowIndex uint64 `json:"now_index"`
+}
+
 // Restriction Who may have seats (rule P5). An e-mail rule beats every domain rule; excluded beats included within a kind; with any include rule, who matches none is refused. Domains match whole labels; subdomains only with `*.`.
 //
 // Example: {"exclude_emails":["mallory@acme.example"],"include_domains":["acme.example","*.acme.example"]}
@@ -2144,6 +2178,18 @@ type ListAuditParams struct {
 
 // GetAuditRowParams defines parameters for GetAuditRow.
 type GetAuditRowParams struct {
+	// Consistency `linearizable` sees every write that was answered before the read began; `stale` is what this node has, with its age in `Licet-Age-Ms`, and is answered also without a leader.
+	Consistency *Consistency `form:"consistency,omitempty" json:"consistency,omitempty"`
+
+	// MinIndex The node first waits until its state is at least as new as this index, taken from `Licet-Index`.
+	MinIndex *MinIndex `form:"min_index,omitempty" json:"min_index,omitempty"`
+
+	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
+	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
+}
+
+// GetBackupParams defines parameters for GetBackup.
+type GetBackupParams struct {
 	// Consistency `linearizable` sees every write that was answered before the read began; `stale` is what this node has, with its age in `Licet-Age-Ms`, and is answered also without a leader.
 	Consistency *Consistency `form:"consistency,omitempty" json:"consistency,omitempty"`
 
@@ -2887,6 +2933,18 @@ type CloseRequestParams struct {
 
 	// IdempotencyKey The request id (rule E1). The node makes one if it is absent.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+
+	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
+	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
+}
+
+// RestoreBackupParams defines parameters for RestoreBackup.
+type RestoreBackupParams struct {
+	// Into The id of the cluster whose contents are to be replaced; another one refuses.
+	Into Name `form:"into" json:"into"`
+
+	// From The id of the cluster that wrote the backup; needed if it is another one.
+	From *Name `form:"from,omitempty" json:"from,omitempty"`
 
 	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
 	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`

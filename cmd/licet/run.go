@@ -58,6 +58,7 @@ func newApp(streams Streams) *cli.App {
 			projectCommand(streams), queueCommand(streams), statusCommand(streams),
 			clusterCommand(streams), gossipCommand(streams), auditCommand(streams), settingsCommand(streams), keysCommand(streams), verifyCommand(streams),
 			vendorCommand(streams), tlsCommand(streams), configCommand(streams), serverCommand(streams), devCommand(streams), versionCommand(streams),
+			backupCommand(streams), restoreCommand(streams), debugCommand(streams),
 		},
 		Reader: streams.In, Writer: streams.Out, ErrWriter: streams.Err,
 		// The library's own help, exits and completion print where they like.
