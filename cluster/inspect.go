@@ -23,6 +23,14 @@ import (
 	"github.com/licet/licet/fsm"
 )
 
+// Errors of Inspect and Recover. They are wrapped with what was found.
+var (
+	// ErrNoData says that a directory is not that of a node.
+	ErrNoData = errors.New("it is no data directory of a node")
+	// ErrInUse says that a running node has the directory.
+	ErrInUse = errors.New("a running node uses it; stop the node first")
+)
+
 // Inspection is what the data directory of a node that does not run holds.
 type Inspection struct {
 	// Node is whose directory it is; Cluster is empty if it never belonged to one. Left is set if the node left it.
@@ -88,11 +96,11 @@ func Inspect(dir string, entries int) (i *Inspection, err error) {
 	}()
 	lock := filepath.Join(dir, lockFile)
 	if _, err := os.Stat(lock); err != nil {
-		return nil, fmt.Errorf("%s is no data directory of a node: %w", dir, err)
+		return nil, fmt.Errorf("%s: %w: %w", dir, ErrNoData, err)
 	}
 	held := flock.New(lock)
 	if free, err := held.TryRLock(); err != nil || !free {
-		return nil, errors.Join(fmt.Errorf("data directory %s is in use by a running node; stop it first", dir), err)
+		return nil, errors.Join(fmt.Errorf("%s: %w", dir, ErrInUse), err)
 	}
 	defer func() { err = errors.Join(err, held.Close()) }()
 	i = new(Inspection)

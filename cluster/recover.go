@@ -29,7 +29,7 @@ func Recover(o Options) (dropped []string, err error) {
 		return nil, err
 	}
 	if before.Cluster == "" || before.LastIndex == 0 && len(before.Snapshots) == 0 {
-		return nil, fmt.Errorf("%s holds no data of a cluster; there is nothing to recover", o.DataDir)
+		return nil, fmt.Errorf("%s: %w: it has no data of a cluster", o.DataDir, ErrNoData)
 	}
 	for _, m := range before.Members {
 		if m.ID != o.ID {

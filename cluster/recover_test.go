@@ -1,10 +1,10 @@
 package cluster_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/licet/licet/cluster"
@@ -29,10 +29,10 @@ func TestRecoverFromOneSurvivor(t *testing.T) {
 	sameDigests(t, list)
 	id, index := list[0].node.Status().View.ClusterID(), list[0].node.Status().View.Index()
 	survivor := list[0]
-	if _, err := cluster.Inspect(survivor.options.DataDir, 1); err == nil || !strings.Contains(err.Error(), "is in use") {
+	if _, err := cluster.Inspect(survivor.options.DataDir, 1); !errors.Is(err, cluster.ErrInUse) {
 		t.Errorf("a running node's directory: %v", err)
 	}
-	if _, err := cluster.Recover(survivor.options); err == nil || !strings.Contains(err.Error(), "is in use") {
+	if _, err := cluster.Recover(survivor.options); !errors.Is(err, cluster.ErrInUse) {
 		t.Errorf("a running node was recovered: %v", err)
 	}
 	for _, s := range list {
@@ -103,8 +103,8 @@ func TestRecoverFromOneSurvivor(t *testing.T) {
 // What can't be recovered is refused, and stays as it is.
 func TestRecoverRefuses(t *testing.T) {
 	s := sites(t, 1)[0]
-	if _, err := cluster.Recover(s.options); err == nil {
-		t.Error("a directory that is not there was recovered")
+	if _, err := cluster.Recover(s.options); !errors.Is(err, cluster.ErrNoData) {
+		t.Errorf("a directory that is not there was recovered: %v", err)
 	}
 	if _, err := os.Stat(s.options.DataDir); !os.IsNotExist(err) {
 		t.Errorf("a directory was made: %v", err)

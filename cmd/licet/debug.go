@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -118,10 +119,21 @@ func debugData(s *session) error {
 	}
 	i, err := cluster.Inspect(s.args[0], int(last))
 	if err != nil {
-		return failf(exitInternal, "If the node can't use it either, wipe it and let the node join again under a new id.", "%v", err)
+		return badData(err, "If the node can't use it either, wipe it and let the node join again under a new id.")
 	}
 	d := summarise(s.args[0], i)
 	return s.printOwn(d, func(p *page) { showData(p, d) })
+}
+
+// badData is why a data directory can't be looked into; next is for one that is damaged.
+func badData(err error, next string) error {
+	switch {
+	case errors.Is(err, cluster.ErrInUse):
+		return failf(exitRefused, "Stop the node, or ask it while it runs: `licet status`.", "%v", err)
+	case errors.Is(err, cluster.ErrNoData):
+		return failf(exitUsage, "Name the directory that node.data_dir names.", "%.400s", err.Error())
+	}
+	return failf(exitInternal, next, "%v", err)
 }
 
 func summarise(dir string, i *cluster.Inspection) dataSummary {
@@ -234,7 +246,7 @@ func clusterRecover(s *session) error {
 	}
 	i, err := cluster.Inspect(c.Node.DataDir, 0)
 	if err != nil {
-		return failf(exitInternal, "Choose another node to recover from, or restore a backup into a new cluster.", "%v", err)
+		return badData(err, "Choose another node to recover from, or restore a backup into a new cluster.")
 	}
 	d := summarise(c.Node.DataDir, i)
 	if !s.Bool("accept-loss") {
