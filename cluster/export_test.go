@@ -39,3 +39,6 @@ func (n *Node) RotateGossipKeyAlone() error {
 	}
 	return nil
 }
+
+// CloseStore takes Raft's database away: each operation of it fails from then on.
+func (n *Node) CloseStore() error { return n.store.bolt.Close() }

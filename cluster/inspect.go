@@ -173,6 +173,9 @@ func (i *Inspection) readLog(dir string, s raft.LogStore, entries int) error {
 	for index := max(min(from, listed)+1, i.FirstIndex); index <= i.LastIndex; index++ {
 		l := new(raft.Log)
 		err := s.GetLog(index, l)
+		if err == nil {
+			err = checkEntry(index, l)
+		}
 		if errors.Is(err, raft.ErrLogNotFound) && index <= from {
 			continue
 		}

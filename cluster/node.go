@@ -84,6 +84,8 @@ type Options struct {
 	MaxClockSkew time.Duration
 	// Clock is the machine's if nil.
 	Clock Clock
+	// FreeSpace tells how many bytes the disk of a directory has left; the disk's own if nil.
+	FreeSpace func(dir string) (uint64, error)
 	// Log should have independent levels: a stopping node silences raft's and gossip's.
 	Log hclog.Logger
 }
@@ -103,7 +105,7 @@ type Node struct {
 	replica   *replica
 	keeper    *keeper
 	raft      *raft.Raft
-	snapshots *raft.FileSnapshotStore
+	snapshots snapshotStore
 	carrier   *raft.NetworkTransport
 	rpc       *grpc.Server
 	peers     *peers
@@ -151,6 +153,9 @@ type Node struct {
 func Start(o Options) (*Node, error) {
 	if o.Clock == nil {
 		o.Clock = systemClock{}
+	}
+	if o.FreeSpace == nil {
+		o.FreeSpace = freeSpace
 	}
 	n := &Node{options: o, log: o.Log.Named("cluster"), libraries: []hclog.Logger{o.Log.Named("raft"), o.Log.Named("gossip")}, failed: make(chan error, 1), started: time.Now()}
 	n.refusals = NewRefusals(n.log)
@@ -217,15 +222,16 @@ func (n *Node) openGossip() error {
 func (n *Node) openRaft() error {
 	o := n.options
 	log := newPeerLog(n.libraries[0])
-	var err error
-	n.snapshots, err = raft.NewFileSnapshotStoreWithLogger(o.DataDir, retainSnapshots, log)
+	files, err := raft.NewFileSnapshotStoreWithLogger(o.DataDir, retainSnapshots, log)
 	if err != nil {
-		return fmt.Errorf("snapshots in %s: %w", filepath.Join(o.DataDir, snapshotDir), err)
+		return fmt.Errorf("snapshots in %s: %w; %s", filepath.Join(o.DataDir, snapshotDir), err, remedy(err))
 	}
+	n.snapshots = snapshotStore{files, n.fail}
 	if err := n.resumeFounding(); err != nil {
 		return fmt.Errorf("raft in %s: %w", o.DataDir, err)
 	}
-	logs, err := raft.NewLogCache(logCache, n.store)
+	disk := raftStore{n.store, new(atomic.Bool)}
+	logs, err := raft.NewLogCache(logCache, disk)
 	if err != nil {
 		return err
 	}
@@ -247,11 +253,22 @@ func (n *Node) openRaft() error {
 	c.SnapshotThreshold, c.SnapshotInterval, c.TrailingLogs = o.SnapshotThreshold, o.SnapshotInterval, o.TrailingLogs
 	c.Logger = log
 	c.NoLegacyTelemetry = true
-	if n.raft, err = raft.NewRaft(c, n.replica, logs, n.store, n.snapshots, n.carrier); err != nil {
-		return fmt.Errorf("raft in %s: %w", o.DataDir, err)
+	if n.raft, err = newRaft(c, n.replica, logs, disk, n.snapshots, n.carrier); err != nil {
+		return fmt.Errorf("raft in %s: %w; %s", o.DataDir, err, remedy(err))
 	}
+	disk.running.Store(true)
 	n.directory.Store(n.raft)
 	return nil
+}
+
+// newRaft is raft.NewRaft, which panics on a log with a gap: one whose newest snapshot was damaged, so that an older one was taken.
+func newRaft(c *raft.Config, machine raft.FSM, logs raft.LogStore, stable raft.StableStore, snapshots raft.SnapshotStore, carrier raft.Transport) (r *raft.Raft, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			r, err = nil, fmt.Errorf("%w: %v", errDamaged, p)
+		}
+	}()
+	return raft.NewRaft(c, machine, logs, stable, snapshots, carrier)
 }
 
 // refuseDropped says once of each node that it was left behind.
@@ -297,6 +314,7 @@ func (n *Node) run() {
 	n.start(func() { n.leader.follow(n.ctx) })
 	n.start(n.duties)
 	n.start(n.watchContact)
+	n.start(n.watchSpace)
 	n.start(func() {
 		n.form(n.ctx)
 		n.watchMembership()
@@ -329,7 +347,7 @@ func (n *Node) watchContact() {
 		}
 		n.contact.observe(term, at)
 		if err := n.contact.save(n.clock.steady()); err != nil {
-			n.fail(fmt.Errorf("the data directory can't be written: %w", err))
+			n.fail(fmt.Errorf("the data directory can't be written: %w; %s", err, remedy(err)))
 		}
 	}
 }

@@ -1,12 +1,16 @@
 package cluster
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -18,6 +22,15 @@ import (
 // once. An entry has up to Options.BatchBytes, so that more would take hundreds of megabytes; what is older is read from disk.
 const logCache = 64
 
+// diskPatience is how long an operation of the store may take. It is far above what a busy disk needs, and what hangs longer
+// holds up every write of the cluster.
+const diskPatience = 15 * time.Second
+
+// sumVersion begins the checksum of an entry.
+const sumVersion = 1
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
 // deleteAtOnce is how many entries one transaction of the store deletes.
 const deleteAtOnce = 256
 
@@ -25,8 +38,15 @@ const deleteAtOnce = 256
 // Raft itself goes on after one, and a follower whose append failed can stay
 // parked for ever behind heartbeats that hide it (hashicorp/raft #612).
 type store struct {
-	bolt *raftboltdb.BoltStore
+	bolt database
 	fail func(error)
+}
+
+// database is a raftboltdb.BoltStore.
+type database interface {
+	raft.LogStore
+	raft.StableStore
+	Close() error
 }
 
 var (
@@ -40,11 +60,11 @@ func openStore(dir string, fail func(error)) (s store, err error) {
 	path := filepath.Join(dir, raftFile)
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("%s is damaged (%v); wipe the data directory and join again under a new node id", path, p)
+			err = fmt.Errorf("%s: %w (%v); %s", path, errDamaged, p, remedy(errDamaged))
 		}
 	}()
 	if err := checkLength(path); err != nil {
-		return store{}, fmt.Errorf("%s is damaged: %w; wipe the data directory and join again under a new node id", path, err)
+		return store{}, fmt.Errorf("%s: %w: %w; %s", path, errDamaged, err, remedy(errDamaged))
 	}
 	bolt, err := raftboltdb.New(raftboltdb.Options{
 		Path: path,
@@ -56,7 +76,7 @@ func openStore(dir string, fail func(error)) (s store, err error) {
 		MsgpackUseNewTimeFormat: true,
 	})
 	if err != nil {
-		return store{}, fmt.Errorf("open %s: %w", path, err)
+		return store{}, fmt.Errorf("open %s: %w; %s", path, err, remedy(err))
 	}
 	return store{bolt: bolt, fail: fail}, nil
 }
@@ -102,34 +122,77 @@ func checkLength(path string) error {
 	return nil
 }
 
-func (s store) watch(what string, err error) error {
-	if err == nil || errors.Is(err, raft.ErrLogNotFound) || errors.Is(err, raftboltdb.ErrKeyNotFound) {
-		return err
-	}
-	s.fail(fmt.Errorf("the Raft store failed to %s: %w", what, err))
-	return err
+// do runs an operation of the database. An error, a panic on a damaged page, and a disk that does not answer all end the node: one
+// that hangs keeps its leadership otherwise, as heartbeats need no disk (hashicorp/raft #503).
+func (s store) do(what string, operation func() error) (err error) {
+	hung := time.AfterFunc(diskPatience, func() {
+		s.fail(fmt.Errorf("the disk did not %s within %s; see to the disk, then start the node again", what, diskPatience))
+	})
+	defer func() {
+		hung.Stop()
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: %v", errDamaged, p)
+		}
+		if err != nil && !errors.Is(err, raft.ErrLogNotFound) && !errors.Is(err, raftboltdb.ErrKeyNotFound) {
+			s.fail(fmt.Errorf("the Raft store failed to %s: %w; %s", what, err, remedy(err)))
+		}
+	}()
+	return operation()
 }
 
-func (s store) FirstIndex() (uint64, error) {
-	n, err := s.bolt.FirstIndex()
-	return n, s.watch("read its first index", err)
+func (s store) FirstIndex() (n uint64, err error) {
+	err = s.do("read its first index", func() (err error) { n, err = s.bolt.FirstIndex(); return err })
+	return n, err
 }
 
-func (s store) LastIndex() (uint64, error) {
-	n, err := s.bolt.LastIndex()
-	return n, s.watch("read its last index", err)
+func (s store) LastIndex() (n uint64, err error) {
+	err = s.do("read its last index", func() (err error) { n, err = s.bolt.LastIndex(); return err })
+	return n, err
 }
 
 func (s store) GetLog(index uint64, l *raft.Log) error {
-	return s.watch("read an entry", s.bolt.GetLog(index, l))
+	return s.do("read an entry", func() error {
+		if err := s.bolt.GetLog(index, l); err != nil {
+			return err
+		}
+		return checkEntry(index, l)
+	})
 }
 
-func (s store) StoreLog(l *raft.Log) error {
-	return s.watch("write an entry", s.bolt.StoreLog(l))
-}
+func (s store) StoreLog(l *raft.Log) error { return s.StoreLogs([]*raft.Log{l}) }
 
 func (s store) StoreLogs(ls []*raft.Log) error {
-	return s.watch("write entries", s.bolt.StoreLogs(ls))
+	summed := make([]*raft.Log, len(ls))
+	for i, l := range ls {
+		summed[i] = withSum(l)
+	}
+	return s.do("write entries", func() error { return s.bolt.StoreLogs(summed) })
+}
+
+// withSum is a copy of an entry with its checksum, for which Raft has a field that it stores and sends with the entry: bbolt
+// has checksums for its meta pages only, and a flipped bit in an entry could be a different command.
+func withSum(l *raft.Log) *raft.Log {
+	c := *l
+	c.Extensions = entrySum(l)
+	return &c
+}
+
+// entrySum covers all that matters of an entry.
+func entrySum(l *raft.Log) []byte {
+	var head [17]byte
+	binary.BigEndian.PutUint64(head[:], l.Index)
+	binary.BigEndian.PutUint64(head[8:], l.Term)
+	head[16] = byte(l.Type)
+	sum := crc32.Update(crc32.Checksum(head[:], castagnoli), castagnoli, l.Data)
+	return binary.BigEndian.AppendUint32([]byte{sumVersion}, sum)
+}
+
+// checkEntry refuses an entry that is not the one that was written. Entries of builds before checksums have none.
+func checkEntry(index uint64, l *raft.Log) error {
+	if l.Index != index || len(l.Extensions) > 0 && !bytes.Equal(l.Extensions, entrySum(l)) {
+		return fmt.Errorf("%w: entry %d is not the one that was written", errDamaged, index)
+	}
+	return nil
 }
 
 // DeleteRange deletes what a snapshot made needless in parts: appends wait for a part, not for all, which takes a
@@ -144,7 +207,7 @@ func (s store) DeleteRange(from, to uint64) error {
 		return err
 	}
 	for _, part := range deletions(from, to, first, last) {
-		if err := s.watch("delete entries", s.bolt.DeleteRange(part[0], part[1])); err != nil {
+		if err := s.do("delete entries", func() error { return s.bolt.DeleteRange(part[0], part[1]) }); err != nil {
 			return err
 		}
 	}
@@ -163,19 +226,40 @@ func deletions(from, to, first, last uint64) (parts [][2]uint64) {
 }
 
 func (s store) Set(key, value []byte) error {
-	return s.watch("write a vote", s.bolt.Set(key, value))
+	return s.do("write a vote", func() error { return s.bolt.Set(key, value) })
 }
 
-func (s store) Get(key []byte) ([]byte, error) {
-	value, err := s.bolt.Get(key)
-	return value, s.watch("read a vote", err)
+func (s store) Get(key []byte) (value []byte, err error) {
+	err = s.do("read a vote", func() (err error) { value, err = s.bolt.Get(key); return err })
+	return value, err
 }
 
 func (s store) SetUint64(key []byte, value uint64) error {
-	return s.watch("write a term", s.bolt.SetUint64(key, value))
+	return s.do("write a term", func() error { return s.bolt.SetUint64(key, value) })
 }
 
-func (s store) GetUint64(key []byte) (uint64, error) {
-	value, err := s.bolt.GetUint64(key)
-	return value, s.watch("read a term", err)
+func (s store) GetUint64(key []byte) (value uint64, err error) {
+	err = s.do("read a term", func() (err error) { value, err = s.bolt.GetUint64(key); return err })
+	return value, err
+}
+
+// raftStore is the store as Raft has it. Where Raft can't go on without the disk it panics, while the node is about to stop for the
+// same reason: the goroutine of Raft that asked ends instead, so that the reason is the last that is said.
+type raftStore struct {
+	store
+	// running is set once goroutines of Raft ask, and not that which starts it.
+	running *atomic.Bool
+}
+
+func (s raftStore) end(err error) error {
+	if err != nil && !errors.Is(err, raft.ErrLogNotFound) && s.running.Load() {
+		runtime.Goexit()
+	}
+	return err
+}
+
+func (s raftStore) GetLog(index uint64, l *raft.Log) error { return s.end(s.store.GetLog(index, l)) }
+
+func (s raftStore) SetUint64(key []byte, value uint64) error {
+	return s.end(s.store.SetUint64(key, value))
 }

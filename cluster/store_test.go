@@ -38,12 +38,12 @@ func TestStoreErrorsEndTheNode(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, do := range map[string]func() error{
-		"write an entry": func() error { return s.StoreLog(&raft.Log{Index: 2, Term: 1}) },
-		"write entries":  func() error { return s.StoreLogs([]*raft.Log{{Index: 2, Term: 1}}) },
-		"first index":    func() error { return s.DeleteRange(1, 1) },
-		"write a vote":   func() error { return s.Set([]byte("a"), []byte("b")) },
-		"write a term":   func() error { return s.SetUint64([]byte("a"), 1) },
-		"read an entry":  func() error { return s.GetLog(1, new(raft.Log)) },
+		"to write entries": func() error { return s.StoreLog(&raft.Log{Index: 2, Term: 1}) },
+		"write entries":    func() error { return s.StoreLogs([]*raft.Log{{Index: 2, Term: 1}}) },
+		"first index":      func() error { return s.DeleteRange(1, 1) },
+		"write a vote":     func() error { return s.Set([]byte("a"), []byte("b")) },
+		"write a term":     func() error { return s.SetUint64([]byte("a"), 1) },
+		"read an entry":    func() error { return s.GetLog(1, new(raft.Log)) },
 	} {
 		failed = nil
 		if err := do(); err == nil || failed == nil || !strings.Contains(failed.Error(), name) {

@@ -181,7 +181,7 @@ func (k *keeper) failed(err error) bool {
 	if err == nil {
 		return false
 	}
-	err = fmt.Errorf("the audit trail can't be written: %w", err)
+	err = fmt.Errorf("the audit trail can't be written: %w; %s", err, remedy(err))
 	k.mu.Lock()
 	first := k.err == nil
 	k.err = errors.Join(k.err, err)
