@@ -2,8 +2,13 @@ package cluster_test
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/licet/licet/backup"
@@ -157,8 +162,24 @@ func TestRestoreIntoANewCluster(t *testing.T) {
 	serial := old.propose(createInstance("kept", 1)).GetInstance().Instance.Serial
 	text := old.backup()
 	id := old.node.Status().View.ClusterID()
+	keys := old.node.Status().View.SigningKeys()
 	old.stop()
-	list := startAll(t, 3)
+	list := sites(t, 3)
+	// The founder finds the lost cluster's key.
+	key, err := os.ReadFile(filepath.Join(old.options.DataDir, "signing.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(list[0].options.DataDir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(list[0].options.DataDir, "signing.key"), key)
+	for _, s := range list {
+		s.start()
+	}
+	for _, s := range list {
+		s.ready()
+	}
 	leader := leaderOf(t, list)
 	if _, err := leader.restore(text, ""); codeOf(err) != cluster.WrongCluster {
 		t.Fatalf("another cluster's backup: %v", err)
@@ -174,9 +195,89 @@ func TestRestoreIntoANewCluster(t *testing.T) {
 	if next := list[1].propose(createInstance("next", 1)).GetInstance().Instance.Serial; next <= serial+1000 {
 		t.Errorf("the next serial number is %d; the lost cluster may have used it", next)
 	}
+	if now := list[2].node.Status().View.SigningKeys(); len(now) != 1 || !now[0].Equal(keys[0]) {
+		t.Errorf("the signing keys are %x; that of the lost cluster is %x", now, keys)
+	}
 	sameDigests(t, list)
 	for _, s := range list {
 		s.stop()
 	}
 	soundTrails(t, list)
+}
+
+// Under load every write is before a restoration or after it: what was acknowledged after it is there, what was before is gone,
+// and no audit row is lost or written twice.
+func TestRestoreUnderLoad(t *testing.T) {
+	list := startAll(t, 3)
+	list[0].propose(putContract(t, 1_000_000))
+	list[0].propose(createInstance("kept", 1))
+	leader := leaderOf(t, list)
+	text := leader.backup()
+	var mu sync.Mutex
+	decided := map[string]uint64{}
+	ctx, stop := context.WithCancel(t.Context())
+	var writers sync.WaitGroup
+	for w := range 6 {
+		writers.Go(func() {
+			for i := 0; ctx.Err() == nil; i++ {
+				name := fmt.Sprintf("w%d-%d", w, i)
+				c, err := fsm.NewCommand("operator", name, createInstance(name, 1))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				// The outcome of one that a restoration cuts off is unknown.
+				if o, err := list[w%3].node.Propose(ctx, c); err == nil && o.Refusal == nil {
+					mu.Lock()
+					decided[name] = o.Index
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	acknowledged := func() int {
+		mu.Lock()
+		defer mu.Unlock()
+		return len(decided)
+	}
+	var restored *cluster.Restored
+	for range 3 {
+		before := acknowledged()
+		eventually(t, "more writes", func() error {
+			if acknowledged() < before+50 {
+				return errors.New("not enough")
+			}
+			return nil
+		})
+		var err error
+		if restored, err = leader.restore(text, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := acknowledged()
+	eventually(t, "writes afterwards", func() error {
+		if acknowledged() < before+50 {
+			return errors.New("not enough")
+		}
+		return nil
+	})
+	stop()
+	writers.Wait()
+	sameDigests(t, list)
+	have := map[string]bool{}
+	view := list[1].node.Status().View
+	for _, i := range view.Instances("themis", 0, 1_000_000) {
+		have[i.Name] = true
+	}
+	for name, index := range decided {
+		if after := index > restored.Now.Index(); have[name] != after {
+			t.Errorf("%s was decided at index %d; the restoration is at %d, and it is there: %t", name, index, restored.Now.Index(), have[name])
+		}
+	}
+	for _, s := range list {
+		s.stop()
+	}
+	if sum := soundTrails(t, list); len(sum.Gaps) > 0 {
+		t.Errorf("rows that no node has: %v", sum.Gaps)
+	}
 }

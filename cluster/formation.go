@@ -138,7 +138,7 @@ func (n *Node) found(ctx context.Context, others []*clusterpb.ProbeReply) error 
 		return fmt.Errorf("this node is promised to %s", founder)
 	case founder == "" || signing == nil:
 		var err error
-		if cluster, signing, err = newCluster(); err != nil {
+		if cluster, signing, err = newCluster(signing); err != nil {
 			return err
 		}
 		if err := n.identity.bind(cluster, n.options.ID, signing); err != nil {
@@ -204,8 +204,12 @@ func (n *Node) storedTerm(key string) (uint64, error) {
 	return term, err
 }
 
-func newCluster() (id string, signing ed25519.PrivateKey, err error) {
-	_, signing, err = ed25519.GenerateKey(rand.Reader)
+// newCluster makes an identity. A key that was put into the founder's directory is taken: a cluster that is to have the contents of a
+// lost one may have its signing key, too.
+func newCluster(given ed25519.PrivateKey) (id string, signing ed25519.PrivateKey, err error) {
+	if signing = given; signing == nil {
+		_, signing, err = ed25519.GenerateKey(rand.Reader)
+	}
 	if err != nil {
 		return "", nil, err
 	}

@@ -80,7 +80,11 @@ func (i *identity) load(node string) error {
 	path := filepath.Join(i.dir, identityFile)
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return i.create(node, inode)
+		if err := i.create(node, inode); err != nil {
+			return err
+		}
+		// Whoever founds with a lost cluster's key has put it here.
+		return i.loadSigningKey()
 	}
 	if err != nil {
 		return err
