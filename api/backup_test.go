@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/licet/licet/api/apiv1"
@@ -43,4 +44,22 @@ func TestRestoreSaysWhoAndWhere(t *testing.T) {
 	}
 	f.do(request{method: "POST", path: "/v1/restore?from=old", body: "a backup"}.bad()).refused(apiv1.CodeBadRequest)
 	f.do(request{method: "POST", path: "/v1/restore?into=new", body: strings.Repeat("x", 1<<20+1)}).refused(apiv1.CodeBodyTooLarge)
+}
+
+// A node writes two backups at a time.
+func TestBackupsAreBounded(t *testing.T) {
+	f := newFixture(t)
+	f.node.backupHeld, f.node.backupGoesOn = make(chan struct{}), make(chan struct{})
+	var both sync.WaitGroup
+	for range 2 {
+		both.Go(func() { f.get("/v1/backup") })
+		<-f.node.backupHeld
+	}
+	f.get("/v1/backup").refused(apiv1.CodeOverloaded)
+	for range 2 {
+		f.node.backupGoesOn <- struct{}{}
+	}
+	both.Wait()
+	f.node.backupHeld = nil
+	f.get("/v1/backup").want(200)
 }

@@ -59,7 +59,9 @@ type fakeNode struct {
 	hang, panics              bool
 	// backupFail is what writing a backup fails with; restored is what was restored last.
 	backupFail error
-	restored   string
+	// backupHeld gets a value when a backup begins; it goes on when backupGoesOn has one.
+	backupHeld, backupGoesOn chan struct{}
+	restored                 string
 }
 
 func newNode(t testing.TB) *fakeNode {
@@ -318,6 +320,10 @@ func (n *fakeNode) RotateGossipKey(ctx context.Context) (apiv1.GossipKeyRotation
 func (n *fakeNode) Leave(ctx context.Context) error { return n.fault(ctx, "leave") }
 
 func (n *fakeNode) Backup(w io.Writer, v *fsm.View) error {
+	if n.backupHeld != nil {
+		n.backupHeld <- struct{}{}
+		<-n.backupGoesOn
+	}
 	if n.backupFail != nil {
 		fmt.Fprint(w, "half")
 		return n.backupFail

@@ -31,14 +31,14 @@ func TestHungDiskEndsTheNode(t *testing.T) {
 	}{{diskPatience - time.Second, false}, {diskPatience + time.Second, true}, {time.Hour, true}} {
 		synctest.Test(t, func(t *testing.T) {
 			var failed error
-			s := store{bolt: faultyDatabase{do: func() error { time.Sleep(c.takes); return nil }}, fail: func(err error) { failed = err }}
+			s := store{bolt: faultyDatabase{do: func() error { <-time.After(c.takes); return nil }}, fail: func(err error) { failed = err }}
 			go func() { _ = s.StoreLogs([]*raft.Log{{Index: 1}}) }()
-			time.Sleep(diskPatience + time.Millisecond)
+			<-time.After(diskPatience + time.Millisecond)
 			synctest.Wait()
 			if (failed != nil) != c.ends || c.ends && !strings.Contains(failed.Error(), "the disk did not write entries within 15s") {
 				t.Errorf("a disk that takes %s: the node was told %v", c.takes, failed)
 			}
-			time.Sleep(2 * c.takes)
+			<-time.After(2 * c.takes)
 		})
 	}
 }

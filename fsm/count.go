@@ -9,9 +9,17 @@ type Count struct {
 // Counts is how many rows of each kind the view holds, for whoever looks into a state.
 func (v *View) Counts() []Count {
 	return []Count{
-		{"contracts", v.contracts.len()}, {"instances", v.instances.len()}, {"accounts", v.accounts.len()},
-		{"pools", v.pools.len()}, {"leases", v.leases.len()}, {"projects", v.projects.len()}, {"tickets", v.tickets.len()},
-		{"license requests", v.requests.len()}, {"notices", v.notices.len()}, {"staged lists", v.stagings.Len()},
-		{"hours of usage", v.usage.len()}, {"audit rows", v.writes.len()},
+		{"contracts", v.contracts.len()},
+		{"instances", v.instances.len()},
+		{"accounts", v.accounts.len()},
+		{"pools", v.pools.len()},
+		{"leases", v.leases.len()},
+		{"projects", v.projects.len()},
+		{"tickets", v.tickets.len()},
+		{"license requests", v.requests.len()},
+		{"notices", v.notices.len()},
+		{"staged lists", v.stagings.Len()},
+		{"hours of usage", v.usage.len()},
+		{"audit rows", v.writes.len()},
 	}
 }

@@ -45,7 +45,7 @@ func TestRestoredContentsFollowOnThePresent(t *testing.T) {
 	r.now = r.now.Add(time.Minute)
 	s := r.restored(backup)
 	v := s.View()
-	if v.Clock().Wall() != r.now || v.Clock().LeaseMs() != before.Clock().LeaseMs() {
+	if !v.Clock().Wall().Equal(r.now) || v.Clock().LeaseMs() != before.Clock().LeaseMs() {
 		t.Errorf("the clock is %+v after %+v", v.Clock(), before.Clock())
 	}
 	if v.Index() != present.Index()+1000 || v.Term() != 2 {
