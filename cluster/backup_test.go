@@ -241,10 +241,11 @@ func TestRestoreUnderLoad(t *testing.T) {
 		return len(decided)
 	}
 	var restored *cluster.Restored
-	for range 3 {
+	// Many times: what holds entries up is missed in some of them only.
+	for range 20 {
 		before := acknowledged()
 		eventually(t, "more writes", func() error {
-			if acknowledged() < before+50 {
+			if acknowledged() < before+10 {
 				return errors.New("not enough")
 			}
 			return nil

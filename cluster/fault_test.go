@@ -1,6 +1,7 @@
 package cluster_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -9,6 +10,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/hashicorp/raft"
 
 	"github.com/licet/licet/cluster"
 )
@@ -200,4 +203,43 @@ func TestLeaderWithAFullDiskGivesItsOfficeAway(t *testing.T) {
 	})
 	leader.propose(putContract(t, 1))
 	sameDigests(t, list)
+}
+
+// hanging is a disk that does not answer until it is let go.
+type hanging struct{ entered, goes chan struct{} }
+
+func (h hanging) Read([]byte) (int, error) {
+	close(h.entered)
+	<-h.goes
+	return 0, errors.New("the disk is gone")
+}
+
+// A node stops in bounded time although Raft hangs in the midst of something.
+func TestStopOfALeaderThatHangs(t *testing.T) {
+	list := startAll(t, 3)
+	leader := leaderOf(t, list)
+	h := hanging{make(chan struct{}), make(chan struct{})}
+	restored := make(chan error, 1)
+	go func() {
+		restored <- leader.node.Raft().Restore(&raft.SnapshotMeta{Version: raft.SnapshotVersionMax, Index: 1, Size: 1}, h, 0)
+	}()
+	<-h.entered
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	stopped := make(chan error, 1)
+	node := leader.node
+	leader.node = nil
+	go func() { stopped <- node.Stop(ctx) }()
+	select {
+	case err := <-stopped:
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("stopped: %v", err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("it does not stop")
+	}
+	close(h.goes)
+	if err := <-restored; err == nil {
+		t.Error("restored")
+	}
 }

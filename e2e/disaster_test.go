@@ -64,6 +64,19 @@ func change(t *testing.T, name string, at func(size int) int) {
 	}
 }
 
+// newestSnapshot damages all others, so that no older one can stand in for it.
+func newestSnapshot(t *testing.T, dir string) string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "snapshots", "*", "state.bin"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%q, %v", files, err)
+	}
+	for _, name := range files[1:] {
+		change(t, name, func(size int) int { return size / 2 })
+	}
+	return files[0]
+}
+
 // TestDisaster: a backup is taken, looked into and restored; what is damaged is refused; nodes are looked into when they
 // are stopped; and the cluster comes back from one survivor.
 func TestDisaster(t *testing.T) {
@@ -143,6 +156,14 @@ func TestDisaster(t *testing.T) {
 	if out := c.fails(3, "cluster", "recover", "--config", c.path("bordeaux.yaml")); !strings.Contains(out, "lyon and paris") || !strings.Contains(out, "are lost") {
 		t.Errorf("licet cluster recover does not say what may be lost:\n%s", out)
 	}
+	// A node whose files are damaged says so in a line, and does not start.
+	change(t, newestSnapshot(t, lyon.dataDir()), func(size int) int { return size / 2 })
+	c.refusedStart("lyon.yaml", "failed to load any existing snapshots", "wipe the data directory and join again under a new node id")
+	if err := os.Truncate(filepath.Join(paris.dataDir(), "raft.db"), 20_000); err != nil {
+		t.Fatal(err)
+	}
+	c.refusedStart("paris.yaml", "raft.db: it is damaged", "wipe the data directory and join again under a new node id")
+
 	mustRun(t, "cluster", "recover", "--config", c.path("bordeaux.yaml"), "--accept-loss")
 	bordeaux.Start()
 	c.WaitReady(bordeaux)

@@ -106,6 +106,9 @@ func (l *local) Write(b []byte) (int, error) {
 }
 
 func backUp(s *session) (err error) {
+	if _, err := s.readOptions(); err != nil {
+		return err
+	}
 	name := s.args[0]
 	notWritten := func(err error) error {
 		return failf(exitInternal, "What was there before is untouched. Look whether the disk is full, or choose another place.", "%.200s could not be written: %v", name, pathError(err))
