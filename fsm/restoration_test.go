@@ -39,7 +39,7 @@ func TestRestoredContentsFollowOnThePresent(t *testing.T) {
 	before := r.s.View()
 	r.now = r.now.Add(3 * time.Hour)
 	r.must(expireBody())
-	r.refused(LeaseEnded, renewBody(lease, holder(1)))
+	r.refused(LeaseEnded, renewalBody(lease, holder(1)))
 	later := r.must(checkoutBody(&fsmpb.Checkout{Pool: "design", Product: "b", User: "bob", Client: "host", Holder: holder(2), Ttl: 600})).GetLease().Lease.Id
 	present := r.s.View()
 	r.now = r.now.Add(time.Minute)
@@ -53,10 +53,10 @@ func TestRestoredContentsFollowOnThePresent(t *testing.T) {
 	}
 	r.s = s
 	// The lease has the time that it had, however long the backup lay.
-	if o := r.do2(renewBody(lease, holder(1))); o.Refusal != nil {
+	if o := r.do2(renewalBody(lease, holder(1))); o.Refusal != nil {
 		t.Errorf("the lease of the backup: %s", Detail(o.Refusal))
 	}
-	if o := r.do2(renewBody(later, holder(2))); o.Refusal.GetCode() != string(LeaseEnded) {
+	if o := r.do2(renewalBody(later, holder(2))); o.Refusal.GetCode() != string(LeaseEnded) {
 		t.Errorf("a lease that came after the backup: %v", o.Refusal)
 	}
 	if o := r.do2(checkoutBody(&fsmpb.Checkout{Pool: "design", Product: "b", User: "eve", Client: "host", Holder: holder(3)})); o.GetLease().GetLease().GetId() != later+1 {
@@ -72,7 +72,7 @@ func createBodyOf(t *testing.T, r *replica) *fsmpb.Body {
 	return createBody("users", "lyon", primary(1))
 }
 
-func renewBody(lease uint64, holder []byte) *fsmpb.Body {
+func renewalBody(lease uint64, holder []byte) *fsmpb.Body {
 	return &fsmpb.Body{Kind: &fsmpb.Body_Renew{Renew: &fsmpb.Renew{Lease: lease, Holder: holder}}}
 }
 

@@ -110,6 +110,10 @@ var exits = map[apiv1.Code]struct{ status, exit int }{
 	apiv1.CodeUnsupported:           {501, exitInternal},
 	apiv1.CodeUnsupportedMediaType:  {415, exitUsage},
 	apiv1.CodeUserBarred:            {403, exitRefused},
+	apiv1.CodeLeaderOnly:            {409, exitRefused},
+	apiv1.CodeWrongCluster:          {409, exitRefused},
+	apiv1.CodeBackupInvalid:         {422, exitRefused},
+	apiv1.CodeStorageFailed:         {503, exitUnreachable},
 	"a_newer_rule":                  {409, exitRefused},
 	"a_newer_absence":               {404, exitNotFound},
 }
