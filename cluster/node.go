@@ -483,7 +483,7 @@ func (n *Node) handOver(ctx context.Context) {
 	go func() { done <- n.transferHere("") }()
 	timer := time.NewTimer(stopTimeout / 2)
 	defer timer.Stop()
-	var reason error = context.DeadlineExceeded
+	reason := context.DeadlineExceeded
 	select {
 	case err := <-done:
 		if err == nil {

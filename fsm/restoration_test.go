@@ -3,6 +3,7 @@ package fsm
 import (
 	"crypto/ed25519"
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -149,5 +150,12 @@ func TestRestoringContractsOfAnotherVendor(t *testing.T) {
 	err := mustRestore(t, backup).Succeed(ours.s.View(), Restoration{Index: 10, Term: 1})
 	if err == nil || !strings.Contains(err.Error(), "not signed by a vendor of this cluster") {
 		t.Errorf("restored: %v", err)
+	}
+}
+
+// No command may ever get the kind that marks restorations.
+func TestNoCommandRestores(t *testing.T) {
+	if slices.Contains(Known(), int32(kindRestore)) {
+		t.Errorf("a command has kind %d", kindRestore)
 	}
 }
