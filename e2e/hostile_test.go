@@ -25,7 +25,7 @@ type route struct {
 
 // write tells whether the route takes a request id and a dry run.
 func (r route) write() bool {
-	return r.method != "GET" && !strings.HasPrefix(r.path, "/v1/cluster/") && r.path != "/v1/checkouts/explain"
+	return r.method != "GET" && !strings.HasPrefix(r.path, "/v1/cluster/") && r.path != "/v1/checkouts/explain" && r.path != "/v1/restore"
 }
 
 // routes are all of them; TestRoutesComplete holds that against the node's own document.
@@ -38,6 +38,8 @@ var routes = []route{
 	{"DELETE", "/v1/cluster/members/nobody", "", false},
 	{"POST", "/v1/cluster/transfer", `{"to": "nobody"}`, false},
 	{"POST", "/v1/cluster/leave", "", false},
+	{"GET", "/v1/backup", "", false},
+	{"POST", "/v1/restore", "no backup", false},
 	{"GET", "/v1/settings", "", false},
 	{"PATCH", "/v1/settings", `{"request_limit": 250000}`, false},
 	{"GET", "/v1/keys", "", false},
@@ -325,7 +327,7 @@ func hostileRequests(r route) []hostile {
 		return list
 	}
 	if !strings.HasPrefix(r.body, "{") {
-		// CSV: what is wrong within it is tried where its rows can be looked at.
+		// A file: what is wrong within it is tried where its rows, or bytes, can be looked at.
 		add("other type", same, apiv1.CodeUnsupportedMediaType, "Content-Type: text/plain")
 		return list
 	}
