@@ -38,6 +38,8 @@ var routes = []route{
 	{"DELETE", "/v1/cluster/members/nobody", "", false},
 	{"POST", "/v1/cluster/transfer", `{"to": "nobody"}`, false},
 	{"POST", "/v1/cluster/leave", "", false},
+	{"GET", "/v1/cluster/gossip-key", "", false},
+	{"POST", "/v1/cluster/gossip-key/rotate", "", false},
 	{"GET", "/v1/backup", "", false},
 	{"POST", "/v1/restore", "no backup", false},
 	{"GET", "/v1/settings", "", false},
@@ -317,7 +319,7 @@ func hostileRequests(r route) []hostile {
 		add("dry run of no kind", func(r *route) { r.path += "?dry_run=perhaps" }, apiv1.CodeBadRequest)
 		add("dry run twice", func(r *route) { r.path += "?dry_run=true&dry_run=false" }, apiv1.CodeBadRequest)
 	}
-	if r.method == "GET" && strings.HasPrefix(r.path, "/v1/") && !r.open && r.path != "/v1/status" && r.path != "/v1/cluster/members" {
+	if r.method == "GET" && strings.HasPrefix(r.path, "/v1/") && !r.open && r.path != "/v1/status" && !strings.HasPrefix(r.path, "/v1/cluster/") {
 		for _, query := range []string{"consistency=eventual", "min_index=-1", "min_index=1e3", "min_index=99999999999999999999", "min_index="} {
 			add(query, func(r *route) { r.path += "?" + query }, apiv1.CodeBadRequest)
 		}
