@@ -28,6 +28,8 @@ type Options struct {
 	Node Node
 	// Tokens are accepted as bearer tokens; at least one.
 	Tokens []Token
+	// Meter is told what is served; nil measures nothing.
+	Meter Meter
 	// Log gets each exchange at debug level and faults at error level; nil discards.
 	Log hclog.Logger
 	// MaxBody is the longest body of a request, in bytes; 0 means DefaultMaxBody.
@@ -42,6 +44,8 @@ type service struct {
 	// Options do not change.
 	Options
 	waiters waiters
+	// scrapes bounds those that are being answered.
+	scrapes chan struct{}
 }
 
 // handler is what New returns; tests look behind it.
@@ -72,9 +76,12 @@ func New(o Options) (http.Handler, error) {
 	if o.RequestTimeout == 0 {
 		o.RequestTimeout = DefaultRequestTimeout
 	}
+	if o.Meter == nil {
+		o.Meter = unmetered{}
+	}
 	if o.Log == nil {
 		o.Log = hclog.NewNullLogger()
 	}
-	s := &service{Options: o}
+	s := &service{Options: o, scrapes: make(chan struct{}, maxScrapes)}
 	return &handler{s.observed(s.routed(routes)), s}, nil
 }

@@ -18,10 +18,13 @@ type leaderWatch struct {
 	// patience is how long after the last leader one is waited for: longer than an
 	// election takes, and short enough that a cut-off node answers quickly.
 	patience time.Duration
+	// another is called when there is another leader than the last one.
+	another func()
 
 	mu      sync.Mutex
 	current string
 	id      string
+	last    string    // the last leader that was known
 	since   time.Time // since when there is no leader; zero while there is one
 	change  chan struct{}
 	// present ends when the leader changes; end ends it.
@@ -30,8 +33,8 @@ type leaderWatch struct {
 }
 
 // newLeaderWatch returns a watch whose reigns all end with ctx.
-func newLeaderWatch(ctx context.Context, r *raft.Raft, patience time.Duration) *leaderWatch {
-	w := &leaderWatch{raft: r, patience: patience, since: time.Now(), change: make(chan struct{})}
+func newLeaderWatch(ctx context.Context, r *raft.Raft, patience time.Duration, another func()) *leaderWatch {
+	w := &leaderWatch{raft: r, patience: patience, another: another, since: time.Now(), change: make(chan struct{})}
 	w.present, w.end = context.WithCancel(ctx)
 	return w
 }
@@ -64,6 +67,10 @@ func (w *leaderWatch) refresh(ctx context.Context) {
 		return
 	}
 	w.current, w.id = string(address), string(id)
+	if w.id != "" && w.id != w.last {
+		w.last = w.id
+		w.another()
+	}
 	w.since = time.Time{}
 	if w.current == "" {
 		w.since = time.Now()

@@ -18,6 +18,9 @@ import (
 // once. An entry has up to Options.BatchBytes, so that more would take hundreds of megabytes; what is older is read from disk.
 const logCache = 64
 
+// storeFile is the database in the data directory.
+const storeFile = "raft.db"
+
 // deleteAtOnce is how many entries one transaction of the store deletes.
 const deleteAtOnce = 256
 
@@ -37,7 +40,7 @@ var (
 // openStore opens the database. bbolt can panic on a file that lost power in
 // the middle of a write; that is an error here.
 func openStore(dir string, fail func(error)) (s store, err error) {
-	path := filepath.Join(dir, "raft.db")
+	path := filepath.Join(dir, storeFile)
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("%s is damaged (%v); wipe the data directory and join again under a new node id", path, p)

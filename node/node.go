@@ -23,6 +23,8 @@ type Node struct {
 	*cluster.Node
 	// Left is called once the node has left its cluster.
 	Left func()
+	// APICertificate tells when the API's certificate ends; zero if it speaks plain HTTP.
+	APICertificate func() time.Time
 }
 
 var _ api.Node = Node{}
