@@ -224,7 +224,7 @@ func (n *Node) openGossip() error {
 
 func (n *Node) openRaft() error {
 	o := n.options
-	log := newPeerLog(n.libraries[0])
+	log := newPeerLog(newRoundLog(n.libraries[0]))
 	var err error
 	n.snapshots, err = raft.NewFileSnapshotStoreWithLogger(o.DataDir, retainSnapshots, log)
 	if err != nil {
@@ -278,7 +278,7 @@ func (n *Node) nodeAt(address string) string {
 // run starts everything that goes on by itself.
 func (n *Node) run() {
 	o := n.options
-	n.leader = newLeaderWatch(n.ctx, n.raft, 3*(o.HeartbeatTimeout+o.ElectionTimeout), n.metrics.LeaderChanges.Inc)
+	n.leader = newLeaderWatch(n.ctx, n.raft, 3*(o.HeartbeatTimeout+o.ElectionTimeout), n.tellLeader)
 	n.autopilot = newAutopilot(n)
 	n.proposals = newBatcher(o.Queue, entriesUnderway, o.BatchCommands, o.BatchBytes, (*proposal).size, n.propose)
 	n.forwards = newBatcher(o.Queue, framesUnderway, o.BatchCommands, o.BatchBytes, (*proposal).size, n.forward)

@@ -113,7 +113,39 @@ func (n *Node) noteSeen(answers map[string]probed) {
 		}
 		seen = append(seen, p)
 	}
-	n.seen.Store(&seen)
+	if before := n.seen.Swap(&seen); before != nil {
+		n.tellPeers(*before, seen)
+	} else {
+		n.tellPeers(nil, seen)
+	}
+}
+
+// tellPeers logs which members have gone out of reach, and which are back.
+func (n *Node) tellPeers(before, now []Peer) {
+	gone := map[string]bool{}
+	for _, p := range before {
+		gone[p.ID] = !p.Reachable
+	}
+	for _, p := range now {
+		switch {
+		case !p.Reachable && !gone[p.ID]:
+			n.log.Warn("a member is out of reach", "member", p.ID)
+		case p.Reachable && gone[p.ID]:
+			n.log.Info("a member answers again", "member", p.ID)
+		}
+	}
+}
+
+// tellLeader logs and counts a change of the leader.
+func (n *Node) tellLeader(id string, without time.Duration) {
+	if id == "" {
+		n.log.Warn("no leader is known, so that nothing can be written")
+		return
+	}
+	n.log.Info("there is a leader", "leader", id, "without", without.Round(time.Millisecond))
+	if n.metrics != nil {
+		n.metrics.LeaderChanges.Inc()
+	}
 }
 
 // last is the last row in the files.

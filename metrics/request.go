@@ -21,7 +21,7 @@ var requestFamilies = []Family{
 	{"licet_read_index_seconds", histogram, nil, "seconds", "Time of one proof for linearizable reads: by the leader itself, or as asked of it."},
 	{"licet_snapshot_seconds", histogram, nil, "seconds", "Time to write a snapshot of the state."},
 	{"licet_snapshot_faults_total", counter, nil, "", "Snapshots that could not be written."},
-	{"licet_leader_changes_total", counter, nil, "", "How often this node saw another leader than before."},
+	{"licet_leader_changes_total", counter, nil, "", "How often this node learnt who leads: at its start, at each change, and after each time without a leader."},
 }
 
 // Requests are the instruments on the way of writes and reads. They take no lock that is held for long, and allocate nothing.
