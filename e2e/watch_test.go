@@ -101,6 +101,11 @@ func TestWatching(t *testing.T) {
 	victim.Start()
 	c.WaitReady(c.nodes...)
 	last.WaitLog(from, "there is a leader")
+	for _, n := range c.nodes {
+		if strings.Contains(n.log(), secret) {
+			t.Errorf("the log of %s has the token for metrics", n.id)
+		}
+	}
 }
 
 // waitRounds returns once a node without a majority has held several rounds for votes, as its metrics count them.

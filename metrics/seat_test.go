@@ -15,7 +15,7 @@ import (
 
 // machine is a state machine of a test, with a contract of 10 seats of cad, 2 of overdraft, and 5 of sim.
 type machine struct {
-	t     *testing.T
+	t     testing.TB
 	state *fsm.State
 	index uint64
 }
@@ -24,7 +24,7 @@ var key = ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
 
 var epoch = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
 
-func newMachine(t *testing.T) *machine {
+func newMachine(t testing.TB) *machine {
 	t.Helper()
 	m := &machine{t: t, state: fsm.New()}
 	public := key.Public().(ed25519.PublicKey)
@@ -166,5 +166,21 @@ func TestScrapeWalksNoLeases(t *testing.T) {
 	}
 	if many := testing.AllocsPerRun(5, scrape); many > few*1.2 {
 		t.Errorf("%v allocations with one lease, %v with 10,001", few, many)
+	}
+}
+
+// What a scrape costs with a thousand products of pools that have series of their own.
+func BenchmarkScrape(b *testing.B) {
+	m := newMachine(b)
+	for i := range maxPoolProducts {
+		m.do(pool(&fsmpb.Pool{Name: fmt.Sprintf("p%05d", i), Contract: "acme", Size: 5, Shared: true}, &fsmpb.PoolProduct{Name: "cad"})...)
+	}
+	x := New()
+	x.Watch(func() Sample { return Sample{View: m.state.View()} })
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := x.Text(); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
