@@ -88,14 +88,17 @@ func TestMetricsToken(t *testing.T) {
 // Scrapes beyond the bound are refused at once, and the bound is given back.
 func TestScrapesAreBounded(t *testing.T) {
 	f, all := newSampleFixture(t)
-	f.meter.hold, f.meter.entered = make(chan struct{}), make(chan struct{})
+	f.meter.hold, f.meter.entered = make(chan struct{}), make(chan struct{}, 3)
+	release := sync.OnceFunc(func() { close(f.meter.hold) })
+	// Where there is no bound, the third one would wait for ever.
+	defer time.AfterFunc(10*time.Second, release).Stop()
 	var running sync.WaitGroup
 	for range 2 {
 		running.Go(func() { f.handler.ServeHTTP(httptest.NewRecorder(), all["getMetrics"].http(t.Context())) })
 		<-f.meter.entered
 	}
 	f.do(all["getMetrics"]).refused(apiv1.CodeOverloaded)
-	close(f.meter.hold)
+	release()
 	running.Wait()
 	f.meter.hold = nil
 	f.do(all["getMetrics"]).want(200)
