@@ -29,6 +29,8 @@ type Options struct {
 	Node Node
 	// Tokens are accepted as bearer tokens; at least one.
 	Tokens []Token
+	// Meter is told what is served; nil measures nothing.
+	Meter Meter
 	// Log gets each exchange at debug level and faults at error level; nil discards.
 	Log hclog.Logger
 	// MaxBody is the longest body of a request, in bytes; 0 means DefaultMaxBody.
@@ -47,6 +49,8 @@ type service struct {
 	waiters waiters
 	// backups has a place for each backup that is written.
 	backups chan struct{}
+	// scrapes bounds those that are being answered.
+	scrapes chan struct{}
 }
 
 // handler is what New returns; tests look behind it.
@@ -80,9 +84,12 @@ func New(o Options) (http.Handler, error) {
 	if o.RequestTimeout == 0 {
 		o.RequestTimeout = DefaultRequestTimeout
 	}
+	if o.Meter == nil {
+		o.Meter = unmetered{}
+	}
 	if o.Log == nil {
 		o.Log = hclog.NewNullLogger()
 	}
-	s := &service{Options: o, backups: make(chan struct{}, maxBackups)}
+	s := &service{Options: o, backups: make(chan struct{}, maxBackups), scrapes: make(chan struct{}, maxScrapes)}
 	return &handler{s.observed(s.routed(routes)), s}, nil
 }

@@ -15,6 +15,8 @@ type Token struct {
 	Hash [sha256.Size]byte
 	// Actor is the name under which its requests are remembered and audited.
 	Actor string
+	// MetricsOnly tokens open /metrics and nothing else.
+	MetricsOnly bool
 }
 
 // NewToken hashes a token.
@@ -22,9 +24,16 @@ func NewToken(actor, token string) Token {
 	return Token{Hash: sha256.Sum256([]byte(token)), Actor: actor}
 }
 
-// authenticate names the actor of a request. All tokens are compared, each in
+// NewMetricsToken hashes a token that opens /metrics and nothing else.
+func NewMetricsToken(actor, token string) Token {
+	t := NewToken(actor, token)
+	t.MetricsOnly = true
+	return t
+}
+
+// authenticate names the actor of a request for a path. All tokens are compared, each in
 // constant time, so that timing tells nothing about any of them.
-func (s *service) authenticate(h http.Header) (string, error) {
+func (s *service) authenticate(h http.Header, path string) (string, error) {
 	presented := h.Values("Authorization")
 	if len(presented) == 0 {
 		return "", problemf(apiv1.CodeUnauthorized, "The request has no Authorization header with a bearer token.")
@@ -37,14 +46,17 @@ func (s *service) authenticate(h http.Header) (string, error) {
 		return "", problemf(apiv1.CodeUnauthorized, "The Authorization header holds no bearer token.")
 	}
 	hash := sha256.Sum256([]byte(token))
-	actor := ""
+	actor, limited := "", false
 	for _, t := range s.Tokens {
 		if subtle.ConstantTimeCompare(hash[:], t.Hash[:]) == 1 {
-			actor = t.Actor
+			actor, limited = t.Actor, t.MetricsOnly
 		}
 	}
 	if actor == "" {
 		return "", problemf(apiv1.CodeUnauthorized, "The bearer token is not one that this node knows.")
+	}
+	if limited && path != metricsPath {
+		return "", problemf(apiv1.CodeUnauthorized, "The bearer token opens %s alone.", metricsPath)
 	}
 	return actor, nil
 }

@@ -22,6 +22,7 @@ type exchange struct {
 	http.ResponseWriter
 	id     string
 	actor  string
+	route  string
 	status int
 	bytes  int64
 	code   apiv1.Code
@@ -67,7 +68,9 @@ func (s *service) observed(next http.Handler) http.Handler {
 		h.Set("Cache-Control", "no-store")
 		h.Set("X-Content-Type-Options", "nosniff")
 		r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
+		s.Meter.Began()
 		defer func() {
+			s.Meter.Served(x.route, x.status, time.Since(began))
 			s.Log.Debug("request", "request_id", x.id, "method", r.Method, "path", r.URL.Path, "status", x.status,
 				"code", x.code, "bytes", x.bytes, "actor", x.actor, "remote", r.RemoteAddr, "took", time.Since(began))
 		}()

@@ -17,7 +17,7 @@ func (namedNode) ID() string { return "lyon" }
 // A panic after the answer has begun cuts the connection: half an answer must
 // not look whole. So does a handler's own wish to cut it.
 func TestPanicUnderWayCutsTheAnswer(t *testing.T) {
-	s := &service{Options: Options{Node: namedNode{}, Log: hclog.NewNullLogger()}}
+	s := &service{Options: Options{Meter: unmetered{}, Node: namedNode{}, Log: hclog.NewNullLogger()}}
 	for name, h := range map[string]http.HandlerFunc{
 		"late panic": func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("half")); panic("late") },
 		"abort":      func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },

@@ -23,7 +23,11 @@ import (
 	"github.com/licet/licet/fsm/signed"
 )
 
-const token = "correct horse battery staple"
+// token is the operator's, scrapeToken opens /metrics alone.
+const (
+	token       = "correct horse battery staple"
+	scrapeToken = "battery horse staple correct"
+)
 
 // spec is the document, against which all tests hold the server.
 var spec *openapi3.T
@@ -70,6 +74,7 @@ func findRoute(r request) (*routers.Route, map[string]string) {
 type fixture struct {
 	t       testing.TB
 	node    *fakeNode
+	meter   *fakeMeter
 	handler http.Handler
 	log     *bytes.Buffer
 }
@@ -86,9 +91,10 @@ func newFixture(t testing.TB) *fixture {
 func newBareFixture(t testing.TB) *fixture {
 	t.Helper()
 	f := &fixture{t: t, node: newNode(t), log: new(bytes.Buffer)}
+	f.meter = &fakeMeter{node: f.node}
 	var err error
 	f.handler, err = api.New(api.Options{
-		Node: f.node, Tokens: []api.Token{api.NewToken("operator", token)},
+		Node: f.node, Tokens: []api.Token{api.NewToken("operator", token), api.NewMetricsToken("metrics", scrapeToken)}, Meter: f.meter,
 		Log: hclog.New(&hclog.LoggerOptions{Output: f.log, Level: hclog.Debug}), RequestTimeout: time.Second, MaxBackup: 1 << 20,
 	})
 	if err != nil {

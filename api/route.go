@@ -41,8 +41,10 @@ const (
 // route is one operation of the document.
 type route struct {
 	method, path string
-	kind         kind
-	body         content
+	// name is method and path; routed fills it in.
+	name string
+	kind kind
+	body content
 	// params are the query parameters besides those of the kind.
 	params []string
 	// open routes need no token.
@@ -56,11 +58,15 @@ type route struct {
 	handle  func(*service, *call) (*answer, error)
 }
 
+// metricsPath is what a token for metrics opens.
+const metricsPath = "/metrics"
+
 // routes are all operations, in the order of the document.
 var routes = []route{
 	{method: "GET", path: "/healthz", open: true, handle: (*service).getHealth},
 	{method: "GET", path: "/readyz", open: true, handle: (*service).getReadiness},
 	{method: "GET", path: "/v1/openapi.yaml", open: true, handle: (*service).getDocument},
+	{method: "GET", path: metricsPath, handle: (*service).getMetrics},
 	{method: "GET", path: "/v1/status", handle: (*service).getStatus},
 	{method: "GET", path: "/v1/cluster/members", handle: (*service).listMembers},
 	{method: "DELETE", path: "/v1/cluster/members/{id}", handle: (*service).removeMember},
@@ -135,9 +141,11 @@ var routes = []route{
 // routed serves a table of routes. Paths and methods that it does not have are
 // answered here, not by ServeMux, whose answers are no problems.
 func (s *service) routed(table []route) http.Handler {
+	table = slices.Clone(table)
 	methods := make(map[string]map[string]*route)
 	for i := range table {
 		rt := &table[i]
+		rt.name = rt.method + " " + rt.path
 		if methods[rt.path] == nil {
 			methods[rt.path] = make(map[string]*route)
 		}
@@ -200,6 +208,7 @@ func ok(body any) *answer { return &answer{http.StatusOK, body} }
 
 // serve checks a request, has it handled and answers.
 func (s *service) serve(w http.ResponseWriter, r *http.Request, rt *route) {
+	exchangeOf(r.Context()).route = rt.name
 	most := s.RequestTimeout
 	if rt.waits {
 		most += maxWait
@@ -230,7 +239,7 @@ func (s *service) serve(w http.ResponseWriter, r *http.Request, rt *route) {
 // check fills a call with what its route has, cheapest first.
 func (s *service) check(w http.ResponseWriter, c *call, rt *route) (err error) {
 	if !rt.open {
-		if c.actor, err = s.authenticate(c.Header); err != nil {
+		if c.actor, err = s.authenticate(c.Header, rt.path); err != nil {
 			return err
 		}
 		exchangeOf(c.Context()).actor = c.actor

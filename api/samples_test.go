@@ -18,6 +18,7 @@ var samples = map[string]request{
 	"getHealth":          {method: "GET", path: "/healthz", anonymous: true},
 	"getReadiness":       {method: "GET", path: "/readyz", anonymous: true},
 	"getDocument":        {method: "GET", path: "/v1/openapi.yaml", anonymous: true},
+	"getMetrics":         {method: "GET", path: "/metrics"},
 	"getStatus":          {method: "GET", path: "/v1/status"},
 	"listMembers":        {method: "GET", path: "/v1/cluster/members"},
 	"removeMember":       {method: "DELETE", path: "/v1/cluster/members/bordeaux"},

@@ -94,6 +94,13 @@ func (c *Client) OpenAPI(ctx context.Context) (*Answer[[]byte], error) {
 	return call[[]byte](ctx, c, r, nil)
 }
 
+// Metrics returns what a node measures, in Prometheus' text format; endpoints are asked as by Status.
+func (c *Client) Metrics(ctx context.Context) (*Answer[[]byte], error) {
+	r := local("/metrics")
+	r.accept = "text/plain"
+	return call[[]byte](ctx, c, r, nil)
+}
+
 // checkNodeID keeps an id from becoming another path; the node checks the rest.
 func checkNodeID(id string) error {
 	if id == "" {

@@ -104,7 +104,7 @@ func TestEveryRoute(t *testing.T) {
 	ask := apiv1.Checkout{Pool: "design", Product: "cad", User: "ann", Client: "ws", Queue: true}
 	blocked, staged := apiv1.AccountStateBlocked, apiv1.StagedList{Staging: "s", Parts: 1, Sha256: strings.Repeat("0", 64)}
 	errs := []error{
-		second(c.Health(ctx)), second(c.Ready(ctx)), second(c.OpenAPI(ctx)), second(c.Status(ctx)), second(c.Members(ctx)),
+		second(c.Health(ctx)), second(c.Ready(ctx)), second(c.OpenAPI(ctx)), second(c.Metrics(ctx)), second(c.Status(ctx)), second(c.Members(ctx)),
 		second(c.RemoveMember(ctx, "lyon")), second(c.TransferLeadership(ctx, "")), second(c.TransferLeadership(ctx, "lyon")), second(c.Leave(ctx)),
 		second(c.GossipKeys(ctx)), second(c.RotateGossipKey(ctx)),
 		second(c.Backup(ctx, io.Discard, read...)), second(c.Restore(ctx, client.RestoreOf{Into: "new", From: "old", Backup: strings.NewReader("x"), Bytes: 1})),

@@ -58,6 +58,7 @@ func (n *Node) startTerm() (stop func()) {
 func (n *Node) lead(ctx context.Context) {
 	term := n.raft.CurrentTerm()
 	defer n.leadsTerm.Store(0)
+	defer n.seen.Store(nil)
 	for !n.openTerm(ctx, term) {
 		if !pause(ctx, dutyRetry) || n.raft.State() != raft.Leader || n.raft.CurrentTerm() != term {
 			return
@@ -176,6 +177,7 @@ func (n *Node) ahead() time.Duration {
 func (n *Node) guardMembers(ctx context.Context, term uint64) {
 	for pause(ctx, guardEvery) {
 		answers := n.probeMembers(ctx, term)
+		n.noteSeen(answers)
 		n.checkClock(answers)
 		n.spreadKeyring(ctx, answers)
 	}

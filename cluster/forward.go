@@ -20,11 +20,21 @@ import (
 // Errors are *Error: OutcomeUnknown if the command may have been decided, any
 // other code if it surely was not. Safe for concurrent use.
 func (n *Node) Propose(ctx context.Context, c *fsmpb.Command) (*fsmpb.Outcome, error) {
-	if err := checkCommand(c); err != nil {
-		return nil, err
+	body, fault := decodeCommand(c)
+	if fault != nil {
+		return nil, fault
 	}
 	ctx, cancel := context.WithTimeout(ctx, n.options.RequestTimeout)
 	defer cancel()
+	began := time.Now()
+	outcome, err := n.attempts(ctx, c)
+	n.metrics.Propose.Observe(time.Since(began).Seconds())
+	n.count(body, outcome, err)
+	return outcome, err
+}
+
+// attempts sends the command until its outcome is known, or surely not to be had.
+func (n *Node) attempts(ctx context.Context, c *fsmpb.Command) (*fsmpb.Outcome, error) {
 	unknown := (*Error)(nil)
 	for {
 		changed := n.leader.changed()
@@ -76,19 +86,24 @@ func (n *Node) attempt(ctx context.Context, c *fsmpb.Command) answer {
 
 // checkCommand keeps what replicas could not read out of the log.
 func checkCommand(c *fsmpb.Command) *Error {
+	_, err := decodeCommand(c)
+	return err
+}
+
+func decodeCommand(c *fsmpb.Command) (*fsmpb.Body, *Error) {
 	if len(c.GetBody()) > fsm.MaxBody {
-		return errorf(Unsupported, "A command of %d bytes is longer than %d.", len(c.GetBody()), fsm.MaxBody)
+		return nil, errorf(Unsupported, "A command of %d bytes is longer than %d.", len(c.GetBody()), fsm.MaxBody)
 	}
-	if _, err := fsm.DecodeBody(c.GetBody()); err != nil {
-		return errorf(Unsupported, "The command is not understood by this node: %v.", err)
+	body, err := fsm.DecodeBody(c.GetBody())
+	if err != nil {
+		return nil, errorf(Unsupported, "The command is not understood by this node: %v.", err)
 	}
-	return nil
+	return body, nil
 }
 
 // forward is the batcher's flush on a follower: one batch is one frame to the leader.
 func (n *Node) forward(batch []*proposal) {
-	batch = dropLate(batch)
-	if len(batch) == 0 {
+	if batch = n.begin(batch, n.metrics.Frame); len(batch) == 0 {
 		return
 	}
 	request := &clusterpb.ForwardRequest{Commands: make([]*clusterpb.Forwarded, len(batch))}
@@ -120,7 +135,9 @@ func (n *Node) sendForward(ctx context.Context, request *clusterpb.ForwardReques
 	if err != nil {
 		return nil, errorf(notLeader, "The leader can't be reached: %v.", err)
 	}
+	began := time.Now()
 	reply, err := client.Forward(ctx, request)
+	n.metrics.Forward.Observe(time.Since(began).Seconds())
 	if err != nil {
 		return nil, errorf(OutcomeUnknown, "The leader did not answer: %s.", status.Convert(err).Message())
 	}

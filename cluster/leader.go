@@ -18,6 +18,8 @@ type leaderWatch struct {
 	// patience is how long after the last leader one is waited for: longer than an
 	// election takes, and short enough that a cut-off node answers quickly.
 	patience time.Duration
+	// tell is told of each other leader, and for how long there was none before; of none, the id is empty.
+	tell func(id string, without time.Duration)
 
 	mu      sync.Mutex
 	current string
@@ -30,8 +32,8 @@ type leaderWatch struct {
 }
 
 // newLeaderWatch returns a watch whose reigns all end with ctx.
-func newLeaderWatch(ctx context.Context, r *raft.Raft, patience time.Duration) *leaderWatch {
-	w := &leaderWatch{raft: r, patience: patience, since: time.Now(), change: make(chan struct{})}
+func newLeaderWatch(ctx context.Context, r *raft.Raft, patience time.Duration, tell func(string, time.Duration)) *leaderWatch {
+	w := &leaderWatch{raft: r, patience: patience, tell: tell, since: time.Now(), change: make(chan struct{})}
 	w.present, w.end = context.WithCancel(ctx)
 	return w
 }
@@ -57,12 +59,20 @@ func (w *leaderWatch) follow(ctx context.Context) {
 }
 
 func (w *leaderWatch) refresh(ctx context.Context) {
+	if id, without, other := w.update(ctx); other {
+		w.tell(id, without)
+	}
+}
+
+// update reads who leads; other reports that it is another than before, or nobody any more.
+func (w *leaderWatch) update(ctx context.Context) (leader string, without time.Duration, other bool) {
 	address, id := w.raft.LeaderWithID()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if string(address) == w.current && string(id) == w.id {
-		return
+		return "", 0, false
 	}
+	without, other = w.without(), string(id) != w.id
 	w.current, w.id = string(address), string(id)
 	w.since = time.Time{}
 	if w.current == "" {
@@ -71,6 +81,15 @@ func (w *leaderWatch) refresh(ctx context.Context) {
 	w.end()
 	w.present, w.end = context.WithCancel(ctx)
 	w.wakeLocked()
+	return w.id, without, other
+}
+
+// without is for how long there has been no leader. The caller holds the lock.
+func (w *leaderWatch) without() time.Duration {
+	if w.since.IsZero() {
+		return 0
+	}
+	return time.Since(w.since)
 }
 
 // wake tells the waiters that the leader can now do what it could not before.

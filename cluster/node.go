@@ -26,6 +26,7 @@ import (
 	"github.com/licet/licet/cluster/clusterpb"
 	"github.com/licet/licet/fsm/fsmpb"
 	"github.com/licet/licet/fsm/signed"
+	"github.com/licet/licet/metrics"
 	"github.com/licet/licet/trail"
 	"github.com/licet/licet/transport"
 )
@@ -82,6 +83,8 @@ type Options struct {
 	RequestTimeout time.Duration
 	// MaxClockSkew is how far this node's clock may be from the others' (rule D3).
 	MaxClockSkew time.Duration
+	// Metrics take what the node measures; nil has metrics that nobody reads.
+	Metrics *metrics.Metrics
 	// Clock is the machine's if nil.
 	Clock Clock
 	// FreeSpace tells how many bytes the disk of a directory has left; the disk's own if nil.
@@ -94,6 +97,7 @@ type Options struct {
 type Node struct {
 	options Options
 	log     hclog.Logger
+	metrics *metrics.Metrics
 	// libraries are the loggers of raft and gossip.
 	libraries []hclog.Logger
 
@@ -128,6 +132,8 @@ type Node struct {
 	removed   atomic.Bool
 	// broken is set once the node must not go on.
 	broken atomic.Bool
+	// seen are the other members at the last probe of a leader; nil if this node does not lead.
+	seen atomic.Pointer[[]Peer]
 	// forming is held while the node promises itself or founds.
 	forming sync.Mutex
 	// changing is held while the leader removes or promotes a member.
@@ -157,9 +163,18 @@ func Start(o Options) (*Node, error) {
 		o.Clock = systemClock{}
 	}
 	if o.FreeSpace == nil {
-		o.FreeSpace = freeSpace
+		o.FreeSpace = func(dir string) (uint64, error) {
+			disk, err := DiskOf(dir)
+			return disk.Free, err
+		}
 	}
-	n := &Node{options: o, log: o.Log.Named("cluster"), libraries: []hclog.Logger{o.Log.Named("raft"), o.Log.Named("gossip")}, failed: make(chan error, 1), started: time.Now()}
+	if o.Metrics == nil {
+		o.Metrics = metrics.New()
+	}
+	n := &Node{
+		options: o, log: o.Log.Named("cluster"), metrics: o.Metrics, libraries: []hclog.Logger{o.Log.Named("raft"), o.Log.Named("gossip")},
+		failed: make(chan error, 1), started: time.Now(),
+	}
 	n.refusals = NewRefusals(n.log)
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.stopped = n.ctx.Done()
@@ -193,7 +208,7 @@ func (n *Node) open() error {
 	if err != nil {
 		return err
 	}
-	n.replica.trail, n.replica.snapshots = n.keeper, filepath.Join(o.DataDir, snapshotDir)
+	n.replica.trail, n.replica.snapshots, n.replica.metrics = n.keeper, filepath.Join(o.DataDir, snapshotDir), n.metrics
 	if err := n.openRaft(); err != nil {
 		return err
 	}
@@ -223,7 +238,7 @@ func (n *Node) openGossip() error {
 
 func (n *Node) openRaft() error {
 	o := n.options
-	log := newPeerLog(n.libraries[0])
+	log := newPeerLog(newRoundLog(n.libraries[0]))
 	files, err := raft.NewFileSnapshotStoreWithLogger(o.DataDir, retainSnapshots, log)
 	if err != nil {
 		return fmt.Errorf("snapshots in %s: %w; %s", filepath.Join(o.DataDir, snapshotDir), err, remedy(err))
@@ -300,7 +315,7 @@ func (n *Node) nodeAt(address string) string {
 // run starts everything that goes on by itself.
 func (n *Node) run() {
 	o := n.options
-	n.leader = newLeaderWatch(n.ctx, n.raft, 3*(o.HeartbeatTimeout+o.ElectionTimeout))
+	n.leader = newLeaderWatch(n.ctx, n.raft, 3*(o.HeartbeatTimeout+o.ElectionTimeout), n.tellLeader)
 	n.autopilot = newAutopilot(n)
 	n.proposals = newBatcher(o.Queue, entriesUnderway, o.BatchCommands, o.BatchBytes, (*proposal).size, n.propose)
 	n.forwards = newBatcher(o.Queue, framesUnderway, o.BatchCommands, o.BatchBytes, (*proposal).size, n.forward)

@@ -15,6 +15,8 @@ import (
 type proposal struct {
 	command  *fsmpb.Command
 	deadline time.Time
+	// queued is when the proposal came.
+	queued time.Time
 	// done takes the answer; it has room, so that nobody waits for a waiter who left.
 	done chan answer
 }
@@ -26,7 +28,7 @@ type answer struct {
 }
 
 func newProposal(c *fsmpb.Command, deadline time.Time) *proposal {
-	return &proposal{command: c, deadline: deadline, done: make(chan answer, 1)}
+	return &proposal{command: c, deadline: deadline, queued: time.Now(), done: make(chan answer, 1)}
 }
 
 func (p *proposal) size() int {
@@ -42,8 +44,7 @@ func failAll(batch []*proposal, err *Error) {
 // propose is the batcher's flush on the leader: one batch becomes one Raft
 // entry, and its outcomes fan out.
 func (n *Node) propose(batch []*proposal) {
-	batch = dropLate(batch)
-	if len(batch) == 0 {
+	if batch = n.begin(batch, n.metrics.Entry); len(batch) == 0 {
 		return
 	}
 	commands := make([]*fsmpb.Command, len(batch))
@@ -58,6 +59,20 @@ func (n *Node) propose(batch []*proposal) {
 	for i, p := range batch {
 		p.done <- answer{outcome: outcomes[i]}
 	}
+}
+
+// begin takes a batch out of its queue and notes its size.
+func (n *Node) begin(batch []*proposal, size interface{ Observe(float64) }) []*proposal {
+	batch = dropLate(batch)
+	if len(batch) == 0 {
+		return nil
+	}
+	now := time.Now()
+	for _, p := range batch {
+		n.metrics.QueueWait.Observe(now.Sub(p.queued).Seconds())
+	}
+	size.Observe(float64(len(batch)))
+	return batch
 }
 
 // dropLate answers those whose callers have gone before anything was done for them.
@@ -85,9 +100,11 @@ func (n *Node) commit(term uint64, commands []*fsmpb.Command, pauseMs int64) ([]
 	if fault != nil {
 		return nil, fault
 	}
+	began := time.Now()
 	if err := future.Error(); err != nil {
 		return nil, applyFault(err)
 	}
+	n.metrics.Commit.Observe(time.Since(began).Seconds())
 	outcomes, err := outcomesOf(future)
 	if err != nil {
 		return nil, errorf(OutcomeUnknown, "This node failed while it applied the entry: %v", err)
@@ -109,6 +126,7 @@ func (n *Node) apply(term uint64, commands []*fsmpb.Command, pauseMs int64) (raf
 	if err != nil {
 		return nil, errorf(Unsupported, "The entry can't be encoded: %v", err)
 	}
+	n.metrics.EntryBytes.Observe(float64(len(data)))
 	return n.raft.Apply(data, n.options.RequestTimeout), nil
 }
 

@@ -107,7 +107,9 @@ func (n *Node) prove(batch []*reader) {
 	}
 	ctx, cancel := context.WithDeadline(n.leader.reign(), last)
 	defer cancel()
+	began := time.Now()
 	index, err := n.confirmedIndex(ctx)
+	n.metrics.ReadIndex.Observe(time.Since(began).Seconds())
 	for _, r := range batch {
 		r.done <- readAnswer{index, err}
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/licet/licet/fsm"
 	"github.com/licet/licet/fsm/fsmpb"
+	"github.com/licet/licet/metrics"
 )
 
 // replica is the state machine under Raft. Raft's goroutine is the only one that
@@ -31,6 +32,8 @@ type replica struct {
 	trail *keeper
 	// snapshots is the directory where Raft writes them; empty in tests that need none.
 	snapshots string
+	// metrics are nil in tests that need none.
+	metrics *metrics.Metrics
 
 	mu      sync.Mutex
 	waiters map[chan struct{}]uint64
@@ -49,6 +52,9 @@ func newReplica(steady func() time.Time, fail func(error)) *replica {
 func (r *replica) Apply(l *raft.Log) any {
 	if r.failed != nil {
 		return r.failed
+	}
+	if r.metrics != nil {
+		defer func(began time.Time) { r.metrics.Apply.Observe(time.Since(began).Seconds()) }(time.Now())
 	}
 	outcomes, err := r.state.Apply(l.Index, l.Term, l.Data)
 	if err != nil {
@@ -125,7 +131,7 @@ func (r *replica) Snapshot() (raft.FSMSnapshot, error) {
 	if r.failed != nil {
 		return nil, r.failed
 	}
-	return snapshot{r.view.Load(), r.trail, r.snapshots}, nil
+	return snapshot{r.view.Load(), r.trail, r.snapshots, r.metrics}, nil
 }
 
 // Restore implements raft.FSM. The new state is built beside the present one
@@ -140,14 +146,28 @@ func (r *replica) Restore(source io.ReadCloser) error {
 }
 
 type snapshot struct {
-	view  *fsm.View
-	trail *keeper
-	dir   string
+	view    *fsm.View
+	trail   *keeper
+	dir     string
+	metrics *metrics.Metrics
 }
 
 // Persist implements raft.FSMSnapshot. A replay of the log begins with the snapshot, so that rows
 // from before it could not be written again: they must be on disk first.
 func (s snapshot) Persist(sink raft.SnapshotSink) error {
+	began := time.Now()
+	err := s.write(sink)
+	switch {
+	case s.metrics == nil:
+	case err != nil:
+		s.metrics.SnapshotFaults.Inc()
+	default:
+		s.metrics.Snapshot.Observe(time.Since(began).Seconds())
+	}
+	return err
+}
+
+func (s snapshot) write(sink raft.SnapshotSink) error {
 	if s.trail != nil {
 		if err := s.trail.settle(s.view); err != nil {
 			return errors.Join(err, sink.Cancel())

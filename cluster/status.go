@@ -52,7 +52,7 @@ func (n *Node) Status() Status {
 	s := Status{
 		ID: o.ID, Site: o.Site, Version: o.Version, Address: o.Advertise, HTTPAddress: o.HTTPAdvertise, Started: n.started,
 		Role: roles[n.raft.State()], Leader: n.leader.leaderID(),
-		Term: n.raft.CurrentTerm(), LastIndex: n.raft.LastIndex(), CommitIndex: n.raft.CommitIndex(), SnapshotIndex: n.snapshotIndex(),
+		Term: n.raft.CurrentTerm(), LastIndex: n.raft.LastIndex(), CommitIndex: n.raft.CommitIndex(), SnapshotIndex: n.newestSnapshot().Index,
 		Age: n.age(view), Waiting: len(n.proposals.queue) + len(n.forwards.queue), QueueLimit: o.Queue,
 		View: view, Fault: n.Ready(),
 	}
@@ -66,15 +66,6 @@ func (n *Node) Status() Status {
 		s.Fault = fault
 	}
 	return s
-}
-
-// snapshotIndex is that of the newest snapshot on disk, 0 if there is none.
-func (n *Node) snapshotIndex() uint64 {
-	list, err := n.snapshots.List()
-	if err != nil || len(list) == 0 {
-		return 0
-	}
-	return list[0].Index
 }
 
 // leaderAPI is where a leader serves its API.

@@ -46,6 +46,7 @@ type store struct {
 type database interface {
 	raft.LogStore
 	raft.StableStore
+	Stats() bbolt.Stats
 	Close() error
 }
 

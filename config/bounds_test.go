@@ -124,7 +124,7 @@ func TestGrammar(t *testing.T) {
 			bad:  []string{"~/a", "~", "a\nb", "a\x00", "\xff", "-----BEGIN X-----", strings.Repeat("a", 4097)},
 		},
 		{keys: "http.insecure gossip.insecure", good: []string{"true", "false"}, bad: []string{"", "yes", "True", "1", "on"}},
-		{keys: "http.cert http.key http.client_ca gossip.key_file", good: []string{"", "a"}, bad: []string{" a", "~a", "a\n"}},
+		{keys: "http.cert http.key http.client_ca gossip.key_file auth.metrics_token_file", good: []string{"", "a"}, bad: []string{" a", "~a", "a\n"}},
 	}
 	tested := map[string]bool{}
 	for _, tt := range tests {

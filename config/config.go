@@ -85,6 +85,8 @@ type Cluster struct {
 // Auth is what admits to the API.
 type Auth struct {
 	OperatorTokenFile string
+	// MetricsTokenFile is of a token that opens /metrics alone; empty means that there is none.
+	MetricsTokenFile string
 }
 
 // Raft holds the timing and log retention of consensus.

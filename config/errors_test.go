@@ -204,7 +204,7 @@ func TestEnvironmentAndOverrideErrors(t *testing.T) {
 		},
 		{
 			name: "unknown key, its value not shown", environ: []string{"LICET_AUTH_TOKEN=s3cret"},
-			want: []string{"environment LICET_AUTH_TOKEN: no key has this variable, LICET_<SECTION>_<KEY>: unknown key; allowed in auth: operator_token_file"},
+			want: []string{"environment LICET_AUTH_TOKEN: no key has this variable, LICET_<SECTION>_<KEY>: unknown key; allowed in auth: operator_token_file, metrics_token_file"},
 		},
 		{
 			name: "unknown section", environ: []string{"LICET_FOO=1"},

@@ -154,6 +154,11 @@ var keys = []key{
 		doc:  "File of the operator's bearer token, readable by its owner alone.",
 		kind: fileName(func(c *Config) *string { return &c.Auth.OperatorTokenFile }, secretFile, false),
 	},
+	{
+		name: "auth.metrics_token_file",
+		doc:  "File of a bearer token that opens /metrics and nothing else, for Prometheus; readable by its owner alone. Without it /metrics takes the operator's token only.",
+		kind: fileName(func(c *Config) *string { return &c.Auth.MetricsTokenFile }, secretFile, true),
+	},
 
 	{
 		name: "raft.heartbeat_timeout", def: "500ms",

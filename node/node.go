@@ -24,6 +24,8 @@ type Node struct {
 	*cluster.Node
 	// Left is called once the node has left its cluster.
 	Left func()
+	// APICertificate tells when the API's certificate ends; zero if it speaks plain HTTP.
+	APICertificate func() time.Time
 }
 
 var _ api.Node = Node{}
@@ -112,11 +114,26 @@ func (n Node) Status(context.Context) apiv1.NodeStatus {
 	if s.Fault != nil {
 		status.NotReady = s.Fault.Error()
 	}
+	n.addVitals(&status)
 	if s.Role != cluster.Leader {
 		ms := s.Age.Milliseconds()
 		status.Consensus.LastContactMs = &ms
 	}
 	return status
+}
+
+// addVitals fills in what an operator watches.
+func (n Node) addVitals(status *apiv1.NodeStatus) {
+	v := n.Node.Vitals()
+	if v.Disk.Size > 0 {
+		status.Disk = &apiv1.DiskSpace{FreeBytes: v.Disk.Free, SizeBytes: v.Disk.Size}
+	}
+	status.Clock = &apiv1.ClockTrust{Believed: v.ClockFault == nil, LimitMs: v.ClockLimit.Milliseconds()}
+	ends := v.CertificateEnds.UTC()
+	status.CertificateEnds = &ends
+	if ends := n.apiCertificate().UTC(); !ends.IsZero() {
+		status.HTTPCertificateEnds = &ends
+	}
 }
 
 func roleOf(s cluster.Status) apiv1.Role {
@@ -153,7 +170,8 @@ func (n Node) Members(ctx context.Context) (apiv1.MemberList, error) {
 		}
 		if m.Reachable {
 			contact := max(0, m.Contact.Milliseconds())
-			member.Index, member.LastContactMs = &m.LastIndex, &contact
+			offset := m.ClockDifference.Milliseconds()
+			member.Index, member.LastContactMs, member.ClockOffsetMs = &m.LastIndex, &contact, &offset
 		}
 		list.Members = append(list.Members, member)
 	}

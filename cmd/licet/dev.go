@@ -172,9 +172,13 @@ func (d *dev) fill(ctx context.Context, dir string) error {
 			return fmt.Errorf("licet %s: %s", strings.Join(args, " "), said.String())
 		}
 	}
-	token := make([]byte, 16)
+	token, scrape := make([]byte, 16), make([]byte, 16)
 	rand.Read(token)
-	return replace(in("token"), []byte(hex.EncodeToString(token)+"\n"), 0o600)
+	rand.Read(scrape)
+	return errors.Join(
+		replace(in("token"), []byte(hex.EncodeToString(token)+"\n"), 0o600),
+		replace(in("metrics.token"), []byte(hex.EncodeToString(scrape)+"\n"), 0o600),
+	)
 }
 
 // writeConfigs writes the nodes' configurations anew at each start, because the ports may differ.
@@ -191,11 +195,20 @@ func (d *dev) writeConfigs(dir string) error {
 		c.TLS = config.TLS{CA: filepath.Join(dir, "ca.pem"), Cert: filepath.Join(dir, site+".pem"), Key: filepath.Join(dir, site+"-key.pem")}
 		c.Cluster = config.Cluster{Expect: len(devSites), Peers: peers, GossipSeeds: seeds, VendorKeys: []string{filepath.Join(dir, "vendor.pub")}}
 		c.Auth.OperatorTokenFile = filepath.Join(dir, "token")
+		// Directories of earlier versions have none.
+		if file := filepath.Join(dir, "metrics.token"); exists(file) {
+			c.Auth.MetricsTokenFile = file
+		}
 		if err := replace(filepath.Join(dir, site+".yaml"), []byte(c.YAML()), 0o600); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func exists(file string) bool {
+	_, err := os.Stat(file)
+	return err == nil
 }
 
 // checkPorts says which port is taken before any node has started.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/licet/licet/api/apiv1"
 )
@@ -44,9 +45,12 @@ func examine(nodes []seen, members []apiv1.Member) findings {
 		if !x.value.Ready {
 			f.add("Wait a moment, then look at its log.", "%s is not ready: %s", x.value.ID, cmp.Or(x.value.NotReady, "it does not say why"))
 		}
+		f.vitals(x.value, time.Now())
 	}
 	contradictions := f.compare(nodes)
 	f.absent(nodes, members)
+	f.quorum(members)
+	f.clocks(allowedSkew(nodes), members)
 	switch {
 	case answered == 0:
 		f.code, f.word, f.summary, f.next = exitUnreachable, "unreachable", "No node answered.", "Start the nodes, or name their addresses in --endpoints."
@@ -56,6 +60,24 @@ func examine(nodes []seen, members []apiv1.Member) findings {
 		f.code, f.word, f.summary, f.next = exitUnreachable, "no_leader", fmt.Sprintf("%d of %d nodes answered; no leader is known.", answered, len(nodes)), "Start more nodes, or mend the links between them: a majority of the voters has to reach each other."
 	default:
 		f.summary = fmt.Sprintf("%d of %d nodes answered; %s leads.", answered, len(nodes), leader)
+	}
+	return f
+}
+
+// examineMembers tells what is wrong by the list of the members alone.
+func examineMembers(members []apiv1.Member) findings {
+	f := findings{code: exitOK}
+	f.absent(nil, members)
+	f.quorum(members)
+	f.clocks(usualSkew, members)
+	versions := map[string]string{}
+	for _, m := range members {
+		if m.Version != "" {
+			versions[m.Version] = m.ID
+		}
+	}
+	if len(versions) > 1 {
+		f.add("Finish the upgrade of all nodes.", "the members run %d versions", len(versions))
 	}
 	return f
 }
@@ -89,6 +111,7 @@ func (f *findings) compare(nodes []seen) (contradiction bool) {
 			contradiction = true
 		}
 		digests[v.State.Index] = v
+		f.otherLeader(first, v)
 	}
 	for _, x := range nodes {
 		if x.value != nil && ahead != nil && x.value.Cluster == ahead.Cluster && x.value.State.Index+lag < ahead.State.Index {
@@ -96,6 +119,15 @@ func (f *findings) compare(nodes []seen) (contradiction bool) {
 		}
 	}
 	return contradiction
+}
+
+// otherLeader reports nodes that follow different leaders. Of different terms one of them is only late.
+func (f *findings) otherLeader(first, v *apiv1.NodeStatus) {
+	if first.Leader == "" || v.Leader == "" || first.Leader == v.Leader {
+		return
+	}
+	f.add("Ask again in some seconds; if it stays so, one of them is cut off from the other's leader: look at the links.",
+		"%s follows %s (term %d), %s follows %s (term %d)", first.ID, first.Leader, first.Consensus.Term, v.ID, v.Leader, v.Consensus.Term)
 }
 
 // absent reports members that the cluster misses and that were not asked.

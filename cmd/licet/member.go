@@ -39,10 +39,23 @@ func clusterMembers(s *session) error {
 	return printAnswer(s, a, func(p *page, list apiv1.MemberList) {
 		var rows [][]string
 		for _, m := range list.Members {
-			rows = append(rows, []string{m.ID, m.Site, memberRole(m), yesNo(m.Healthy), optional(m.Index), contact(m.LastContactMs), m.Address, m.HTTP, m.Version})
+			rows = append(rows, []string{m.ID, m.Site, memberRole(m), yesNo(m.Healthy), optional(m.Index), contact(m.LastContactMs), clockOffset(m.ClockOffsetMs), m.Address, m.HTTP, m.Version})
 		}
-		p.table([]string{"ID", "SITE", "ROLE", "HEALTHY", "INDEX", "LAST CONTACT", "ADDRESS", "HTTP", "VERSION"}, rows)
+		p.table([]string{"ID", "SITE", "ROLE", "HEALTHY", "INDEX", "LAST CONTACT", "CLOCK", "ADDRESS", "HTTP", "VERSION"}, rows)
+		found := examineMembers(list.Members)
+		if len(found.wrong) > 0 {
+			p.line("")
+		}
+		found.show(p)
 	})
+}
+
+// clockOffset is how far a member's clock is from that of the node that was asked.
+func clockOffset(ms *int64) string {
+	if ms == nil {
+		return ""
+	}
+	return signedMs(*ms)
 }
 
 func memberRole(m apiv1.Member) string {

@@ -21,13 +21,14 @@ import (
 	"github.com/licet/licet/cluster"
 	"github.com/licet/licet/config"
 	"github.com/licet/licet/fsm/signed"
+	"github.com/licet/licet/metrics"
 	"github.com/licet/licet/node"
 	"github.com/licet/licet/transport"
 )
 
 const (
-	// operator is whom the configured token stands for.
-	operator = "operator"
+	// operator is whom the configured token stands for, scraper whom the token for metrics.
+	operator, scraper = "operator", "metrics"
 	// minToken is the shortest token that is accepted, in bytes.
 	minToken = 16
 	// drainTimeout bounds how long requests under way are waited for at a stop.
@@ -69,20 +70,26 @@ func runServer(ctx context.Context, c config.Config, logs io.Writer) error {
 	}).With("node", c.Node.ID)
 	ctx, left := context.WithCancel(ctx)
 	defer left()
-	token, err := readSecret("auth.operator_token_file", c.Auth.OperatorTokenFile, minToken)
+	tokens, err := readTokens(c.Auth)
 	if err != nil {
+		return err
+	}
+	measured := metrics.New()
+	if err := measured.TakeLibraries(); err != nil {
 		return err
 	}
 	listener, served, err := listenHTTP(ctx, c.HTTP, log)
 	if err != nil {
 		return err
 	}
-	running, certificates, err := startNode(ctx, c, log)
+	running, certificates, err := startNode(ctx, c, measured, log)
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
+	serving := node.Node{Node: running, Left: left, APICertificate: served.NotAfter}
+	measured.Watch(serving.Sample)
 	handler, err := api.New(api.Options{
-		Node: node.Node{Node: running, Left: left}, Tokens: []api.Token{api.NewToken(operator, token)},
+		Node: serving, Tokens: tokens, Meter: measured,
 		Log: log.Named("api"), MaxBody: int64(c.Limits.BodyBytes), RequestTimeout: c.Limits.RequestTimeout,
 	})
 	if err != nil {
@@ -121,7 +128,7 @@ func serve(ctx context.Context, running *cluster.Node, listener net.Listener, se
 	return err
 }
 
-func startNode(ctx context.Context, c config.Config, log hclog.Logger) (*cluster.Node, *transport.Certificates, error) {
+func startNode(ctx context.Context, c config.Config, measured *metrics.Metrics, log hclog.Logger) (*cluster.Node, *transport.Certificates, error) {
 	options, err := nodeOptions(c, log)
 	if err != nil {
 		return nil, nil, err
@@ -136,7 +143,7 @@ func startNode(ctx context.Context, c config.Config, log hclog.Logger) (*cluster
 	if err != nil {
 		return nil, nil, fmt.Errorf("node.listen: %w", err)
 	}
-	options.Port, options.Certificates = port, certificates
+	options.Port, options.Certificates, options.Metrics = port, certificates, measured
 	running, err := cluster.Start(options)
 	return running, certificates, err
 }
@@ -197,6 +204,26 @@ func readPublicKey(file string) (ed25519.PublicKey, error) {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	return key, nil
+}
+
+// readTokens reads the tokens that the API accepts.
+func readTokens(a config.Auth) ([]api.Token, error) {
+	token, err := readSecret("auth.operator_token_file", a.OperatorTokenFile, minToken)
+	if err != nil {
+		return nil, err
+	}
+	tokens := []api.Token{api.NewToken(operator, token)}
+	if a.MetricsTokenFile == "" {
+		return tokens, nil
+	}
+	limited, err := readSecret("auth.metrics_token_file", a.MetricsTokenFile, minToken)
+	if err != nil {
+		return nil, err
+	}
+	if limited == token {
+		return nil, errors.New("auth.metrics_token_file: it holds the operator's token, which opens everything; make another one")
+	}
+	return append(tokens, api.NewMetricsToken(scraper, limited)), nil
 }
 
 // readSecret reads a file of one line. Its errors hold nothing of it.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -123,11 +124,58 @@ func showNodes(p *page, nodes []seen, found findings) {
 		})
 	}
 	p.table([]string{"NODE", "ENDPOINT", "SITE", "ROLE", "LEADER", "TERM", "INDEX", "DIGEST", "READY"}, rows)
+	showVitals(p, nodes)
 	p.line("\n%s", clean(found.summary))
-	for _, wrong := range found.wrong {
+	found.show(p)
+}
+
+// show tells what is wrong and what to do.
+func (f *findings) show(p *page) {
+	for _, wrong := range f.wrong {
 		p.line("- %s", clean(wrong.what))
 		p.line("  next: %s", clean(wrong.next))
 	}
+}
+
+// showVitals shows what a node is healthy by, of the nodes that answered.
+func showVitals(p *page, nodes []seen) {
+	var rows [][]string
+	for _, x := range nodes {
+		if v := x.value; v != nil {
+			behind := v.Consensus.CommitIndex - min(v.Consensus.CommitIndex, v.Consensus.AppliedIndex)
+			rows = append(rows, []string{
+				v.ID, v.Version, number(behind), contact(v.Consensus.LastContactMs), strconv.Itoa(v.Queue.Waiting), trust(v.Clock), space(v.Disk), until(v.CertificateEnds),
+			})
+		}
+	}
+	if rows != nil {
+		p.line("")
+		p.table([]string{"NODE", "VERSION", "TO APPLY", "LAST CONTACT", "WAITING", "CLOCK", "DISK FREE", "CERTIFICATE"}, rows)
+	}
+}
+
+func trust(c *apiv1.ClockTrust) string {
+	switch {
+	case c == nil:
+		return ""
+	case c.Believed:
+		return "believed"
+	}
+	return "not believed"
+}
+
+func space(d *apiv1.DiskSpace) string {
+	if d == nil {
+		return ""
+	}
+	return amountOf(d.FreeBytes) + " (" + shareOf(d) + ")"
+}
+
+func until(ends *time.Time) string {
+	if ends == nil {
+		return ""
+	}
+	return ending(*ends, time.Now())
 }
 
 func short(digest string) string { return digest[:min(12, len(digest))] }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/licet/licet/api/apiv1"
 )
@@ -26,6 +27,19 @@ func TestStatus(t *testing.T) {
 		{"all is well", func(*apiv1.NodeStatus) {}, exitOK, []string{"2 of 2 nodes answered; lyon leads.\n"}},
 		{"not ready", func(s *apiv1.NodeStatus) { s.Ready, s.NotReady = false, "It restores a snapshot." }, exitOK, []string{"paris is not ready: It restores a snapshot."}},
 		{"behind", func(s *apiv1.NodeStatus) { s.State.Index = 100 }, exitOK, []string{"paris is 4900 entries behind lyon"}},
+		{"behind with applying", func(s *apiv1.NodeStatus) { s.Consensus.CommitIndex, s.Consensus.AppliedIndex = 7000, 5000 }, exitOK, []string{"paris has 2000 committed entries still to apply"}},
+		{"late", func(s *apiv1.NodeStatus) { s.Consensus.LastContactMs = new(int64(4200)) }, exitOK, []string{"paris last heard of its leader 4.2 s ago"}},
+		{"without trust in its clock", func(s *apiv1.NodeStatus) { s.Clock = &apiv1.ClockTrust{LimitMs: 5000} }, exitOK, []string{"paris does not trust its clock", "chronyc tracking", "not believed"}},
+		{"busy", func(s *apiv1.NodeStatus) { s.Queue = apiv1.Queue{Waiting: 3000, Limit: 4096} }, exitOK, []string{"paris has 3000 of at most 4096 writes waiting"}},
+		{"nearly full", func(s *apiv1.NodeStatus) { s.Disk = &apiv1.DiskSpace{FreeBytes: 5 << 30, SizeBytes: 100 << 30} }, exitOK, []string{"paris has 5.0 GiB of disk left, 5 %"}},
+		{"full in bytes", func(s *apiv1.NodeStatus) { s.Disk = &apiv1.DiskSpace{FreeBytes: 1 << 20, SizeBytes: 2 << 20} }, exitOK, []string{"paris has 1.0 MiB of disk left, 50 %"}},
+		{"about to lose its certificate", func(s *apiv1.NodeStatus) { s.CertificateEnds = new(time.Now().Add(73 * time.Hour)) }, exitOK, []string{"paris's certificate towards other nodes ends in 3 days", "SIGHUP"}},
+		{"without one for the API", func(s *apiv1.NodeStatus) { s.HTTPCertificateEnds = new(time.Now().Add(-73 * time.Hour)) }, exitOK, []string{"paris's API's certificate ended 3 days ago"}},
+		{"well in all that", func(s *apiv1.NodeStatus) {
+			s.Consensus.LastContactMs, s.CertificateEnds = new(int64(12)), new(time.Now().Add(1000*time.Hour))
+			s.Disk, s.Clock = &apiv1.DiskSpace{FreeBytes: 50 << 30, SizeBytes: 100 << 30}, &apiv1.ClockTrust{Believed: true, LimitMs: 5000}
+		}, exitOK, nil},
+		{"led by another", func(s *apiv1.NodeStatus) { s.Leader = "nice" }, exitOK, []string{"lyon follows lyon (term 3), paris follows nice (term 3)"}},
 		{"another version", func(s *apiv1.NodeStatus) { s.Version = "0.2.0" }, exitOK, []string{"paris runs version 0.2.0, lyon version 0.1.0", "Finish the upgrade"}},
 		{
 			"another digest", func(s *apiv1.NodeStatus) { s.State.Digest = strings.Repeat("b", 64) }, exitInternal,
@@ -84,6 +98,26 @@ func TestStatusOfAll(t *testing.T) {
 		if strings.Contains(got.out, third.URL) != all || strings.Contains(got.out, "elsewhere") || got.code != exitOK || !strings.Contains(got.out, "licet cluster remove gone") {
 			t.Errorf("%v: %+v", args, got)
 		}
+	}
+}
+
+// The members tell who is missed, how many more may fail, and whose clock is off.
+func TestStatusOfMembers(t *testing.T) {
+	members := `{"leader":"lyon","members":[{"id":"lyon","address":"a:1","voter":true,"leader":true,"healthy":true,"version":"1","clock_offset_ms":0},` +
+		`{"id":"paris","address":"b:1","voter":true,"leader":false,"healthy":true,"version":"2","clock_offset_ms":-1200},` +
+		`{"id":"nice","address":"c:1","voter":true,"leader":false,"healthy":false}]}`
+	leader := newFake(t, 200, encoded(t, statusOf("lyon", "leader", "lyon", 5000, "a")))
+	leader.Config.Handler = pagesOf(map[string]string{"/v1/status": leader.body, "/v1/cluster/members": members})
+	for _, args := range [][]string{{"status"}, {"cluster", "members"}} {
+		got := run(t, at(leader.Server), args...)
+		for _, want := range []string{"licet cluster remove nice", "2 of 3 voters are well: if one more fails", "paris's clock is -1.2 s from", "5.0 s is allowed"} {
+			if !strings.Contains(got.out, want) || got.code != exitOK {
+				t.Errorf("%v: %q is not in\n%+v", args, want, got)
+			}
+		}
+	}
+	if got := run(t, at(leader.Server), "cluster", "members"); !strings.Contains(got.out, "the members run 2 versions") {
+		t.Errorf("%+v", got)
 	}
 }
 

@@ -1,0 +1,17 @@
+//go:build linux || darwin
+
+package cluster
+
+import (
+	"os"
+	"syscall"
+)
+
+func statfs(dir string) (Disk, error) {
+	var s syscall.Statfs_t
+	if err := syscall.Statfs(dir, &s); err != nil {
+		return Disk{}, &os.PathError{Op: "statfs", Path: dir, Err: err}
+	}
+	block := uint64(s.Bsize)
+	return Disk{Free: s.Bavail * block, Size: s.Blocks * block}, nil
+}
