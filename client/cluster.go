@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/licet/licet/api/apiv1"
 )
@@ -55,6 +56,21 @@ func (c *Client) RotateGossipKey(ctx context.Context) (*Answer[apiv1.GossipKeyRo
 		r.once = true
 	}
 	return call[apiv1.GossipKeyRotation](ctx, c, r, err)
+}
+
+// CreateJoinToken makes a token with which the node of an id can join where one is required, good for a
+// time of whole seconds; 0 is an hour. It is a secret, and stored nowhere.
+func (c *Client) CreateJoinToken(ctx context.Context, node string, lasts time.Duration) (*Answer[apiv1.JoinToken], error) {
+	if err := checkNodeID(node); err != nil {
+		return nil, refused(err)
+	}
+	body := apiv1.JoinTokenRequest{Node: node}
+	if lasts != 0 {
+		seconds := uint64(lasts / time.Second)
+		body.TTLSeconds = &seconds
+	}
+	r, err := change(ctx, "POST", "/v1/cluster/join-tokens", body)
+	return call[apiv1.JoinToken](ctx, c, r, err)
 }
 
 // Leave has a node leave the cluster. The client must have that node's endpoint

@@ -40,6 +40,10 @@ type Status struct {
 	Age time.Duration
 	// Waiting is how many writes wait, of at most QueueLimit.
 	Waiting, QueueLimit int
+	// Replica: the node never is to vote.
+	Replica bool
+	// Clock is how the node's clock compares with the others'.
+	Clock ClockStatus
 	// View is the node's state.
 	View *fsm.View
 	// Fault says why the node can't serve, nil if it can.
@@ -54,7 +58,7 @@ func (n *Node) Status() Status {
 		Role: roles[n.raft.State()], Leader: n.leader.leaderID(),
 		Term: n.raft.CurrentTerm(), LastIndex: n.raft.LastIndex(), CommitIndex: n.raft.CommitIndex(), SnapshotIndex: n.snapshotIndex(),
 		Age: n.age(view), Waiting: len(n.proposals.queue) + len(n.forwards.queue), QueueLimit: o.Queue,
-		View: view, Fault: n.Ready(),
+		View: view, Fault: n.Ready(), Replica: o.Nonvoter, Clock: n.clock.compared(),
 	}
 	if api := n.leads.Load(); api != nil && api.id == s.Leader {
 		s.LeaderHTTP = api.http

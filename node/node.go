@@ -71,6 +71,11 @@ func (n Node) RotateGossipKey(ctx context.Context) (apiv1.GossipKeyRotation, err
 	return r, err
 }
 
+// SignJoinToken implements api.Node.
+func (n Node) SignJoinToken(_ context.Context, id string, lasts time.Duration) (string, time.Time, error) {
+	return n.Node.SignJoinToken(id, lasts)
+}
+
 // Leave implements api.Node.
 func (n Node) Leave(ctx context.Context) error {
 	err := n.Node.Leave(ctx)
@@ -109,6 +114,7 @@ func (n Node) Status(context.Context) apiv1.NodeStatus {
 			Clock: clock.Wall(), LeaseClockMs: clock.LeaseMs(), Requests: uint64(s.View.Requests()),
 		},
 	}
+	status.Clock = clockOf(s.Clock)
 	if s.Fault != nil {
 		status.NotReady = s.Fault.Error()
 	}
@@ -117,6 +123,21 @@ func (n Node) Status(context.Context) apiv1.NodeStatus {
 		status.Consensus.LastContactMs = &ms
 	}
 	return status
+}
+
+// clockOf is nil until clocks were compared.
+func clockOf(s cluster.ClockStatus) *apiv1.ClockStatus {
+	if s.Others == nil {
+		return nil
+	}
+	node, ahead := s.Worst()
+	c := &apiv1.ClockStatus{
+		Believed: s.Fault == nil, LimitMs: s.Limit.Milliseconds(), AgeMs: s.Age.Milliseconds(), Worst: node, WorstMs: ahead.Milliseconds(),
+	}
+	if s.Fault != nil {
+		c.Reason = s.Fault.Error()
+	}
+	return c
 }
 
 func roleOf(s cluster.Status) apiv1.Role {
@@ -145,7 +166,7 @@ func (n Node) Members(ctx context.Context) (apiv1.MemberList, error) {
 	list := apiv1.MemberList{Members: []apiv1.Member{}}
 	for _, m := range members {
 		member := apiv1.Member{
-			ID: m.ID, Address: m.Address, HTTP: m.HTTPAddress, Site: m.Site, Version: m.Version, Voter: m.Voter, Leader: m.Leader,
+			ID: m.ID, Address: m.Address, HTTP: m.HTTPAddress, Site: m.Site, Version: m.Version, Voter: m.Voter, Replica: m.Replica, Leader: m.Leader,
 			Healthy: m.Reachable && (m.Leader || m.Contact >= 0 && m.Contact < unhealthyAfter),
 		}
 		if m.Leader {

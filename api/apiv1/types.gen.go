@@ -790,6 +790,29 @@ type CheckoutDone struct {
 // ClientName The host or device on which the seats are used.
 type ClientName = string
 
+// ClockStatus How the node's clock compares with the others' (rule D3). Absent until they were compared.
+//
+// Example: {"age_ms":400,"believed":true,"limit_ms":5000,"worst":"lyon","worst_ms":-3}
+type ClockStatus struct {
+	// AgeMs How long ago they were compared.
+	AgeMs int64 `json:"age_ms"`
+
+	// Believed False if the node stamps no writes because its clock is off.
+	Believed bool `json:"believed"`
+
+	// LimitMs How far apart clocks may be.
+	LimitMs int64 `json:"limit_ms"`
+
+	// Reason Why it is not believed.
+	Reason string `json:"reason,omitempty"`
+
+	// Worst The node whose clock differs most; absent if none answered.
+	Worst string `json:"worst,omitempty"`
+
+	// WorstMs How far that clock is ahead of this node's; negative if it is behind.
+	WorstMs int64 `json:"worst_ms,omitempty"`
+}
+
 // Code The codes of problems that this version knows. Codes are stable; newer versions may add some.
 type Code string
 
@@ -1053,6 +1076,24 @@ type InstanceList struct {
 // InstanceState `ended`: the contract is past expiry and grace; `over_allocation`: accounts must go; `not_activated`: the key was never presented; `removed`: only in the answer to a removal.
 type InstanceState string
 
+// JoinToken Example: {"expires":"2026-09-01T09:00:00Z","node":"quimper","token":"licet-join-v1.2Zk…"}
+type JoinToken struct {
+	Expires time.Time `json:"expires"`
+
+	// Node The id of a node.
+	Node  NodeID `json:"node"`
+	Token string `json:"token"`
+}
+
+// JoinTokenRequest Example: {"node":"quimper","ttl_seconds":3600}
+type JoinTokenRequest struct {
+	// Node The id of a node.
+	Node NodeID `json:"node"`
+
+	// TTLSeconds How long it is good.
+	TTLSeconds *uint64 `json:"ttl_seconds,omitempty"`
+}
+
 // Keys defines model for Keys.
 type Keys struct {
 	// Cluster The cluster's id.
@@ -1239,8 +1280,11 @@ type Member struct {
 	// LastContactMs How long ago it answered the leader.
 	LastContactMs *int64 `json:"last_contact_ms,omitempty"`
 	Leader        bool   `json:"leader"`
-	Site          string `json:"site,omitempty"`
-	Version       string `json:"version,omitempty"`
+
+	// Replica It never is to vote.
+	Replica bool   `json:"replica,omitempty"`
+	Site    string `json:"site,omitempty"`
+	Version string `json:"version,omitempty"`
 
 	// Voter False until it has caught up.
 	Voter bool `json:"voter"`
@@ -1295,6 +1339,11 @@ type NodeStatus struct {
 	//
 	// Example: 127.0.0.1:7101
 	Address string `json:"address"`
+
+	// Clock How the node's clock compares with the others' (rule D3). Absent until they were compared.
+	//
+	// Example: {"age_ms":400,"believed":true,"limit_ms":5000,"worst":"lyon","worst_ms":-3}
+	Clock *ClockStatus `json:"clock,omitempty"`
 
 	// Cluster The cluster's id; absent until it is formed.
 	Cluster string `json:"cluster,omitempty"`
@@ -2260,6 +2309,12 @@ type RotateGossipKeyParams struct {
 	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
 }
 
+// CreateJoinTokenParams defines parameters for CreateJoinToken.
+type CreateJoinTokenParams struct {
+	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
+	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
+}
+
 // LeaveClusterParams defines parameters for LeaveCluster.
 type LeaveClusterParams struct {
 	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
@@ -3039,6 +3094,9 @@ type CheckoutJSONRequestBody = Checkout
 
 // ExplainCheckoutJSONRequestBody defines body for ExplainCheckout for application/json ContentType.
 type ExplainCheckoutJSONRequestBody = Checkout
+
+// CreateJoinTokenJSONRequestBody defines body for CreateJoinToken for application/json ContentType.
+type CreateJoinTokenJSONRequestBody = JoinTokenRequest
 
 // TransferLeadershipJSONRequestBody defines body for TransferLeadership for application/json ContentType.
 type TransferLeadershipJSONRequestBody = Transfer
