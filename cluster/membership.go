@@ -24,6 +24,7 @@ const compareClocksEvery = 5 * time.Second
 // that it answers at another address than the others think, and that its clock is off.
 func (n *Node) watchMembership() {
 	var compared time.Time
+	warned := false
 	for pause(n.ctx, time.Second) {
 		if n.gossip != nil {
 			n.gossip.join()
@@ -35,12 +36,16 @@ func (n *Node) watchMembership() {
 		if n.removed.Load() {
 			continue
 		}
-		if n.leader.address() == "" {
-			if n.wasRemoved() {
-				return
-			}
+		if n.leader.address() != "" {
+			n.reached.Store(nil)
+		} else if n.wasRemoved() {
+			return
 		}
 		n.followAddress()
+		if own, _ := n.server(n.options.ID); n.options.Nonvoter && own.Suffrage == raft.Voter && own.ID != "" && !warned {
+			n.log.Warn("this node is a voter and stays one; to make it a replica, let it leave and join under a new node id")
+			warned = true
+		}
 		if n.leadsTerm.Load() == 0 && n.clock.since(compared) >= compareClocksEvery {
 			n.checkClock(n.probeMembers(n.ctx, 0))
 			compared = n.clock.steady()
@@ -52,7 +57,9 @@ func (n *Node) watchMembership() {
 // entries any more, the one that removes it included, so it asks when it misses a leader. A
 // leader's word counts, whose members are decided and whose term is not older than what this node has seen.
 func (n *Node) wasRemoved() bool {
-	for _, r := range n.probeLeader() {
+	replies := n.probeLeader()
+	n.noteReach(replies)
+	for _, r := range replies {
 		if r.Leads && !r.Member && r.LastTerm >= n.raft.CurrentTerm() {
 			if err := n.identity.leave(); err != nil {
 				n.log.Error("the data directory could not be marked", "reason", err)
@@ -63,6 +70,33 @@ func (n *Node) wasRemoved() bool {
 		}
 	}
 	return false
+}
+
+// reach is how many voters a node without a leader can ask, itself included, of all.
+type reach struct{ voters, reached int }
+
+func (n *Node) noteReach(replies []*clusterpb.ProbeReply) {
+	now := new(reach)
+	for _, m := range n.members() {
+		if m.Suffrage != raft.Voter {
+			continue
+		}
+		now.voters++
+		answers := func(r *clusterpb.ProbeReply) bool { return r.Node == string(m.ID) }
+		if string(m.ID) == n.options.ID || slices.ContainsFunc(replies, answers) {
+			now.reached++
+		}
+	}
+	n.reached.Store(now)
+}
+
+// leaderless says that no leader is known, and whether a majority is within reach.
+func (n *Node) leaderless() *Error {
+	r := n.reached.Load()
+	if r == nil {
+		return errorf(NoLeader, "Node %s knows no leader.", n.options.ID)
+	}
+	return errorf(NoLeader, "Node %s knows no leader. It reaches %d of %d voters, and %d are needed to elect one.", n.options.ID, r.reached, r.voters, r.voters/2+1)
 }
 
 // probeLeader asks every address at which a node of this cluster was ever known, and then the leaders that they name.

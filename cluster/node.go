@@ -155,6 +155,8 @@ type Node struct {
 	failed  chan error
 	running sync.WaitGroup
 	started time.Time
+	// reached is nil while a leader is known.
+	reached atomic.Pointer[reach]
 	// leads is where the leader's API is, learnt after each change of leader.
 	leads atomic.Pointer[leaderAPI]
 }
@@ -389,7 +391,7 @@ func (n *Node) Ready() error {
 	case n.replica.view.Load().ClusterID() == "":
 		return errorf(NotReady, "The cluster is not initialised yet.")
 	case n.leader.address() == "":
-		return errorf(NoLeader, "Node %s knows no leader.", n.options.ID)
+		return n.leaderless()
 	}
 	return nil
 }

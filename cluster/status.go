@@ -66,8 +66,9 @@ func (n *Node) Status() Status {
 	for _, m := range n.members() {
 		s.Voter = s.Voter || m.Suffrage == raft.Voter && string(m.ID) == o.ID
 	}
-	if fault := n.clock.suspect(); s.Fault == nil && fault != nil {
-		s.Fault = fault
+	// Only the leader stamps; a follower with a wrong clock serves all the same.
+	if s.Fault == nil && s.Role == Leader && s.Clock.Fault != nil {
+		s.Fault = s.Clock.Fault
 	}
 	return s
 }

@@ -20,7 +20,7 @@ func clusterCommand(streams Streams) *cli.Command {
 		}.command(streams),
 		verb{
 			name: "remove", usage: "remove a member that is gone for good", args: []string{"ID"}, run: clusterRemove,
-			about: "A node that still runs leaves with `licet cluster leave`. The id can't be used again.",
+			about: "Refused if too few voters that are well would be left. A node that still runs stops by itself, better let it leave with\n`licet cluster leave`. If the machine comes back, it joins with empty data and under a new id.",
 		}.command(streams),
 		replaceVerb().command(streams),
 		verb{

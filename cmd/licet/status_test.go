@@ -31,6 +31,11 @@ func TestStatus(t *testing.T) {
 			"another digest", func(s *apiv1.NodeStatus) { s.State.Digest = strings.Repeat("b", 64) }, exitInternal,
 			[]string{"lyon and paris differ at index 5000 (aaaaaaaaaaaa, bbbbbbbbbbbb)", "licet: The nodes contradict each other."},
 		},
+		{
+			"wrong clock", func(s *apiv1.NodeStatus) { s.Clock = &apiv1.ClockStatus{Reason: "This node's clock differs."} }, exitOK,
+			[]string{"paris stamps no writes: This node's clock differs.", "next: Set its clock"},
+		},
+		{"right clock", func(s *apiv1.NodeStatus) { s.Clock = &apiv1.ClockStatus{Believed: true} }, exitOK, nil},
 		{"another digest at another index", func(s *apiv1.NodeStatus) { s.State.Digest, s.State.Index = "b", 4999 }, exitOK, nil},
 		{"another cluster", func(s *apiv1.NodeStatus) { s.Cluster = "D" }, exitInternal, []string{"paris belongs to cluster D, lyon to C"}},
 	} {
