@@ -230,3 +230,23 @@ func TestSilentPeerIsToldOnce(t *testing.T) {
 		t.Errorf("an error of this node: %q", errs)
 	}
 }
+
+// TestHandOver: leadership goes to another voter, and the node goes on as a follower. Where there is no other voter it stays.
+func TestHandOver(t *testing.T) {
+	list, later := joiners(t, 1, 2)
+	lone, replica := list[0], later[0]
+	replica.options.Nonvoter = true
+	replica.start()
+	replica.ready()
+	lone.node.HandOver()
+	if s := lone.node.Status(); s.Role != cluster.Leader {
+		t.Errorf("the only voter is %s", s.Role)
+	}
+	three := startAll(t, 3)
+	old := leaderOf(t, three)
+	old.node.HandOver()
+	if s := old.node.Status(); s.Role == cluster.Leader {
+		t.Error("it still leads")
+	}
+	old.propose(putContract(t, 30))
+}
