@@ -104,7 +104,9 @@ func TestPreferredSite(t *testing.T) {
 			}
 			n := &Node{options: Options{ID: "bordeaux", Site: "bordeaux"}, clock: newClock(systemClock{}, time.Second)}
 			n.SetPolicy(Policy{PreferredSites: c.order, PreferredAfter: time.Minute})
-			n.clock.compare(map[string]time.Duration{"paris": c.off, "lyon": 0})
+			if _, fault := n.clock.compare(map[string]time.Duration{"paris": c.off, "lyon": 0}); fault != nil {
+				t.Fatal(fault)
+			}
 			paris := &clusterpb.ProbeReply{Site: "paris", PreferredSites: c.theirs}
 			lyon := &clusterpb.ProbeReply{Site: "lyon", PreferredSites: c.order}
 			p := promoter{pilot: &pilot{node: n, begun: c.led, heard: map[raft.ServerID]probed{"paris": {reply: paris}, "lyon": {reply: lyon}}}}

@@ -323,7 +323,7 @@ func TestD3FollowersWrongClockIsSeen(t *testing.T) {
 	eventually(t, "leader and follower know", func() error {
 		own, leaders := list[2].node.Status().Clock, leader.node.Status().Clock
 		if codeOf(own.Fault) != cluster.ClockSkew || leaders.Fault != nil {
-			return fmt.Errorf("the follower says %v, the leader %v", own.Fault, leaders.Fault)
+			return fmt.Errorf("the follower says %w, the leader %w", own.Fault, leaders.Fault)
 		}
 		node, ahead := leaders.Worst()
 		if node != list[2].options.ID || (ahead-time.Minute).Abs() > 5*time.Second || leaders.Limit != 5*time.Second {

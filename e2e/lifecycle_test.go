@@ -25,7 +25,7 @@ type longPolls struct {
 	waiting sync.WaitGroup
 	// asked counts the requests that were sent.
 	asked atomic.Int64
-	mu      sync.Mutex
+	mu    sync.Mutex
 	// answers are statuses, and what went wrong without one.
 	answers map[int]int
 	broken  []error
