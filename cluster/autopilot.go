@@ -135,9 +135,13 @@ func (p *pilot) FetchServerStats(ctx context.Context, servers map[raft.ServerID]
 }
 
 // RemoveFailedServer implements autopilot.ApplicationIntegration. What an operator
-// may not remove, it does not remove either.
+// may not remove, it does not remove either. The member is asked once more: a leader whose process
+// was stopped for a while finds everybody silent.
 func (p *pilot) RemoveFailedServer(s *autopilot.Server) {
 	_, silent := p.said(s.ID)
+	if p.node.answersAs(string(s.Address), string(s.ID)) {
+		return
+	}
 	p.node.log.Warn("removing a member that is silent", "node", s.ID, "silent", silent.Round(time.Second))
 	if err := p.node.removeHere(string(s.ID)); err != nil {
 		p.node.log.Warn("the silent member was not removed", "node", s.ID, "reason", err)

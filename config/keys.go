@@ -157,7 +157,7 @@ var keys = []key{
 	},
 	{
 		name: "cluster.join_token_file",
-		doc:  "File with the join token that `licet cluster join-token` made for this node, readable by its owner alone. Used once, to join; it may be removed afterwards.",
+		doc:  "File with the join token that `licet cluster join-token` made for this node, readable by its owner alone. Used once, to join: remove the key and the file afterwards.",
 		kind: fileName(func(c *Config) *string { return &c.Cluster.JoinTokenFile }, secretFile, true),
 	},
 	{
