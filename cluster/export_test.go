@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/hashicorp/raft"
+	autopilot "github.com/hashicorp/raft-autopilot"
 )
 
 // Raft lets tests write what no node would.
@@ -42,3 +43,9 @@ func (n *Node) RotateGossipKeyAlone() error {
 
 // CloseStore takes Raft's database away: each operation of it fails from then on.
 func (n *Node) CloseStore() error { return n.store.bolt.Close() }
+
+// RemoveSilent has the leader remove a member that autopilot takes for dead.
+func (n *Node) RemoveSilent(id string) {
+	m, _ := n.server(id)
+	n.pilot.RemoveFailedServer(&autopilot.Server{ID: m.ID, Address: m.Address})
+}

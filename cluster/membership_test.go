@@ -230,12 +230,17 @@ func TestSilentMemberIsRemovedDownToAFloor(t *testing.T) {
 		}
 		return len(found)
 	}
+	// A leader that slept takes everybody for silent.
+	leader.node.RemoveSilent(order[1].options.ID)
 	eventually(t, "the silent member is removed", func() error {
 		if n := members(); n != 3 {
 			return fmt.Errorf("%d members", n)
 		}
 		return nil
 	})
+	if _, err := memberOf(t, leader, order[1]); err != nil {
+		t.Fatal(err)
+	}
 	order[1].stop()
 	eventually(t, "the leader would rather keep the next one", func() error {
 		if len(log.with("will not remove server node as it would leave less voters", order[1].options.ID)) == 0 {
