@@ -156,6 +156,17 @@ func TestReload(t *testing.T) {
 	if r := mustAsk(t, "POST", n.URL()+"/v1/instances", large); r.status == http.StatusRequestEntityTooLarge {
 		t.Errorf("a body below the old limit is answered %s", r)
 	}
+	for _, other := range c.nodes {
+		c.write(other.id+".yaml", other.config(map[string]string{"cluster.preferred_sites": "[" + n.id + "]", "autopilot.preferred_after": "1s"}))
+		other.must(syscall.SIGHUP)
+	}
+	eventually(t, n.id+", which is preferred now, leads", func() error {
+		leader, err := c.leaderNow()
+		if err == nil && leader != n {
+			err = fmt.Errorf("%s leads", leader.id)
+		}
+		return err
+	})
 	l.waitAcknowledged(20)
 	l.check(l.stop())
 }
@@ -218,6 +229,9 @@ func TestReplace(t *testing.T) {
 	}
 	if !contains(old.log()[from:], "was removed from the cluster, says its leader") {
 		t.Error("the log does not say why the node ended")
+	}
+	if code, _, errs := runLicet(t, nil, "server", "--config", c.path(old.id+".yaml")); code != 8 || !contains(errs, "next: Don't start it again.") {
+		t.Errorf("started once more, it ended with exit code %d:\n%s", code, errs)
 	}
 	l.waitAcknowledged(20)
 	l.check(l.stop())
