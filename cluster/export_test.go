@@ -6,6 +6,8 @@ import (
 
 	"github.com/hashicorp/raft"
 	autopilot "github.com/hashicorp/raft-autopilot"
+
+	"github.com/licet/licet/cluster/clusterpb"
 )
 
 // Raft lets tests write what no node would.
@@ -19,6 +21,14 @@ func (n *Node) FirstIndex() (uint64, error) { return n.store.FirstIndex() }
 func (n *Node) Hold() (release func()) {
 	n.replica.mu.Lock()
 	return n.replica.mu.Unlock
+}
+
+// Move asks this node as a member does that says it has moved.
+func (n *Node) Move(id, address, cluster string) error {
+	if err := n.move(&clusterpb.JoinRequest{Node: id, Address: address, Cluster: cluster}); err != nil {
+		return err
+	}
+	return nil
 }
 
 // GossipSees has the ids of the nodes that gossip knows to be alive, sorted.

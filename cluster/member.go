@@ -173,6 +173,9 @@ func (n *Node) admit(request *clusterpb.JoinRequest) (*clusterpb.JoinReply, erro
 			return refuse(errorf(MemberRefused, "Node id %s belongs to a voter that had data; a node that lost it joins under a new id.", request.Node))
 		}
 	}
+	if err := n.checkAddress(request); err != nil {
+		return refuse(err)
+	}
 	key, err := signed.EncodePrivateKey(signing)
 	if err != nil {
 		return nil, err

@@ -184,6 +184,9 @@ func (n *Node) move(request *clusterpb.JoinRequest) *Error {
 	if !member {
 		return errorf(MemberNotFound, "No member has the id %q.", request.Node)
 	}
+	if err := n.checkAddress(request); err != nil {
+		return err
+	}
 	change := n.raft.AddVoter
 	if m.Suffrage != raft.Voter {
 		change = n.raft.AddNonvoter
@@ -193,6 +196,16 @@ func (n *Node) move(request *clusterpb.JoinRequest) *Error {
 		return applyFault(err)
 	}
 	n.log.Info("member moved", "node", id, "address", address, "old", m.Address)
+	return nil
+}
+
+// checkAddress refuses an address that is another member's.
+func (n *Node) checkAddress(request *clusterpb.JoinRequest) *Error {
+	for _, m := range n.members() {
+		if string(m.Address) == request.Address && string(m.ID) != request.Node {
+			return errorf(MemberRefused, "The address %s is that of member %s.", request.Address, m.ID)
+		}
+	}
 	return nil
 }
 

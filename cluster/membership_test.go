@@ -174,6 +174,26 @@ func TestMembersAreFollowedToOtherAddresses(t *testing.T) {
 		s.propose(createInstance(s.options.ID, 1))
 	}
 	sameDigests(t, list)
+
+	order := followers(t, list)
+	leader, own := order[2], list[0].node.Status().View.ClusterID()
+	for name, c := range map[string]struct {
+		id, address, cluster string
+		code                 cluster.Code
+	}{
+		"it still answers where it was": {order[0].options.ID, freeAddress(t), own, cluster.MemberRefused},
+		"another cluster":               {order[0].options.ID, freeAddress(t), "another", cluster.MemberRefused},
+		"no member":                     {"nobody", freeAddress(t), own, cluster.MemberNotFound},
+		"another member's address":      {leader.options.ID, order[0].listen, own, cluster.MemberRefused},
+	} {
+		if err := leader.node.Move(c.id, c.address, c.cluster); codeOf(err) != c.code {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := order[0].node.Move(order[0].options.ID, freeAddress(t), own); codeOf(err) != "not_leader" {
+		t.Errorf("asked of a follower: %v", err)
+	}
+
 	alone := startAll(t, 1)
 	alone[0].moveTo(freeAddress(t), alone[0])
 	alone[0].propose(putContract(t, 30))

@@ -41,15 +41,21 @@ func (r *reconfiguration) Reload() error {
 	r.node.SetPolicy(policyOf(next))
 	r.node.SetMaxClockSkew(next.Limits.MaxClockSkew)
 	r.handler.SetMaxBody(int64(next.Limits.BodyBytes))
-	r.current.Log.Level, r.current.Autopilot = next.Log.Level, next.Autopilot
-	r.current.Limits.MaxClockSkew, r.current.Limits.BodyBytes = next.Limits.MaxClockSkew, next.Limits.BodyBytes
-	r.current.Cluster.RequireJoinToken, r.current.Cluster.PreferredSites = next.Cluster.RequireJoinToken, next.Cluster.PreferredSites
+	r.current = taken(r.current, next)
 	r.log.Info("configuration changed", "keys", strings.Join(reloaded, ", "))
 	return nil
 }
 
 // NotAfter is zero: a configuration does not end.
 func (r *reconfiguration) NotAfter() time.Time { return time.Time{} }
+
+// taken is the configuration that is in force after a reload.
+func taken(current, next config.Config) config.Config {
+	current.Log.Level, current.Autopilot = next.Log.Level, next.Autopilot
+	current.Limits.MaxClockSkew, current.Limits.BodyBytes = next.Limits.MaxClockSkew, next.Limits.BodyBytes
+	current.Cluster.RequireJoinToken, current.Cluster.PreferredSites = next.Cluster.RequireJoinToken, next.Cluster.PreferredSites
+	return current
+}
 
 func policyOf(c config.Config) cluster.Policy {
 	return cluster.Policy{
