@@ -26,8 +26,8 @@ func (c *Client) RemoveMember(ctx context.Context, id string) (*Answer[struct{}]
 	return call[struct{}](ctx, c, r, err)
 }
 
-// TransferLeadership moves leadership to a voter; empty means the most
-// up-to-date one. An attempt whose outcome is unknown is not repeated.
+// TransferLeadership moves leadership to a voter; empty means the best that is there, of
+// the most preferred site, then the most up to date. An attempt whose outcome is unknown is not repeated.
 func (c *Client) TransferLeadership(ctx context.Context, to string) (*Answer[struct{}], error) {
 	var body apiv1.Transfer
 	if to != "" {

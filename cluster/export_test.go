@@ -31,6 +31,12 @@ func (n *Node) Move(id, address, cluster string) error {
 	return nil
 }
 
+// Successor is the id of the node that this leader would hand over to, "" if it would leave that to Raft.
+func (n *Node) Successor() string {
+	s, _ := n.successor()
+	return string(s.ID)
+}
+
 // GossipSees has the ids of the nodes that gossip knows to be alive, sorted.
 func (n *Node) GossipSees() []string {
 	n.gossip.alive.mu.Lock()

@@ -73,8 +73,8 @@ func (n *Node) Remove(ctx context.Context, id string) error {
 		})
 }
 
-// Transfer hands leadership to a voter, or to whoever is most up to date if id is
-// empty. Errors are *Error. Safe for concurrent use.
+// Transfer hands leadership to a voter, or to the best that is there if id is empty: of the most preferred
+// site (Policy), then the most up to date. Errors are *Error. Safe for concurrent use.
 func (n *Node) Transfer(ctx context.Context, id string) error {
 	return n.onLeader(ctx, func() *Error { return n.transferHere(id) },
 		func(ctx context.Context, leader clusterpb.NodeClient) (*clusterpb.Fault, error) {
@@ -255,18 +255,49 @@ func (n *Node) transferHere(id string) *Error {
 	if id == n.options.ID {
 		return nil
 	}
-	future := n.raft.LeadershipTransfer
-	if id != "" {
-		target, err := n.voter(id)
-		if err != nil {
-			return err
-		}
-		future = func() raft.Future { return n.raft.LeadershipTransferToServer(target.ID, target.Address) }
+	var err error
+	target, fault := n.voter(id)
+	switch {
+	case id != "" && fault != nil:
+		return fault
+	case id != "":
+		err = n.raft.LeadershipTransferToServer(target.ID, target.Address).Error()
+	default:
+		err = n.handToBest()
 	}
-	if err := future().Error(); err != nil {
+	if err != nil {
 		return errorf(MemberRefused, "Leadership could not be handed over: %v.", err)
 	}
 	return nil
+}
+
+// handToBest gives leadership to the successor, and where none is known or it fails, to whom Raft thinks best, which
+// may be a node that is down while nobody writes.
+func (n *Node) handToBest() error {
+	if s, ok := n.successor(); ok {
+		if err := n.raft.LeadershipTransferToServer(s.ID, s.Address).Error(); err == nil {
+			return nil
+		}
+	}
+	return n.raft.LeadershipTransfer().Error()
+}
+
+// successor is the voter that is there, with a right clock, at the most preferred site, and of those the one with most of the log.
+func (n *Node) successor() (best raft.Server, found bool) {
+	order := n.policy.Load().PreferredSites
+	var place int
+	var last uint64
+	for _, m := range n.members() {
+		reply, silent := n.pilot.said(m.ID)
+		if m.Suffrage != raft.Voter || string(m.ID) == n.options.ID || reply == nil || silent > 3*autopilotEvery || !n.clock.agrees(string(m.ID)) {
+			continue
+		}
+		at := preference(order, reply.Site)
+		if !found || at < place || at == place && reply.LastIndex > last {
+			best, place, last, found = m, at, reply.LastIndex, true
+		}
+	}
+	return best, found
 }
 
 func (n *Node) voter(id string) (raft.Server, *Error) {

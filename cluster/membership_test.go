@@ -223,6 +223,35 @@ func TestLeadershipGoesToThePreferredSite(t *testing.T) {
 	list[0].propose(putContract(t, 30))
 }
 
+// TestLeadershipIsHandedToWhoIsThere, at the best site, and not to a node that is down.
+func TestLeadershipIsHandedToWhoIsThere(t *testing.T) {
+	list := sites(t, 3)
+	for _, s := range list {
+		s.options.Policy.PreferredSites, s.options.Policy.PreferredAfter = []string{"paris", "lyon"}, time.Hour
+		s.start()
+	}
+	oneCluster(t, list)
+	hands := func(to *site) {
+		t.Helper()
+		if err := list[0].node.Transfer(t.Context(), "bordeaux"); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "bordeaux would hand over to "+to.options.ID, func() error {
+			if id := list[0].node.Successor(); id != to.options.ID {
+				return fmt.Errorf("it would to %q", id)
+			}
+			return nil
+		})
+		list[0].node.HandOver()
+		if leader := leaderOf(t, list); leader != to {
+			t.Fatalf("%s leads", leader.options.ID)
+		}
+	}
+	hands(list[2])
+	list[2].stop()
+	hands(list[1])
+}
+
 // TestSilentMemberIsRemovedDownToAFloor: where it is switched on, the leader removes who has been silent for long, and
 // nobody when too few voters would be left.
 func TestSilentMemberIsRemovedDownToAFloor(t *testing.T) {

@@ -16,7 +16,7 @@ func clusterCommand(streams Streams) *cli.Command {
 		verb{name: "members", usage: "list the members of the cluster", run: clusterMembers}.command(streams),
 		verb{
 			name: "transfer", usage: "move leadership to another voter", run: clusterTransfer,
-			flags: []cli.Flag{&cli.StringFlag{Name: "to", Usage: "`ID` of the node that is to lead; the most up-to-date one if it is absent"}},
+			flags: []cli.Flag{&cli.StringFlag{Name: "to", Usage: "`ID` of the node that is to lead; the best that is there if it is absent: of the most preferred site, then the most up to date"}},
 		}.command(streams),
 		verb{
 			name: "remove", usage: "remove a member that is gone for good", args: []string{"ID"}, run: clusterRemove,
