@@ -145,7 +145,7 @@ func TestReload(t *testing.T) {
 	// The request of before stands in the log now.
 	n.WaitLog(0, "[DEBUG]")
 	from := len(n.log())
-	reload("node:\n  id: Paris!\n", "configuration not reloaded, the old one stays in force")
+	reload("node:\n  id: Paris!\n", "not reloaded, what was in use stays in use", "what=configuration")
 	if contains(n.log()[from:], "configuration changed") {
 		t.Error("a faulty configuration was taken over")
 	}
