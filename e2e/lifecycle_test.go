@@ -2,14 +2,9 @@ package e2e
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptrace"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -238,58 +233,4 @@ func TestReplace(t *testing.T) {
 	if contains(fresh.log(), "licet-join-v1.") {
 		t.Error("the log has a join token")
 	}
-}
-
-// TestDev: the cluster of `make run` comes up, and Ctrl-C ends all of it.
-func TestDev(t *testing.T) {
-	t.Parallel()
-	for range 3 {
-		ports, err := holdPorts(1)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := ports.release(); err != nil {
-			t.Fatal(err)
-		}
-		said, err := runDev(t, ports.ports[0])
-		if strings.Contains(said, "address already in use") {
-			continue // by somebody else, at one of the nine ports
-		}
-		if err != nil {
-			t.Fatalf("%v:\n%s", err, said)
-		}
-		return
-	}
-	t.Fatal("three times a port was taken by somebody else")
-}
-
-// runDev starts a development cluster and stops it once it serves.
-func runDev(t *testing.T, port int) (said string, err error) {
-	t.Helper()
-	dir := t.TempDir()
-	out, err := os.Create(filepath.Join(dir, "out"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer out.Close()
-	cmd := exec.Command(program, "dev", "--dir", filepath.Join(dir, "dev"), "--base-port", strconv.Itoa(port))
-	cmd.Stdout, cmd.Stderr = out, out
-	p, err := start("licet dev", cmd)
-	if err != nil {
-		t.Fatal(err)
-	}
-	err = poll(patience, func() error {
-		text, err := os.ReadFile(out.Name())
-		if said = string(text); err == nil && p.alive() && !strings.Contains(said, "Three nodes serve one cluster") {
-			err = errors.New("it does not serve")
-		}
-		return err
-	})
-	if p.alive() {
-		err = errors.Join(err, p.signal(syscall.SIGINT))
-	}
-	if code := p.exitCode(); code != 0 {
-		err = errors.Join(err, fmt.Errorf("it ended with exit code %d", code))
-	}
-	return said, err
 }
