@@ -101,7 +101,7 @@ func TestGracefulStop(t *testing.T) {
 		t.Errorf("of 50 who waited, these were answered: %v; not answered: %v", polls.answers, polls.broken)
 	}
 	next := c.Leader()
-	if contains(leader.log(), "leadership was not handed over") {
+	if contains(leader.log(), "without having handed leadership over") {
 		t.Error("the leader kept its office to the end")
 	}
 	if contains(leader.log(), "requests under way were cut off") {
