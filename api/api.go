@@ -9,6 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -51,16 +53,38 @@ type service struct {
 	backups chan struct{}
 	// scrapes bounds those that are being answered.
 	scrapes chan struct{}
+	// maxBody is Options.MaxBody at first.
+	maxBody atomic.Int64
+	// drained is closed once the server is about to stop.
+	drained chan struct{}
+	drain   sync.Once
 }
 
-// handler is what New returns; tests look behind it.
-type handler struct {
+// Handler serves the whole interface. It is safe for concurrent use.
+type Handler struct {
 	http.Handler
 	service *service
 }
 
-// New returns the handler of the whole interface. It is safe for concurrent use.
-func New(o Options) (http.Handler, error) {
+// Drain has the handler answer what is under way, at once what waits for a ticket, and refuse what
+// comes from now on with shutting_down, so that clients go to another node. Only what tells of the node
+// itself is answered still. It does not wait.
+func (h *Handler) Drain() { h.service.drain.Do(func() { close(h.service.drained) }) }
+
+// SetMaxBody changes Options.MaxBody for requests from now on; it must be positive.
+func (h *Handler) SetMaxBody(n int64) { h.service.maxBody.Store(n) }
+
+func (s *service) draining() bool {
+	select {
+	case <-s.drained:
+		return true
+	default:
+		return false
+	}
+}
+
+// New returns the handler of the whole interface.
+func New(o Options) (*Handler, error) {
 	if o.Node == nil {
 		return nil, errors.New("api: no node")
 	}
@@ -90,6 +114,7 @@ func New(o Options) (http.Handler, error) {
 	if o.Log == nil {
 		o.Log = hclog.NewNullLogger()
 	}
-	s := &service{Options: o, backups: make(chan struct{}, maxBackups), scrapes: make(chan struct{}, maxScrapes)}
-	return &handler{s.observed(s.routed(routes)), s}, nil
+	s := &service{Options: o, drained: make(chan struct{}), backups: make(chan struct{}, maxBackups), scrapes: make(chan struct{}, maxScrapes)}
+	s.maxBody.Store(o.MaxBody)
+	return &Handler{s.observed(s.routed(routes)), s}, nil
 }

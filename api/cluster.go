@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/licet/licet/api/apiv1"
 )
@@ -69,6 +70,27 @@ func (s *service) rotateGossipKey(c *call) (*answer, error) {
 		return nil, unknown(err, "Send the request again: a rotation that is under way is carried on.")
 	}
 	return ok(rotated), nil
+}
+
+// Bounds of a join token's life, and what it is if nobody says.
+const (
+	minJoinTTL, maxJoinTTL = 60, 24 * 3600
+	defaultJoinTTL         = 3600
+)
+
+func (s *service) createJoinToken(c *call) (*answer, error) {
+	node, ttl := c.form.checked("node", checkNodeID), uint64(defaultJoinTTL)
+	if c.form.has("ttl_seconds") {
+		ttl = c.form.number("ttl_seconds", minJoinTTL, maxJoinTTL)
+	}
+	if err := c.form.done(); err != nil {
+		return nil, err
+	}
+	token, expires, err := s.Node.SignJoinToken(c.ctx, node, time.Duration(ttl)*time.Second)
+	if err != nil {
+		return nil, err
+	}
+	return ok(apiv1.JoinToken{Node: node, Token: token, Expires: expires}), nil
 }
 
 func (s *service) leaveCluster(c *call) (*answer, error) {

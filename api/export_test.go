@@ -9,7 +9,7 @@ import (
 
 // FillWaiters has as many wait as may, for nothing.
 func FillWaiters(h http.Handler, n Node) (leave func()) {
-	w := &h.(*handler).service.waiters
+	w := &h.(*Handler).service.waiters
 	var all []func()
 	for range maxWaiters {
 		_, out := w.join(n, func(*fsm.View) bool { return false })

@@ -50,6 +50,8 @@ type Node interface {
 	GossipKeys(ctx context.Context) (apiv1.GossipKeyList, error)
 	// RotateGossipKey has all members use a new gossip key. Repeating is safe.
 	RotateGossipKey(ctx context.Context) (apiv1.GossipKeyRotation, error)
+	// SignJoinToken makes a token with which the node of an id can join for a time.
+	SignJoinToken(ctx context.Context, id string, lasts time.Duration) (token string, expires time.Time, err error)
 	// Leave has this node leave the cluster.
 	Leave(ctx context.Context) error
 	// Backup writes a backup of a view.

@@ -317,6 +317,13 @@ func (n *fakeNode) RotateGossipKey(ctx context.Context) (apiv1.GossipKeyRotation
 	return apiv1.GossipKeyRotation{Key: "5f70bf18a086", Generation: 3, Reached: []string{"lyon"}}, n.fault(ctx, "rotate")
 }
 
+func (n *fakeNode) SignJoinToken(ctx context.Context, id string, lasts time.Duration) (string, time.Time, error) {
+	if n.signFail != nil {
+		return "", time.Time{}, n.signFail
+	}
+	return "join-" + id, n.now.Add(lasts), n.fault(ctx, fmt.Sprintf("join token of %s for %s", id, lasts))
+}
+
 func (n *fakeNode) Leave(ctx context.Context) error { return n.fault(ctx, "leave") }
 
 func (n *fakeNode) Backup(w io.Writer, v *fsm.View) error {

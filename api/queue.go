@@ -62,7 +62,7 @@ func (s *service) getTicket(c *call) (*answer, error) {
 }
 
 // waitForTicket returns the node's view once the number ahead of a ticket has changed, seats are
-// offered to it or it is gone, or when the time is up.
+// offered to it or it is gone, or when the time is up or the node is about to stop.
 func (s *service) waitForTicket(c *call, x *fsmpb.TicketStatus, wait time.Duration) (*fsm.View, error) {
 	ctx, cancel := context.WithTimeout(c.ctx, withinDeadline(c.ctx, wait))
 	defer cancel()
@@ -90,6 +90,7 @@ func (s *service) waitForTicket(c *call, x *fsmpb.TicketStatus, wait time.Durati
 	select {
 	case <-changed:
 	case <-ctx.Done():
+	case <-s.drained:
 	}
 	v, _, err = s.Node.Read(c.ctx, local)
 	return v, err

@@ -7,6 +7,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/licet/licet/api/apiv1"
 )
@@ -55,7 +56,9 @@ type route struct {
 	waits bool
 	// streams: the request takes as long as its body does, as long as something of it comes.
 	streams bool
-	handle  func(*service, *call) (*answer, error)
+	// stays: the route is answered although the node is about to stop.
+	stays  bool
+	handle func(*service, *call) (*answer, error)
 }
 
 // metricsPath is what a token for metrics opens.
@@ -63,16 +66,17 @@ const metricsPath = "/metrics"
 
 // routes are all operations, in the order of the document.
 var routes = []route{
-	{method: "GET", path: "/healthz", open: true, handle: (*service).getHealth},
+	{method: "GET", path: "/healthz", open: true, stays: true, handle: (*service).getHealth},
 	{method: "GET", path: "/readyz", open: true, handle: (*service).getReadiness},
-	{method: "GET", path: "/v1/openapi.yaml", open: true, handle: (*service).getDocument},
-	{method: "GET", path: metricsPath, handle: (*service).getMetrics},
-	{method: "GET", path: "/v1/status", handle: (*service).getStatus},
+	{method: "GET", path: "/v1/openapi.yaml", open: true, stays: true, handle: (*service).getDocument},
+	{method: "GET", path: metricsPath, stays: true, handle: (*service).getMetrics},
+	{method: "GET", path: "/v1/status", stays: true, handle: (*service).getStatus},
 	{method: "GET", path: "/v1/cluster/members", handle: (*service).listMembers},
 	{method: "DELETE", path: "/v1/cluster/members/{id}", handle: (*service).removeMember},
 	{method: "POST", path: "/v1/cluster/transfer", body: optionalBody, handle: (*service).transferLeadership},
 	{method: "GET", path: "/v1/cluster/gossip-key", handle: (*service).listGossipKeys},
 	{method: "POST", path: "/v1/cluster/gossip-key/rotate", handle: (*service).rotateGossipKey},
+	{method: "POST", path: "/v1/cluster/join-tokens", body: requiredBody, handle: (*service).createJoinToken},
 	{method: "POST", path: "/v1/cluster/leave", handle: (*service).leaveCluster},
 	{method: "GET", path: "/v1/backup", kind: read, handle: (*service).getBackup},
 	{method: "POST", path: "/v1/restore", body: backupBody, params: []string{"into", "from"}, streams: true, handle: (*service).restoreBackup},
@@ -209,6 +213,13 @@ func ok(body any) *answer { return &answer{http.StatusOK, body} }
 // serve checks a request, has it handled and answers.
 func (s *service) serve(w http.ResponseWriter, r *http.Request, rt *route) {
 	exchangeOf(r.Context()).route = rt.name
+	if s.draining() && !rt.stays {
+		w.Header().Set("Connection", "close")
+		p := problemf(apiv1.CodeShuttingDown, "Node %s is about to stop.", s.Node.ID())
+		p.next, p.retryAfter = "Try again through another node.", time.Second
+		s.fail(w, r, p)
+		return
+	}
 	most := s.RequestTimeout
 	if rt.waits {
 		most += maxWait
@@ -283,7 +294,7 @@ func (s *service) checkBody(w http.ResponseWriter, c *call, want content) error 
 	if want == csvBody {
 		kind = "text/csv"
 	}
-	body, err := readBody(w, c.Request, s.MaxBody, kind)
+	body, err := readBody(w, c.Request, s.maxBody.Load(), kind)
 	if err != nil {
 		return err
 	}

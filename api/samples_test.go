@@ -25,6 +25,7 @@ var samples = map[string]request{
 	"listGossipKeys":     {method: "GET", path: "/v1/cluster/gossip-key"},
 	"rotateGossipKey":    {method: "POST", path: "/v1/cluster/gossip-key/rotate"},
 	"transferLeadership": {method: "POST", path: "/v1/cluster/transfer", body: `{"to":"bordeaux"}`},
+	"createJoinToken":    {method: "POST", path: "/v1/cluster/join-tokens", body: `{"node":"quimper","ttl_seconds":60}`},
 	"leaveCluster":       {method: "POST", path: "/v1/cluster/leave"},
 	"getBackup":          {method: "GET", path: "/v1/backup"},
 	"restoreBackup":      {method: "POST", path: "/v1/restore?into=new&from=old", body: "a backup"},

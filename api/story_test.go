@@ -327,8 +327,10 @@ func TestClusterCalls(t *testing.T) {
 	if r := into[apiv1.GossipKeyRotation](f.do(samples["rotateGossipKey"]).want(200)); r.Key != "5f70bf18a086" || r.Generation != 3 || len(r.Reached) != 1 {
 		t.Errorf("%+v", r)
 	}
+	f.do(samples["createJoinToken"]).want(200)
+	f.do(request{method: "POST", path: "/v1/cluster/join-tokens", body: `{"node":"quimper"}`}).want(200)
 	f.do(samples["leaveCluster"]).want(204)
-	if got := strings.Join(f.node.calls, ","); got != "transfer to ,transfer to bordeaux,transfer to ,remove bordeaux,rotate,leave" {
+	if got := strings.Join(f.node.calls, ","); got != "transfer to ,transfer to bordeaux,transfer to ,remove bordeaux,rotate,join token of quimper for 1m0s,join token of quimper for 1h0m0s,leave" {
 		t.Error(got)
 	}
 	f.node.members.Members = nil

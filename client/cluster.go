@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/licet/licet/api/apiv1"
 )
@@ -25,8 +26,8 @@ func (c *Client) RemoveMember(ctx context.Context, id string) (*Answer[struct{}]
 	return call[struct{}](ctx, c, r, err)
 }
 
-// TransferLeadership moves leadership to a voter; empty means the most
-// up-to-date one. An attempt whose outcome is unknown is not repeated.
+// TransferLeadership moves leadership to a voter; empty means the best that is there, of
+// the most preferred site, then the most up to date. An attempt whose outcome is unknown is not repeated.
 func (c *Client) TransferLeadership(ctx context.Context, to string) (*Answer[struct{}], error) {
 	var body apiv1.Transfer
 	if to != "" {
@@ -55,6 +56,21 @@ func (c *Client) RotateGossipKey(ctx context.Context) (*Answer[apiv1.GossipKeyRo
 		r.once = true
 	}
 	return call[apiv1.GossipKeyRotation](ctx, c, r, err)
+}
+
+// CreateJoinToken makes a token with which the node of an id can join where one is required, good for a
+// time of whole seconds; 0 is an hour. It is a secret, and stored nowhere.
+func (c *Client) CreateJoinToken(ctx context.Context, node string, lasts time.Duration) (*Answer[apiv1.JoinToken], error) {
+	if err := checkNodeID(node); err != nil {
+		return nil, refused(err)
+	}
+	body := apiv1.JoinTokenRequest{Node: node}
+	if lasts != 0 {
+		seconds := uint64(lasts / time.Second)
+		body.TTLSeconds = &seconds
+	}
+	r, err := change(ctx, "POST", "/v1/cluster/join-tokens", body)
+	return call[apiv1.JoinToken](ctx, c, r, err)
 }
 
 // Leave has a node leave the cluster. The client must have that node's endpoint

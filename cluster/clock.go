@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"maps"
 	"sync"
 	"time"
 )
@@ -10,6 +11,29 @@ type Clock interface {
 	// Now reads two clocks at once: the wall clock, and one that runs evenly whatever is done to the
 	// wall clock. The steady one has no meaning but in differences.
 	Now() (wall, steady time.Time)
+}
+
+// ClockStatus is how a node's clock compares with the others' (rule D3).
+type ClockStatus struct {
+	// Others has by how much each other node's clock was ahead of this one's when they were last
+	// compared; nil if they were not yet. Nodes that did not answer in time are not in it.
+	Others map[string]time.Duration
+	// Age is how long ago that was.
+	Age time.Duration
+	// Limit is how far apart they may be.
+	Limit time.Duration
+	// Fault is an *Error that says why the node's clock is not believed, nil if it is.
+	Fault error
+}
+
+// Worst is the node whose clock differs most, and by how much it is ahead; "" if none was compared.
+func (s ClockStatus) Worst() (node string, ahead time.Duration) {
+	for id, d := range s.Others {
+		if node == "" || d.Abs() > ahead.Abs() || d.Abs() == ahead.Abs() && id < node {
+			node, ahead = id, d
+		}
+	}
+	return node, ahead
 }
 
 // systemClock is the machine's: the steady time is that with the monotonic reading.
@@ -27,11 +51,12 @@ func (systemClock) Now() (wall, steady time.Time) {
 // Safe for concurrent use.
 type clock struct {
 	Clock
-	most time.Duration
 
 	mu      sync.Mutex
-	checked time.Time // steady
-	at      time.Time // wall at that moment
+	most    time.Duration
+	others  map[string]time.Duration // by how much each was ahead at the last comparison
+	checked time.Time                // steady
+	at      time.Time                // wall at that moment
 	fault   *Error
 
 	// The wall clock's lead over the steady clock since begun, as far as stamps have told it.
@@ -52,6 +77,42 @@ func (c *clock) begin() {
 	defer c.mu.Unlock()
 	c.begunAt, c.begun = c.Now()
 	c.told = 0
+}
+
+// limit is how far apart clocks may be.
+func (c *clock) limit() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.most
+}
+
+func (c *clock) setLimit(most time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.most = most
+}
+
+// agrees reports whether a node's clock was near enough when they were last compared.
+func (c *clock) agrees(node string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	d, known := c.others[node]
+	return known && d.Abs() <= c.most
+}
+
+// compared is what the last comparison came to.
+func (c *clock) compared() ClockStatus {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := ClockStatus{Limit: c.most, Others: maps.Clone(c.others)}
+	if c.fault != nil {
+		s.Fault = c.fault
+	}
+	if s.Others != nil {
+		_, steady := c.Now()
+		s.Age = steady.Sub(c.checked)
+	}
+	return s
 }
 
 func (c *clock) mark() { c.at, c.checked = c.Now() }
@@ -92,7 +153,7 @@ func (c *clock) stamp() (ms, jumped int64, fault *Error) {
 	return now.UnixMilli(), jumped, nil
 }
 
-// compare takes the differences of other nodes' clocks from this one's. A
+// compare takes the differences of other nodes' clocks from this one's, and keeps the map. A
 // clock with which at least as many nodes disagree as agree, itself included, is not
 // believed. Nodes that could not be asked don't count.
 func (c *clock) compare(differences map[string]time.Duration) (disagree int, fault *Error) {
@@ -110,6 +171,7 @@ func (c *clock) compare(differences map[string]time.Duration) (disagree int, fau
 	}
 	agree := 1 + len(differences) - disagree
 	c.fault = nil
+	c.others = differences
 	if disagree >= agree {
 		c.fault = errorf(ClockSkew, "This node's clock differs from that of %d of %d nodes asked, most from %s: by %s; %s is allowed.",
 			disagree, len(differences), which, worst.Round(time.Millisecond), c.most)

@@ -185,9 +185,10 @@ func TestD2SmallJumpsCostNoLeaseTime(t *testing.T) {
 		s.start()
 	}
 	oneCluster(t, list)
+	// From before the entry whose stamp is compared with later ones.
+	began := time.Now()
 	list[0].propose(putContract(t, 30))
 	sameDigests(t, list)
-	began := time.Now()
 	before := leaderOf(t, list).node.Status().View.Clock()
 	check := func(after string) {
 		t.Helper()

@@ -68,7 +68,8 @@ func sites(t testing.TB, n int) []*site {
 			SnapshotThreshold: 8192, TrailingLogs: 10240, SnapshotInterval: 30 * time.Second,
 			TrailFileBytes: 1 << 20, TrailTotalBytes: 16 << 20,
 			Queue: 4096, BatchCommands: 512, BatchBytes: 1 << 20, RequestTimeout: 5 * time.Second, MaxClockSkew: 5 * time.Second,
-			Log: testLog(names[i]),
+			Policy: cluster.Policy{Stabilisation: time.Second, PreferredAfter: 2 * time.Second, MinVoters: 3},
+			Log:    testLog(names[i]),
 		}}
 	}
 	for _, s := range list {

@@ -65,6 +65,7 @@ func (n *Node) lead(ctx context.Context) {
 		}
 	}
 	n.log.Info("leading", "term", term)
+	n.pilot.begin()
 	n.autopilot.Start(ctx)
 	defer func() { <-n.autopilot.Stop() }()
 	guarded := make(chan struct{})
@@ -161,7 +162,7 @@ func (n *Node) outage(answers map[string]probed, term uint64) time.Duration {
 // ahead is how much further the wall clock has gone since the last entry's stamp than this node has seen time
 // pass since it applied that entry: the most by which its clock may be ahead of the one that stamped it. Leases
 // must not lose that time (rule D2). A node that has just replayed its log has seen too little pass;
-// believed clocks are no further apart than MaxClockSkew.
+// believed clocks are no further apart than that limit.
 func (n *Node) ahead() time.Duration {
 	last, applied := n.replica.lastApplied()
 	if last == 0 {
@@ -169,7 +170,7 @@ func (n *Node) ahead() time.Duration {
 	}
 	wall, steady := n.clock.Now()
 	passed := time.Duration(wall.UnixMilli()-last) * time.Millisecond
-	return min(max(0, passed-steady.Sub(applied)), n.options.MaxClockSkew)
+	return min(max(0, passed-steady.Sub(applied)), n.clock.limit())
 }
 
 // guardMembers compares clocks while the node leads, and hands leadership to a
@@ -197,13 +198,16 @@ func (n *Node) checkClock(answers map[string]probed) bool {
 	}
 	before := n.clock.suspect()
 	disagree, fault := n.clock.compare(differences)
-	if fault == nil {
+	switch {
+	case fault == nil && before != nil:
+		n.log.Info("clock believed again")
+		fallthrough
+	case fault == nil:
 		return true
+	case before == nil:
+		n.log.Error("clock not believed, this node stamps nothing", "reason", fault)
 	}
-	if before == nil {
-		n.log.Error("clock not believed, writes are refused", "reason", fault)
-	}
-	if disagree > 1+len(differences)-disagree {
+	if n.raft.State() == raft.Leader && disagree > 1+len(differences)-disagree {
 		if err := n.raft.LeadershipTransfer().Error(); err != nil {
 			n.log.Warn("leadership could not be handed over", "reason", err)
 		}
@@ -257,11 +261,17 @@ func (n *Node) probeMembers(ctx context.Context, beforeTerm uint64) map[string]p
 
 // members is the latest Raft configuration.
 func (n *Node) members() []raft.Server {
+	list, _ := n.configuration()
+	return list
+}
+
+// configuration is the latest one, and whether it is known to be on a majority.
+func (n *Node) configuration() (list []raft.Server, decided bool) {
 	future := n.raft.GetConfiguration()
 	if future.Error() != nil {
-		return nil
+		return nil, false
 	}
-	return future.Configuration().Servers
+	return future.Configuration().Servers, future.Index() <= n.raft.CommitIndex()
 }
 
 // pause waits, or returns false if ctx ends first.

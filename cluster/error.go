@@ -49,6 +49,8 @@ const (
 
 	// notLeader stays within the package: the answer to it is another attempt.
 	notLeader Code = "not_leader"
+	// joinRefused: a node came without a valid join token. Only that node gets to see it.
+	joinRefused Code = "join_refused"
 )
 
 // Codes are the codes that an Error can carry out of this package.
@@ -71,6 +73,7 @@ var advice = map[Code]string{
 	MemberRefused:      "`licet cluster members` shows the members and their state.",
 	GossipPlain:        "Make a key with `licet gossip key make`, name it as gossip.key_file on every node, and restart them one after the other.",
 	RotationIncomplete: "Gossip goes on. Mend what is named, and run the same again: it goes on where it stopped.",
+	joinRefused:        "`licet cluster join-token` on a member makes one; put it into the file of cluster.join_token_file.",
 	Unsupported:        "Finish the upgrade of all nodes first.",
 	LeaderOnly:         "Send it to the leader, as `licet restore` does; `licet cluster members` shows which node that is.",
 	WrongCluster:       "Compare the ids: `licet keys` and `licet debug backup FILE` show them. If it is meant, name both with --into and --from.",

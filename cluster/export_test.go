@@ -5,6 +5,9 @@ import (
 	"slices"
 
 	"github.com/hashicorp/raft"
+	autopilot "github.com/hashicorp/raft-autopilot"
+
+	"github.com/licet/licet/cluster/clusterpb"
 )
 
 // Raft lets tests write what no node would.
@@ -18,6 +21,20 @@ func (n *Node) FirstIndex() (uint64, error) { return n.store.FirstIndex() }
 func (n *Node) Hold() (release func()) {
 	n.replica.mu.Lock()
 	return n.replica.mu.Unlock
+}
+
+// Move asks this node as a member does that says it has moved.
+func (n *Node) Move(id, address, cluster string) error {
+	if err := n.move(&clusterpb.JoinRequest{Node: id, Address: address, Cluster: cluster}); err != nil {
+		return err
+	}
+	return nil
+}
+
+// Successor is the id of the node that this leader would hand over to, "" if it would leave that to Raft.
+func (n *Node) Successor() string {
+	s, _ := n.successor()
+	return string(s.ID)
 }
 
 // GossipSees has the ids of the nodes that gossip knows to be alive, sorted.
@@ -42,3 +59,9 @@ func (n *Node) RotateGossipKeyAlone() error {
 
 // CloseStore takes Raft's database away: each operation of it fails from then on.
 func (n *Node) CloseStore() error { return n.store.bolt.Close() }
+
+// RemoveSilent has the leader remove a member that autopilot takes for dead.
+func (n *Node) RemoveSilent(id string) {
+	m, _ := n.server(id)
+	n.pilot.RemoveFailedServer(&autopilot.Server{ID: m.ID, Address: m.Address})
+}

@@ -99,9 +99,9 @@ func TestMinorityAnswersStaleReadsAndRefusesTheRestQuickly(t *testing.T) {
 	last := list[2]
 	list[0].stop()
 	list[1].stop()
-	eventually(t, "the node notices that it is alone", func() error {
-		if last.node.Ready() == nil {
-			return fmt.Errorf("it still is ready")
+	eventually(t, "the node says that it is alone", func() error {
+		if err := last.node.Ready(); err == nil || !strings.Contains(err.Error(), "It reaches 1 of 3 voters, and 2 are needed") {
+			return fmt.Errorf("it says: %w", err)
 		}
 		return nil
 	})
@@ -229,4 +229,24 @@ func TestSilentPeerIsToldOnce(t *testing.T) {
 	if errs := log.with("[ERROR]", "peer="); len(errs) > 0 {
 		t.Errorf("an error of this node: %q", errs)
 	}
+}
+
+// TestHandOver: leadership goes to another voter, and the node goes on as a follower. Where there is no other voter it stays.
+func TestHandOver(t *testing.T) {
+	list, later := joiners(t, 1, 2)
+	lone, replica := list[0], later[0]
+	replica.options.Nonvoter = true
+	replica.start()
+	replica.ready()
+	lone.node.HandOver()
+	if s := lone.node.Status(); s.Role != cluster.Leader {
+		t.Errorf("the only voter is %s", s.Role)
+	}
+	three := startAll(t, 3)
+	old := leaderOf(t, three)
+	old.node.HandOver()
+	if s := old.node.Status(); s.Role == cluster.Leader {
+		t.Error("it still leads")
+	}
+	old.propose(putContract(t, 30))
 }

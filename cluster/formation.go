@@ -58,6 +58,8 @@ func (n *Node) formOnce(ctx context.Context) string {
 		return conflict
 	case formed != nil:
 		return n.join(ctx, *formed)
+	case n.options.Nonvoter:
+		return "waiting for a cluster to join; a node that never votes founds none"
 	}
 	if len(answers) < len(addresses) {
 		// A peer that is silent may belong to a cluster.
@@ -84,6 +86,8 @@ func (n *Node) sort(answers map[string]probed) (fresh []*clusterpb.ProbeReply, f
 				formed.reply.Node, formed.reply.Cluster, r.Node, r.Cluster)
 		case r.Formed:
 			formed = &a
+		case r.Nonvoter:
+			// It waits for a cluster, and is none of those that form it.
 		case int(r.Expect) != n.options.Expect:
 			conflict = fmt.Sprintf("%s expects %d nodes, this one %d; they must agree", r.Node, r.Expect, n.options.Expect)
 		default:
@@ -278,7 +282,7 @@ func (n *Node) join(ctx context.Context, a probed) string {
 	if err != nil {
 		return err.Error()
 	}
-	reply, err := client.Join(ctx, &clusterpb.JoinRequest{Node: n.options.ID, Address: n.options.Advertise})
+	reply, err := client.Join(ctx, &clusterpb.JoinRequest{Node: n.options.ID, Address: n.options.Advertise, Token: n.options.JoinToken})
 	if err != nil {
 		return "joining: " + err.Error()
 	}
@@ -286,7 +290,7 @@ func (n *Node) join(ctx context.Context, a probed) string {
 		if fault.code == notLeader {
 			return "looking for the leader of cluster " + a.reply.Cluster
 		}
-		return "joining: " + fault.Error()
+		return "joining: " + fault.Error() + " " + fault.Next()
 	}
 	key, err := signed.ParsePrivateKey(reply.SigningKey)
 	if err != nil {

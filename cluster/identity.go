@@ -99,7 +99,7 @@ func (i *identity) load(node string) error {
 		return fmt.Errorf("data directory %s is a copy of another one; two nodes with one past would break the cluster. "+
 			"Start the original, or wipe this copy and join under a new node id", i.dir)
 	case i.is.Left:
-		return fmt.Errorf("node %q left its cluster; to come back, wipe %s and join under a new node id", node, i.dir)
+		return fmt.Errorf("node %q left its cluster or was removed from it; to come back, wipe %s and join under a new node id: %w", node, i.dir, ErrNotMember)
 	}
 	return i.loadSigningKey()
 }

@@ -19,8 +19,10 @@ const memberTimeout = 10 * time.Second
 type Member struct {
 	ID, Address, HTTPAddress, Site, Version string
 	// Voter counts for majorities; a node that has just joined does not yet.
-	Voter  bool
-	Leader bool
+	Voter bool
+	// Replica is a node that never is to vote (Options.Nonvoter).
+	Replica bool
+	Leader  bool
 	// Reachable is false if the member did not answer; what follows is then unknown.
 	Reachable bool
 	// LastIndex is the last entry of its log, AppliedIndex and Digest are of its state.
@@ -51,7 +53,7 @@ func (n *Node) Members(ctx context.Context) ([]Member, error) {
 	for i, m := range servers {
 		list[i] = Member{ID: string(m.ID), Address: string(m.Address), Voter: m.Suffrage == raft.Voter, Leader: string(m.ID) == leader}
 		if a, ok := answers[string(m.Address)]; ok {
-			list[i].Reachable = true
+			list[i].Reachable, list[i].Replica = true, a.reply.Nonvoter
 			list[i].HTTPAddress, list[i].Site, list[i].Version = a.reply.HttpAddress, a.reply.Site, a.reply.Version
 			list[i].LastIndex, list[i].AppliedIndex, list[i].Digest = a.reply.LastIndex, a.reply.AppliedIndex, a.reply.Digest
 			list[i].Contact = time.Duration(a.reply.ContactMs) * time.Millisecond
@@ -61,8 +63,8 @@ func (n *Node) Members(ctx context.Context) ([]Member, error) {
 	return list, nil
 }
 
-// Remove takes a member out of the cluster, through whichever node leads. Errors are
-// *Error. Safe for concurrent use.
+// Remove takes a member out of the cluster, through whichever node leads. It is refused if the
+// voters that are well would be no majority any more. Errors are *Error. Safe for concurrent use.
 func (n *Node) Remove(ctx context.Context, id string) error {
 	return n.onLeader(ctx, func() *Error { return n.removeHere(id) },
 		func(ctx context.Context, leader clusterpb.NodeClient) (*clusterpb.Fault, error) {
@@ -71,8 +73,8 @@ func (n *Node) Remove(ctx context.Context, id string) error {
 		})
 }
 
-// Transfer hands leadership to a voter, or to whoever is most up to date if id is
-// empty. Errors are *Error. Safe for concurrent use.
+// Transfer hands leadership to a voter, or to the best that is there if id is empty: of the most preferred
+// site (Policy), then the most up to date. Errors are *Error. Safe for concurrent use.
 func (n *Node) Transfer(ctx context.Context, id string) error {
 	return n.onLeader(ctx, func() *Error { return n.transferHere(id) },
 		func(ctx context.Context, leader clusterpb.NodeClient) (*clusterpb.Fault, error) {
@@ -151,10 +153,17 @@ func (n *Node) admit(request *clusterpb.JoinRequest) (*clusterpb.JoinReply, erro
 	if n.identity.dropped(request.Node) {
 		return refuse(errorf(MemberRefused, "Node id %s was left behind when the cluster was recovered; join under a new id.", request.Node))
 	}
+	if request.Cluster != "" {
+		return refuse(n.move(request))
+	}
 	signing := n.identity.signingKey()
 	cluster := n.replica.view.Load().ClusterID()
 	if signing == nil || cluster == "" {
 		return refuse(errorf(NotReady, "Node %s is not ready to admit others.", n.options.ID))
+	}
+	if err := n.checkJoinToken(request); err != nil {
+		n.log.Warn("a node was refused", "node", request.Node, "address", request.Address, "reason", err)
+		return refuse(err)
 	}
 	for _, m := range n.members() {
 		if string(m.ID) == request.Node && string(m.Address) != request.Address {
@@ -163,6 +172,9 @@ func (n *Node) admit(request *clusterpb.JoinRequest) (*clusterpb.JoinReply, erro
 		if string(m.ID) == request.Node && m.Suffrage == raft.Voter {
 			return refuse(errorf(MemberRefused, "Node id %s belongs to a voter that had data; a node that lost it joins under a new id.", request.Node))
 		}
+	}
+	if err := n.checkAddress(request); err != nil {
+		return refuse(err)
 	}
 	key, err := signed.EncodePrivateKey(signing)
 	if err != nil {
@@ -184,21 +196,56 @@ func (n *Node) removeHere(id string) *Error {
 	}
 	n.changing.Lock()
 	defer n.changing.Unlock()
-	found := false
-	for _, m := range n.members() {
-		found = found || string(m.ID) == id
-	}
+	m, found := n.server(id)
 	switch {
 	case !found:
 		return errorf(MemberNotFound, "No member has the id %q.", id)
 	case id == n.options.ID:
 		return errorf(MemberRefused, "Node %s leads; `licet cluster transfer` first, or let it leave.", id)
 	}
+	if m.Suffrage == raft.Voter {
+		if err := n.checkQuorumWithout(id); err != nil {
+			return err
+		}
+	}
 	if err := n.raft.RemoveServer(raft.ServerID(id), 0, memberTimeout).Error(); err != nil {
 		return applyFault(err)
 	}
 	n.log.Info("member removed", "node", id)
 	return nil
+}
+
+// checkQuorumWithout refuses a removal after which the voters that follow this leader would be no
+// majority of all: it could not even be decided, and nothing could after it. After an election they
+// are given a moment to learn who leads.
+func (n *Node) checkQuorumWithout(id string) *Error {
+	const looks = 10
+	for look := 1; ; look++ {
+		voters, well := n.votersBut(id)
+		need := voters/2 + 1
+		if well >= need {
+			return nil
+		}
+		if look == looks || !pause(n.ctx, n.options.HeartbeatTimeout/looks) {
+			return errorf(MemberRefused, "Without %s there are %d voters, of which %d are well and %d are needed; bring another one up first.", id, voters, well, need)
+		}
+	}
+}
+
+// votersBut counts the voters without one, and those of them that follow this leader.
+func (n *Node) votersBut(id string) (voters, well int) {
+	answers := n.probeMembers(n.ctx, 0)
+	for _, m := range n.members() {
+		if m.Suffrage != raft.Voter || string(m.ID) == id {
+			continue
+		}
+		voters++
+		a, ok := answers[string(m.Address)]
+		if string(m.ID) == n.options.ID || ok && a.reply.LeaderAddress == n.options.Advertise {
+			well++
+		}
+	}
+	return voters, well
 }
 
 func (n *Node) transferHere(id string) *Error {
@@ -208,28 +255,58 @@ func (n *Node) transferHere(id string) *Error {
 	if id == n.options.ID {
 		return nil
 	}
-	future := n.raft.LeadershipTransfer
-	if id != "" {
-		target, err := n.voter(id)
-		if err != nil {
-			return err
-		}
-		future = func() raft.Future { return n.raft.LeadershipTransferToServer(target.ID, target.Address) }
+	var err error
+	target, fault := n.voter(id)
+	switch {
+	case id != "" && fault != nil:
+		return fault
+	case id != "":
+		err = n.raft.LeadershipTransferToServer(target.ID, target.Address).Error()
+	default:
+		err = n.handToBest()
 	}
-	if err := future().Error(); err != nil {
+	if err != nil {
 		return errorf(MemberRefused, "Leadership could not be handed over: %v.", err)
 	}
 	return nil
 }
 
-func (n *Node) voter(id string) (raft.Server, *Error) {
-	for _, m := range n.members() {
-		if string(m.ID) == id {
-			if m.Suffrage != raft.Voter {
-				return m, errorf(MemberRefused, "Node %s is no voter yet.", id)
-			}
-			return m, nil
+// handToBest gives leadership to the successor, and where none is known or it fails, to whom Raft thinks best, which
+// may be a node that is down while nobody writes.
+func (n *Node) handToBest() error {
+	if s, ok := n.successor(); ok {
+		if err := n.raft.LeadershipTransferToServer(s.ID, s.Address).Error(); err == nil {
+			return nil
 		}
 	}
-	return raft.Server{}, errorf(MemberNotFound, "No member has the id %q.", id)
+	return n.raft.LeadershipTransfer().Error()
+}
+
+// successor is the voter that is there, with a right clock, at the most preferred site, and of those the one with most of the log.
+func (n *Node) successor() (best raft.Server, found bool) {
+	order := n.policy.Load().PreferredSites
+	var place int
+	var last uint64
+	for _, m := range n.members() {
+		reply, silent := n.pilot.said(m.ID)
+		if m.Suffrage != raft.Voter || string(m.ID) == n.options.ID || reply == nil || silent > 3*autopilotEvery || !n.clock.agrees(string(m.ID)) {
+			continue
+		}
+		at := preference(order, reply.Site)
+		if !found || at < place || at == place && reply.LastIndex > last {
+			best, place, last, found = m, at, reply.LastIndex, true
+		}
+	}
+	return best, found
+}
+
+func (n *Node) voter(id string) (raft.Server, *Error) {
+	m, member := n.server(id)
+	switch {
+	case !member:
+		return m, errorf(MemberNotFound, "No member has the id %q.", id)
+	case m.Suffrage != raft.Voter:
+		return m, errorf(MemberRefused, "Node %s is no voter.", id)
+	}
+	return m, nil
 }

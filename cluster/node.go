@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -89,6 +90,12 @@ type Options struct {
 	Clock Clock
 	// FreeSpace tells how many bytes the disk of a directory has left; the disk's own if nil.
 	FreeSpace func(dir string) (uint64, error)
+	// Nonvoter: the node never votes nor founds. It serves reads and forwards writes.
+	Nonvoter bool
+	// JoinToken proves that an operator wants this node in; empty where none is required.
+	JoinToken string
+	// Policy is the first one, see SetPolicy.
+	Policy Policy
 	// Log should have independent levels: a stopping node silences raft's and gossip's.
 	Log hclog.Logger
 }
@@ -119,6 +126,8 @@ type Node struct {
 	keyring *keyring
 	leader  *leaderWatch
 
+	policy    atomic.Pointer[Policy]
+	pilot     *pilot
 	autopilot *autopilot.Autopilot
 	proposals *batcher[*proposal]
 	forwards  *batcher[*proposal]
@@ -152,6 +161,8 @@ type Node struct {
 	failed  chan error
 	running sync.WaitGroup
 	started time.Time
+	// reached is nil while a leader is known.
+	reached atomic.Pointer[reach]
 	// leads is where the leader's API is, learnt after each change of leader.
 	leads atomic.Pointer[leaderAPI]
 }
@@ -179,6 +190,7 @@ func Start(o Options) (*Node, error) {
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.stopped = n.ctx.Done()
 	n.clock = newClock(o.Clock, o.MaxClockSkew)
+	n.SetPolicy(o.Policy)
 	if err := n.open(); err != nil {
 		n.cancel()
 		return nil, errors.Join(err, n.close())
@@ -316,7 +328,8 @@ func (n *Node) nodeAt(address string) string {
 func (n *Node) run() {
 	o := n.options
 	n.leader = newLeaderWatch(n.ctx, n.raft, 3*(o.HeartbeatTimeout+o.ElectionTimeout), n.tellLeader)
-	n.autopilot = newAutopilot(n)
+	n.pilot = &pilot{node: n}
+	n.autopilot = newAutopilot(n, n.pilot)
 	n.proposals = newBatcher(o.Queue, entriesUnderway, o.BatchCommands, o.BatchBytes, (*proposal).size, n.propose)
 	n.forwards = newBatcher(o.Queue, framesUnderway, o.BatchCommands, o.BatchBytes, (*proposal).size, n.forward)
 	n.readers = newBatcher(o.Queue, proofsUnderway, o.Queue, o.Queue, func(*reader) int { return 1 }, n.prove)
@@ -369,46 +382,6 @@ func (n *Node) watchContact() {
 	}
 }
 
-// watchMembership stops a node that its cluster has removed. A removed node gets
-// no entries any more, so it asks the others when it misses a leader.
-func (n *Node) watchMembership() {
-	for pause(n.ctx, time.Second) {
-		if n.gossip != nil {
-			n.gossip.join()
-		}
-		members := n.memberPeers()
-		if err := n.peers.keep(members); err != nil {
-			n.log.Debug("closing connections", "reason", err)
-		}
-		n.findLeaderAPI()
-		if n.leader.address() != "" || n.removed.Load() {
-			continue
-		}
-		answers := n.probeMembers(n.ctx, 0)
-		strangers := 0
-		for _, a := range answers {
-			if a.reply.Formed && !a.reply.Member {
-				strangers++
-			}
-		}
-		if strangers > len(members)/2 {
-			if err := n.identity.leave(); err != nil {
-				n.log.Error("the data directory could not be marked", "reason", err)
-			}
-			n.fail(fmt.Errorf("node %s was removed from the cluster; to come back, wipe %s and join under a new node id", n.options.ID, n.options.DataDir))
-			return
-		}
-	}
-}
-
-func (n *Node) memberPeers() map[peer]bool {
-	peers := map[peer]bool{}
-	for _, m := range n.members() {
-		peers[peer{string(m.Address), string(m.ID)}] = true
-	}
-	return peers
-}
-
 // fail reports that the node must not go on. The first reason counts.
 func (n *Node) fail(err error) {
 	n.broken.Store(true)
@@ -433,7 +406,7 @@ func (n *Node) Ready() error {
 	case n.replica.view.Load().ClusterID() == "":
 		return errorf(NotReady, "The cluster is not initialised yet.")
 	case n.leader.address() == "":
-		return errorf(NoLeader, "Node %s knows no leader.", n.options.ID)
+		return n.leaderless()
 	}
 	return nil
 }
@@ -466,6 +439,13 @@ func (n *Node) SignLicenseKey(k *signed.LicenseKey) (string, error) {
 	return k.Sign(key)
 }
 
+// HandOver gives leadership away if the node has it and there is another voter to take it. The node goes on, and
+// forwards what it is asked. It returns within half of a stop's time. Safe for concurrent use.
+func (n *Node) HandOver() { n.handOver(context.Background()) }
+
+// SetMaxClockSkew changes how far this node's clock may be from the others' (rule D3). Safe for concurrent use.
+func (n *Node) SetMaxClockSkew(most time.Duration) { n.clock.setLimit(most) }
+
 // Stop ends the node. A leader hands its office over first. It returns within
 // stopTimeout, or when ctx ends if that is sooner.
 func (n *Node) Stop(ctx context.Context) error {
@@ -475,9 +455,7 @@ func (n *Node) Stop(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, stopTimeout)
 	defer cancel()
-	if n.raft.State() == raft.Leader && len(n.members()) > 1 && !n.broken.Load() {
-		n.handOver(ctx)
-	}
+	n.handOver(ctx)
 	for _, log := range n.libraries {
 		// Both report each connection that a stop closes as an error.
 		log.SetLevel(hclog.Off)
@@ -494,6 +472,12 @@ func (n *Node) Stop(ctx context.Context) error {
 
 // handOver gives leadership away before a stop, within half of its time: where Raft hangs with its disk, it never answers.
 func (n *Node) handOver(ctx context.Context) {
+	others := slices.ContainsFunc(n.members(), func(m raft.Server) bool {
+		return m.Suffrage == raft.Voter && string(m.ID) != n.options.ID
+	})
+	if n.raft.State() != raft.Leader || !others || n.broken.Load() {
+		return
+	}
 	done := make(chan *Error, 1)
 	go func() { done <- n.transferHere("") }()
 	timer := time.NewTimer(stopTimeout / 2)

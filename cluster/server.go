@@ -38,9 +38,12 @@ func (s *server) Probe(_ context.Context, request *clusterpb.ProbeRequest) (*clu
 	if heard := n.contact.lastBefore(before); !heard.IsZero() {
 		reply.ContactMs = max(0, n.clock.since(heard).Milliseconds())
 	}
-	for _, m := range n.members() {
+	members, decided := n.configuration()
+	for _, m := range members {
 		reply.Member = reply.Member || string(m.ID) == request.Node
 	}
+	reply.Leads = decided && n.leadsTerm.Load() != 0
+	reply.Nonvoter, reply.PreferredSites = n.options.Nonvoter, n.policy.Load().PreferredSites
 	return reply, nil
 }
 

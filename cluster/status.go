@@ -40,6 +40,10 @@ type Status struct {
 	Age time.Duration
 	// Waiting is how many writes wait, of at most QueueLimit.
 	Waiting, QueueLimit int
+	// Replica: the node never is to vote.
+	Replica bool
+	// Clock is how the node's clock compares with the others'.
+	Clock ClockStatus
 	// View is the node's state.
 	View *fsm.View
 	// Fault says why the node can't serve, nil if it can.
@@ -54,7 +58,7 @@ func (n *Node) Status() Status {
 		Role: roles[n.raft.State()], Leader: n.leader.leaderID(),
 		Term: n.raft.CurrentTerm(), LastIndex: n.raft.LastIndex(), CommitIndex: n.raft.CommitIndex(), SnapshotIndex: n.newestSnapshot().Index,
 		Age: n.age(view), Waiting: len(n.proposals.queue) + len(n.forwards.queue), QueueLimit: o.Queue,
-		View: view, Fault: n.Ready(),
+		View: view, Fault: n.Ready(), Replica: o.Nonvoter, Clock: n.clock.compared(),
 	}
 	if api := n.leads.Load(); api != nil && api.id == s.Leader {
 		s.LeaderHTTP = api.http
@@ -62,8 +66,9 @@ func (n *Node) Status() Status {
 	for _, m := range n.members() {
 		s.Voter = s.Voter || m.Suffrage == raft.Voter && string(m.ID) == o.ID
 	}
-	if fault := n.clock.suspect(); s.Fault == nil && fault != nil {
-		s.Fault = fault
+	// Only the leader stamps; a follower with a wrong clock serves all the same.
+	if s.Fault == nil && s.Role == Leader && s.Clock.Fault != nil {
+		s.Fault = s.Clock.Fault
 	}
 	return s
 }

@@ -39,6 +39,10 @@ func TestBounds(t *testing.T) {
 		{"limits.body_bytes", 1024, 4 << 20, "", "from 1 KiB to 4 MiB"},
 		{"limits.max_clock_skew", 10 * ms, 600_000 * ms, "ns", "from 10ms to 10m"},
 		{"limits.request_timeout", 100 * ms, 600_000 * ms, "ns", "from 100ms to 10m"},
+		{"autopilot.stabilisation", 100 * ms, 3_600_000 * ms, "ns", "from 100ms to 1h"},
+		{"autopilot.preferred_after", 1000 * ms, 86_400_000 * ms, "ns", "from 1s to 24h"},
+		{"autopilot.remove_dead_after", 60_000 * ms, 30 * 86_400_000 * ms, "ns", "from 1m to 720h"},
+		{"autopilot.min_voters", 1, 9, "", "from 1 to 9 (voters)"},
 		{"audit.file_bytes", 64 << 10, 1 << 30, "", "from 64 KiB to 1 GiB"},
 		{"audit.total_bytes", 128 << 10, 1 << 40, "", "from 128 KiB to 1024 GiB"},
 	}
@@ -72,6 +76,8 @@ func TestListBounds(t *testing.T) {
 		checkValue(t, key, hosts(most), true)
 		checkValue(t, key, hosts(most+1), false)
 	}
+	checkValue(t, "cluster.preferred_sites", strings.ReplaceAll(hosts(16), ":", "-"), true)
+	checkValue(t, "cluster.preferred_sites", strings.ReplaceAll(hosts(17), ":", "-"), false)
 }
 
 // What the kinds take and refuse, beyond bounds.
@@ -95,6 +101,11 @@ func TestGrammar(t *testing.T) {
 			keys: "audit.file_bytes audit.total_bytes", good: []string{"131072", "128KiB", "64 MiB", "1 GiB", "1073741824"},
 			bad: []string{"", "1", "64KB", "8589934592 GiB", "9223372036854775807", "9223372036854775808", "0"},
 		},
+		{keys: "node.voter cluster.require_join_token", good: []string{"true", "false"}, bad: []string{"", "yes", "True", "1", "0"}},
+		{keys: "cluster.preferred_sites", good: []string{"", "paris", "paris, lyon"}, bad: []string{"Paris", "paris,", "paris,paris", "a.b"}},
+		{keys: "autopilot.remove_dead_after", good: []string{"0s", "0", "1m", "24h"}, bad: []string{"", "59s", "1ns", "-1m", "never", "721h"}},
+		{keys: "autopilot.stabilisation autopilot.preferred_after", good: []string{"1s", "1m30s"}, bad: []string{"", "0s", "1d"}},
+		{keys: "autopilot.min_voters", good: []string{"1", "3", "9"}, bad: []string{"", "0", "10", "03"}},
 		{keys: "log.level", good: []string{"trace", "debug", "info", "warn", "error"}, bad: []string{"", "INFO", "warning", "off"}},
 		{keys: "log.format", good: []string{"text", "json"}, bad: []string{"", "xml"}},
 		{
@@ -124,7 +135,7 @@ func TestGrammar(t *testing.T) {
 			bad:  []string{"~/a", "~", "a\nb", "a\x00", "\xff", "-----BEGIN X-----", strings.Repeat("a", 4097)},
 		},
 		{keys: "http.insecure gossip.insecure", good: []string{"true", "false"}, bad: []string{"", "yes", "True", "1", "on"}},
-		{keys: "http.cert http.key http.client_ca gossip.key_file auth.metrics_token_file", good: []string{"", "a"}, bad: []string{" a", "~a", "a\n"}},
+		{keys: "http.cert http.key http.client_ca gossip.key_file cluster.join_token_file auth.metrics_token_file", good: []string{"", "a"}, bad: []string{" a", "~a", "a\n"}},
 	}
 	tested := map[string]bool{}
 	for _, tt := range tests {

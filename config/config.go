@@ -10,6 +10,7 @@
 package config
 
 import (
+	"slices"
 	"time"
 )
 
@@ -17,22 +18,24 @@ import (
 // derived values derived, and relative file names resolved. It is plain data: copy it freely, and share it between
 // goroutines as long as nobody writes.
 type Config struct {
-	Node    Node
-	HTTP    HTTP
-	Gossip  Gossip
-	TLS     TLS
-	Cluster Cluster
-	Auth    Auth
-	Raft    Raft
-	Limits  Limits
-	Audit   Audit
-	Log     Log
+	Node      Node
+	HTTP      HTTP
+	Gossip    Gossip
+	TLS       TLS
+	Cluster   Cluster
+	Autopilot Autopilot
+	Auth      Auth
+	Raft      Raft
+	Limits    Limits
+	Audit     Audit
+	Log       Log
 }
 
 // Node is this node's identity, its data and the TLS port that Raft and node RPC share.
 type Node struct {
 	ID      string // also the Raft server id and the name in the certificate
 	Site    string // where the node stands; the id if not given
+	Voter   bool   // false for a read replica
 	DataDir string
 	Listen  HostPort
 	// Advertise is what the other nodes dial; it never is an unspecified address.
@@ -80,6 +83,19 @@ type Cluster struct {
 	GossipSeeds []HostPort
 	// VendorKeys are files of public keys, read only when the cluster is formed.
 	VendorKeys []string
+	// JoinTokenFile holds what lets this node join where a token is required; empty if none is.
+	JoinTokenFile    string
+	RequireJoinToken bool
+	// PreferredSites should have the leader, best first; empty for no preference.
+	PreferredSites []string
+}
+
+// Autopilot is what the leader does by itself about the members.
+type Autopilot struct {
+	Stabilisation   time.Duration // of a node before it becomes a voter
+	PreferredAfter  time.Duration // of a better site before it gets the leader
+	RemoveDeadAfter time.Duration // 0: never
+	MinVoters       int
 }
 
 // Auth is what admits to the API.
@@ -135,6 +151,22 @@ func Defaults() Config {
 		}
 	}
 	return c
+}
+
+// Changed names the keys whose values differ: those that a running node takes over, and those that need a restart. What
+// files hold is not compared, only their names.
+func Changed(from, to Config) (reloaded, fixed []string) {
+	for i := range keys {
+		k := &keys[i]
+		switch {
+		case slices.Equal(k.get(&from), k.get(&to)):
+		case k.reload:
+			reloaded = append(reloaded, k.name)
+		default:
+			fixed = append(fixed, k.name)
+		}
+	}
+	return reloaded, fixed
 }
 
 // clientEnvironment belongs to the command line's client side, not to a node's configuration.

@@ -17,6 +17,7 @@ type Key struct {
 	Doc         string
 	Mandatory   bool
 	List        bool
+	Reload      bool // a running node takes a new value at SIGHUP
 }
 
 // Keys describes all keys, in the order of [Example]. The slice is the caller's.
@@ -24,7 +25,7 @@ func Keys() []Key {
 	all := make([]Key, 0, len(keys))
 	for i := range keys {
 		k := &keys[i]
-		all = append(all, Key{k.name, k.env(), k.def, k.derived, k.allowed, k.doc, k.mandatory, k.list})
+		all = append(all, Key{k.name, k.env(), k.def, k.derived, k.allowed, k.doc, k.mandatory, k.list, k.reload})
 	}
 	return all
 }
@@ -75,7 +76,7 @@ func writeYAML(b *strings.Builder, comments bool, value func(*key) []string) {
 				b.WriteString(gap)
 				gap = "\n"
 				comment(b, "  ", k.doc)
-				comment(b, "  ", k.standing()+" Allowed: "+k.allowed+".")
+				comment(b, "  ", k.standing()+" Allowed: "+k.allowed+"."+k.reloaded())
 			}
 			fmt.Fprintf(b, "  %s: %s\n", k.short(), k.yaml(value(k)))
 		}
@@ -93,6 +94,14 @@ func (k *key) standing() string {
 		return "Default: empty."
 	}
 	return "Default: " + k.def + "."
+}
+
+// reloaded says whether a running node takes a new value.
+func (k *key) reloaded() string {
+	if k.reload {
+		return " Taken over at SIGHUP."
+	}
+	return ""
 }
 
 // comment breaks a text into lines of some 110 characters.
@@ -134,7 +143,7 @@ func Reference() string {
 		fmt.Fprintf(&b, "## `%s`\n\n%s\n\n| key | meaning | default | allowed |\n| --- | --- | --- | --- |\n", s.name, s.doc)
 		for i := range keys {
 			if k := &keys[i]; k.section() == s.name {
-				fmt.Fprintf(&b, "| `%s`<br>`%s` | %s | %s | %s |\n", k.name, k.env(), escape(k.doc), k.inTable(), escape(k.allowed))
+				fmt.Fprintf(&b, "| `%s`<br>`%s` | %s | %s | %s |\n", k.name, k.env(), escape(k.doc+k.reloaded()), k.inTable(), escape(k.allowed))
 			}
 		}
 		b.WriteString("\n")

@@ -13,6 +13,7 @@ type key struct {
 	def       string // default as one would write it; a list's items comma-separated; empty also for mandatory keys
 	derived   string // what an empty value stands for, where it is derived from other keys
 	mandatory bool
+	reload    bool   // a running node takes a new value at SIGHUP
 	example   string // value in Example where that cannot be the default
 	kind             // how to read, check, write and describe the value
 }
@@ -25,6 +26,7 @@ var sections = []struct{ name, doc string }{
 	{"gossip", "Gossip (memberlist), UDP and TCP on one port. Only a hint for finding nodes: it admits nobody."},
 	{"tls", "The certificates with which nodes prove themselves to each other (mutual TLS 1.3). There is no way to do without."},
 	{"cluster", "How nodes find each other, and what they form at the very first start."},
+	{"autopilot", "What the leader does by itself about the members. The leader's values count, so all nodes should have the same."},
 	{"auth", "Who may use the API."},
 	{"raft", "Consensus. The defaults suit sites up to some 50 ms apart; further apart, raise both timeouts."},
 	{"limits", "Bounds on what one node takes on. Beyond them it refuses at once instead of slowing down."},
@@ -43,6 +45,11 @@ var keys = []key{
 		name: "node.site", derived: "node.id",
 		doc:  "Name of the place where the node stands.",
 		kind: nodeName(func(c *Config) *string { return &c.Node.Site }, true),
+	},
+	{
+		name: "node.voter", def: "true",
+		doc:  "Whether the node is to vote. A node with false is a read replica: it joins a cluster, serves reads, forwards writes, and counts for no majority. Changed to true, it is promoted; a voter stays one, and leaves and joins anew under another id to become a replica.",
+		kind: truth(func(c *Config) *bool { return &c.Node.Voter }),
 	},
 	{
 		name: "node.data_dir", mandatory: true, example: "/var/lib/licet",
@@ -148,6 +155,42 @@ var keys = []key{
 		doc:  "Files of the vendor's public keys. Read only when the cluster is formed; from then on the keys are part of its state.",
 		kind: fileNames(func(c *Config) *[]string { return &c.Cluster.VendorKeys }, 16),
 	},
+	{
+		name: "cluster.join_token_file",
+		doc:  "File with the join token that `licet cluster join-token` made for this node, readable by its owner alone. Used once, to join: remove the key and the file afterwards.",
+		kind: fileName(func(c *Config) *string { return &c.Cluster.JoinTokenFile }, secretFile, true),
+	},
+	{
+		name: "cluster.require_join_token", def: "false", reload: true,
+		doc:  "Whether a node needs a join token to join, besides a certificate of the cluster's authority. The same on all nodes: the leader's counts.",
+		kind: truth(func(c *Config) *bool { return &c.Cluster.RequireJoinToken }),
+	},
+	{
+		name: "cluster.preferred_sites", reload: true,
+		doc:  "Sites in the order in which they should have the leader, best first; sites that are not named come last. Empty leaves leadership where elections put it. The same on all nodes: leadership moves only to a node with the same list.",
+		kind: many(func(c *Config) *[]string { return &c.Cluster.PreferredSites }, parseName, itself, nameAllowed, 16),
+	},
+
+	{
+		name: "autopilot.stabilisation", def: "3s", reload: true,
+		doc:  "How long a node that has joined must be healthy before it becomes a voter.",
+		kind: duration(func(c *Config) *time.Duration { return &c.Autopilot.Stabilisation }, 100*time.Millisecond, time.Hour),
+	},
+	{
+		name: "autopilot.preferred_after", def: "30s", reload: true,
+		doc:  "How long a voter of a better site must be healthy, and the leader in office, before leadership moves there.",
+		kind: duration(func(c *Config) *time.Duration { return &c.Autopilot.PreferredAfter }, time.Second, 24*time.Hour),
+	},
+	{
+		name: "autopilot.remove_dead_after", def: "0s", reload: true,
+		doc:  "How long a member must be silent before the leader removes it for good; 0s is never. Removal shrinks the quorum: keep it off unless replacements come by themselves.",
+		kind: durationOrNever(func(c *Config) *time.Duration { return &c.Autopilot.RemoveDeadAfter }, time.Minute, 30*24*time.Hour),
+	},
+	{
+		name: "autopilot.min_voters", def: "3", reload: true,
+		doc:  "The leader removes no dead voter if fewer than this would be left.",
+		kind: number(func(c *Config) *int { return &c.Autopilot.MinVoters }, 1, 9, "voters"),
+	},
 
 	{
 		name: "auth.operator_token_file", mandatory: true, example: "token",
@@ -202,12 +245,12 @@ var keys = []key{
 		kind: size(func(c *Config) *ByteSize { return &c.Limits.BatchBytes }, 4<<10, 4<<20),
 	},
 	{
-		name: "limits.body_bytes", def: "1 MiB",
+		name: "limits.body_bytes", def: "1 MiB", reload: true,
 		doc:  "Size of a request's body at most. Not above limits.batch_bytes, as its command must fit into one entry.",
 		kind: size(func(c *Config) *ByteSize { return &c.Limits.BodyBytes }, 1<<10, 4<<20),
 	},
 	{
-		name: "limits.max_clock_skew", def: "5s",
+		name: "limits.max_clock_skew", def: "5s", reload: true,
 		doc:  "How far this node's clock may be from the others' before it no longer stamps commands.",
 		kind: duration(func(c *Config) *time.Duration { return &c.Limits.MaxClockSkew }, 10*time.Millisecond, 10*time.Minute),
 	},
@@ -229,7 +272,7 @@ var keys = []key{
 	},
 
 	{
-		name: "log.level", def: "info",
+		name: "log.level", def: "info", reload: true,
 		doc:  "Least level that is logged.",
 		kind: choice(func(c *Config) *string { return &c.Log.Level }, "trace", "debug", "info", "warn", "error"),
 	},

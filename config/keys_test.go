@@ -46,6 +46,12 @@ func TestTableIsTheStruct(t *testing.T) {
 		k := &keys[i]
 		names = append(names, k.name)
 		text := k.def + k.example
+		switch text {
+		case "false": // what changes nothing shows nothing
+			text = "true"
+		case "0s":
+			text = "5m"
+		}
 		if text == "" {
 			text = map[string]string{"http.advertise": "http://x:1", "gossip.advertise": "10.0.0.1:1"}[k.name]
 		}
@@ -163,9 +169,10 @@ func TestExampleLoadsToTheDefaults(t *testing.T) {
 // The defaults as they were decided; a change is to be made on purpose.
 func TestDefaults(t *testing.T) {
 	want := Config{
-		Node:   Node{Listen: "127.0.0.1:7101"},
-		HTTP:   HTTP{Listen: "127.0.0.1:7001"},
-		Gossip: Gossip{Listen: "127.0.0.1:7201"},
+		Node:      Node{Listen: "127.0.0.1:7101", Voter: true},
+		HTTP:      HTTP{Listen: "127.0.0.1:7001"},
+		Gossip:    Gossip{Listen: "127.0.0.1:7201"},
+		Autopilot: Autopilot{Stabilisation: 3e9, PreferredAfter: 30e9, MinVoters: 3},
 		Raft: Raft{
 			HeartbeatTimeout: 500e6, ElectionTimeout: 500e6, SnapshotThreshold: 8192, SnapshotInterval: 30e9,
 			TrailingLogs: 10240,
@@ -250,5 +257,23 @@ func TestTheRealEnvironmentIsAccepted(t *testing.T) {
 	}
 	if _, err := load("licet.yaml", []byte(valid), os.Environ(), nil); err != nil {
 		t.Error(err)
+	}
+}
+
+// Changed tells what a running node takes over from what needs a restart.
+func TestChanged(t *testing.T) {
+	from := Defaults()
+	to := from
+	to.Log.Level, to.Limits.BodyBytes, to.Cluster.PreferredSites = "debug", 2048, []string{"paris"}
+	to.Node.Voter, to.Raft.HeartbeatTimeout = false, 400e6
+	reloaded, fixed := Changed(from, to)
+	if want := []string{"cluster.preferred_sites", "limits.body_bytes", "log.level"}; !slices.Equal(reloaded, want) {
+		t.Errorf("taken over %q, want %q", reloaded, want)
+	}
+	if want := []string{"node.voter", "raft.heartbeat_timeout"}; !slices.Equal(fixed, want) {
+		t.Errorf("needing a restart %q, want %q", fixed, want)
+	}
+	if reloaded, fixed = Changed(from, from); len(reloaded)+len(fixed) > 0 {
+		t.Errorf("nothing changed, and yet %q and %q", reloaded, fixed)
 	}
 }

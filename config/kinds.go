@@ -179,6 +179,16 @@ func size(at func(*Config) *ByteSize, least, most ByteSize) kind {
 	return one(at, parse, ByteSize.String, fmt.Sprintf("bytes, or a whole number of %s, from %s to %s", units, least, most))
 }
 
+// durationOrNever also takes no time at all.
+func durationOrNever(at func(*Config) *time.Duration, least, most time.Duration) kind {
+	parse := func(text string) (time.Duration, bool) {
+		d, err := time.ParseDuration(text)
+		return d, err == nil && (d == 0 || d >= least && d <= most)
+	}
+	return one(at, parse, formatDuration,
+		fmt.Sprintf("0s, or a duration with its unit (ms, s, m, h), from %s to %s", formatDuration(least), formatDuration(most)))
+}
+
 func choice(at func(*Config) *string, words ...string) kind {
 	parse := func(text string) (string, bool) { return text, slices.Contains(words, text) }
 	last := len(words) - 1
@@ -190,16 +200,20 @@ func truth(at func(*Config) *bool) kind {
 	return one(at, parse, strconv.FormatBool, "true or false")
 }
 
+const nameAllowed = "1 to 63 of a-z, 0-9 and -, not beginning with -"
+
+func parseName(text string) (string, bool) {
+	inner := func(r rune) bool { return r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-' }
+	bad := func(r rune) bool { return !inner(r) }
+	return text, len(text) >= 1 && len(text) <= 63 && text[0] != '-' && !strings.ContainsFunc(text, bad)
+}
+
 func nodeName(at func(*Config) *string, empty bool) kind {
-	parse := func(text string) (string, bool) {
-		inner := func(r rune) bool { return r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-' }
-		bad := func(r rune) bool { return !inner(r) }
-		return text, len(text) >= 1 && len(text) <= 63 && text[0] != '-' && !strings.ContainsFunc(text, bad)
-	}
+	parse := parseName
 	if empty {
 		parse = optional(parse)
 	}
-	return one(at, parse, itself, "1 to 63 of a-z, 0-9 and -, not beginning with -")
+	return one(at, parse, itself, nameAllowed)
 }
 
 const fileAllowed = "a file's name of 1 to 4096 bytes, without control characters, outer spaces or a leading ~"

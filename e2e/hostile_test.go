@@ -37,6 +37,7 @@ var routes = []route{
 	{"GET", "/v1/cluster/members", "", false},
 	{"DELETE", "/v1/cluster/members/nobody", "", false},
 	{"POST", "/v1/cluster/transfer", `{"to": "nobody"}`, false},
+	{"POST", "/v1/cluster/join-tokens", `{"node": "nobody"}`, false},
 	{"POST", "/v1/cluster/leave", "", false},
 	{"GET", "/v1/cluster/gossip-key", "", false},
 	{"POST", "/v1/cluster/gossip-key/rotate", "", false},

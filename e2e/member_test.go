@@ -55,8 +55,8 @@ func TestMembers(t *testing.T) {
 	from := len(removed.log())
 	c.on(c.Leader(), "cluster", "remove", removed.id)
 	eventually(t, removed.id+" has ended by itself", removed.endedOrNot)
-	if code := removed.exitCode(); code != 1 {
-		t.Errorf("after being removed, the exit code is %d instead of 1", code)
+	if code := removed.exitCode(); code != 8 {
+		t.Errorf("after being removed, the exit code is %d instead of 8", code)
 	}
 	if !contains(removed.log()[from:], "was removed from the cluster") {
 		t.Error("the log does not say why the node ended")
@@ -115,7 +115,7 @@ func (c *Cluster) refusedStart(config string, reasons ...string) {
 func (c *Cluster) failedStart(config string) string {
 	c.t.Helper()
 	code, out, errs := runLicet(c.t, nil, "server", "--config", c.path(config))
-	if code != 1 && code != 2 {
+	if code != 1 && code != 2 && code != 8 {
 		c.t.Errorf("a server that must not start ended with exit code %d", code)
 	}
 	return out + errs

@@ -29,8 +29,9 @@ func TestMinority(t *testing.T) {
 		}
 	}
 	c.Kill(gone...)
-	eventually(t, "the node says that it is not ready", func() error {
-		if r := mustAsk(t, "GET", left.URL()+"/readyz", ""); r.status != http.StatusServiceUnavailable {
+	eventually(t, "the node says that it is not ready, and why", func() error {
+		r := mustAsk(t, "GET", left.URL()+"/readyz", "")
+		if r.status != http.StatusServiceUnavailable || r.took > time.Second || !contains(r.body, "It reaches 1 of 3 voters, and 2 are needed") {
 			return fmt.Errorf("/readyz answers %s", r)
 		}
 		return nil

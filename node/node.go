@@ -73,6 +73,11 @@ func (n Node) RotateGossipKey(ctx context.Context) (apiv1.GossipKeyRotation, err
 	return r, err
 }
 
+// SignJoinToken implements api.Node.
+func (n Node) SignJoinToken(_ context.Context, id string, lasts time.Duration) (string, time.Time, error) {
+	return n.Node.SignJoinToken(id, lasts)
+}
+
 // Leave implements api.Node.
 func (n Node) Leave(ctx context.Context) error {
 	err := n.Node.Leave(ctx)
@@ -111,6 +116,7 @@ func (n Node) Status(context.Context) apiv1.NodeStatus {
 			Clock: clock.Wall(), LeaseClockMs: clock.LeaseMs(), Requests: uint64(s.View.Requests()),
 		},
 	}
+	status.Clock = clockOf(s.Clock)
 	if s.Fault != nil {
 		status.NotReady = s.Fault.Error()
 	}
@@ -128,12 +134,26 @@ func (n Node) addVitals(status *apiv1.NodeStatus) {
 	if v.Disk.Size > 0 {
 		status.Disk = &apiv1.DiskSpace{FreeBytes: v.Disk.Free, SizeBytes: v.Disk.Size}
 	}
-	status.Clock = &apiv1.ClockTrust{Believed: v.ClockFault == nil, LimitMs: v.ClockLimit.Milliseconds()}
 	ends := v.CertificateEnds.UTC()
 	status.CertificateEnds = &ends
 	if ends := n.apiCertificate().UTC(); !ends.IsZero() {
 		status.HTTPCertificateEnds = &ends
 	}
+}
+
+// clockOf is nil until clocks were compared.
+func clockOf(s cluster.ClockStatus) *apiv1.ClockStatus {
+	if s.Others == nil {
+		return nil
+	}
+	node, ahead := s.Worst()
+	c := &apiv1.ClockStatus{
+		Believed: s.Fault == nil, LimitMs: s.Limit.Milliseconds(), AgeMs: s.Age.Milliseconds(), Worst: node, WorstMs: ahead.Milliseconds(),
+	}
+	if s.Fault != nil {
+		c.Reason = s.Fault.Error()
+	}
+	return c
 }
 
 func roleOf(s cluster.Status) apiv1.Role {
@@ -162,7 +182,7 @@ func (n Node) Members(ctx context.Context) (apiv1.MemberList, error) {
 	list := apiv1.MemberList{Members: []apiv1.Member{}}
 	for _, m := range members {
 		member := apiv1.Member{
-			ID: m.ID, Address: m.Address, HTTP: m.HTTPAddress, Site: m.Site, Version: m.Version, Voter: m.Voter, Leader: m.Leader,
+			ID: m.ID, Address: m.Address, HTTP: m.HTTPAddress, Site: m.Site, Version: m.Version, Voter: m.Voter, Replica: m.Replica, Leader: m.Leader,
 			Healthy: m.Reachable && (m.Leader || m.Contact >= 0 && m.Contact < unhealthyAfter),
 		}
 		if m.Leader {

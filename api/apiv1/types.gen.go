@@ -790,13 +790,27 @@ type CheckoutDone struct {
 // ClientName The host or device on which the seats are used.
 type ClientName = string
 
-// ClockTrust defines model for ClockTrust.
-type ClockTrust struct {
-	// Believed False if the others' clocks contradict the node's: it stamps nothing then (rule D3).
+// ClockStatus How the node's clock compares with the others' (rule D3). Absent until they were compared.
+//
+// Example: {"age_ms":400,"believed":true,"limit_ms":5000,"worst":"lyon","worst_ms":-3}
+type ClockStatus struct {
+	// AgeMs How long ago they were compared.
+	AgeMs int64 `json:"age_ms"`
+
+	// Believed False if the node stamps no writes because its clock is off.
 	Believed bool `json:"believed"`
 
-	// LimitMs By how much clocks may differ.
+	// LimitMs How far apart clocks may be.
 	LimitMs int64 `json:"limit_ms"`
+
+	// Reason Why it is not believed.
+	Reason string `json:"reason,omitempty"`
+
+	// Worst The node whose clock differs most; absent if none answered.
+	Worst string `json:"worst,omitempty"`
+
+	// WorstMs How far that clock is ahead of this node's; negative if it is behind.
+	WorstMs int64 `json:"worst_ms,omitempty"`
 }
 
 // Code The codes of problems that this version knows. Codes are stable; newer versions may add some.
@@ -919,13 +933,6 @@ type Conversion struct {
 
 // Count A number of accounts or seats.
 type Count = uint64
-
-// DiskSpace Space of the file system with the node's data; absent where it is not known.
-type DiskSpace struct {
-	// FreeBytes What the node may still use.
-	FreeBytes uint64 `json:"free_bytes"`
-	SizeBytes uint64 `json:"size_bytes"`
-}
 
 // Entries Domains, e-mail addresses, users or groups.
 type Entries = []string
@@ -1068,6 +1075,24 @@ type InstanceList struct {
 
 // InstanceState `ended`: the contract is past expiry and grace; `over_allocation`: accounts must go; `not_activated`: the key was never presented; `removed`: only in the answer to a removal.
 type InstanceState string
+
+// JoinToken Example: {"expires":"2026-09-01T09:00:00Z","node":"quimper","token":"licet-join-v1.2Zk…"}
+type JoinToken struct {
+	Expires time.Time `json:"expires"`
+
+	// Node The id of a node.
+	Node  NodeID `json:"node"`
+	Token string `json:"token"`
+}
+
+// JoinTokenRequest Example: {"node":"quimper","ttl_seconds":3600}
+type JoinTokenRequest struct {
+	// Node The id of a node.
+	Node NodeID `json:"node"`
+
+	// TTLSeconds How long it is good.
+	TTLSeconds *uint64 `json:"ttl_seconds,omitempty"`
+}
 
 // Keys defines model for Keys.
 type Keys struct {
@@ -1240,9 +1265,6 @@ type Member struct {
 	// Address Where other nodes reach it.
 	Address string `json:"address"`
 
-	// ClockOffsetMs How far its clock is ahead of the asked node's; absent if it does not answer.
-	ClockOffsetMs *int64 `json:"clock_offset_ms,omitempty"`
-
 	// Healthy It answers and keeps up.
 	Healthy bool `json:"healthy"`
 
@@ -1258,8 +1280,11 @@ type Member struct {
 	// LastContactMs How long ago it answered the leader.
 	LastContactMs *int64 `json:"last_contact_ms,omitempty"`
 	Leader        bool   `json:"leader"`
-	Site          string `json:"site,omitempty"`
-	Version       string `json:"version,omitempty"`
+
+	// Replica It never is to vote.
+	Replica bool   `json:"replica,omitempty"`
+	Site    string `json:"site,omitempty"`
+	Version string `json:"version,omitempty"`
 
 	// Voter False until it has caught up.
 	Voter bool `json:"voter"`
@@ -1283,7 +1308,7 @@ type MemberGossipKey struct {
 	Other string `json:"other,omitempty"`
 }
 
-// MemberList Example: {"leader":"lyon","members":[{"address":"127.0.0.1:7101","clock_offset_ms":-3,"healthy":true,"http":"http://127.0.0.1:7001","id":"bordeaux","index":1742,"last_contact_ms":12,"leader":false,"site":"bordeaux","voter":true},{"address":"127.0.0.1:7102","healthy":true,"http":"http://127.0.0.1:7002","id":"lyon","index":1742,"last_contact_ms":0,"leader":true,"site":"lyon","voter":true}]}
+// MemberList Example: {"leader":"lyon","members":[{"address":"127.0.0.1:7101","healthy":true,"http":"http://127.0.0.1:7001","id":"bordeaux","index":1742,"last_contact_ms":12,"leader":false,"site":"bordeaux","voter":true},{"address":"127.0.0.1:7102","healthy":true,"http":"http://127.0.0.1:7002","id":"lyon","index":1742,"last_contact_ms":0,"leader":true,"site":"lyon","voter":true}]}
 type MemberList struct {
 	// Leader The leader's id.
 	Leader string `json:"leader,omitempty"`
@@ -1308,16 +1333,17 @@ type Name = string
 // NodeID The id of a node.
 type NodeID = string
 
-// NodeStatus Example: {"address":"127.0.0.1:7101","certificate_ends":"2027-09-01T08:00:00Z","clock":{"believed":true,"limit_ms":5000},"cluster":"01J9ZQ4T3M8Y6V0R5W2K7C1XBN","consensus":{"applied_index":1742,"commit_index":1742,"last_contact_ms":12,"last_index":1742,"snapshot_index":0,"term":3},"disk":{"free_bytes":51539607552,"size_bytes":107374182400},"http":"http://127.0.0.1:7001","id":"bordeaux","leader":"lyon","leader_http":"http://127.0.0.1:7002","queue":{"limit":4096,"waiting":0},"ready":true,"role":"follower","site":"bordeaux","started":"2026-09-01T08:00:00Z","state":{"clock":"2026-09-01T09:12:44.120Z","digest":"6ad1f2a4a2d0c3c1b8a7de2f0a93b3c06cba4dff7e9de0bb1b0d4b4f5b0c9a11","index":1742,"lease_clock_ms":1788253964120,"requests":318,"term":3},"version":"0.1.0"}
+// NodeStatus Example: {"address":"127.0.0.1:7101","cluster":"01J9ZQ4T3M8Y6V0R5W2K7C1XBN","consensus":{"applied_index":1742,"commit_index":1742,"last_contact_ms":12,"last_index":1742,"snapshot_index":0,"term":3},"http":"http://127.0.0.1:7001","id":"bordeaux","leader":"lyon","leader_http":"http://127.0.0.1:7002","queue":{"limit":4096,"waiting":0},"ready":true,"role":"follower","site":"bordeaux","started":"2026-09-01T08:00:00Z","state":{"clock":"2026-09-01T09:12:44.120Z","digest":"6ad1f2a4a2d0c3c1b8a7de2f0a93b3c06cba4dff7e9de0bb1b0d4b4f5b0c9a11","index":1742,"lease_clock_ms":1788253964120,"requests":318,"term":3},"version":"0.1.0"}
 type NodeStatus struct {
 	// Address Where other nodes reach this one.
 	//
 	// Example: 127.0.0.1:7101
 	Address string `json:"address"`
 
-	// CertificateEnds When its certificate towards other nodes ends, or one that it chains to.
-	CertificateEnds *time.Time  `json:"certificate_ends,omitempty"`
-	Clock           *ClockTrust `json:"clock,omitempty"`
+	// Clock How the node's clock compares with the others' (rule D3). Absent until they were compared.
+	//
+	// Example: {"age_ms":400,"believed":true,"limit_ms":5000,"worst":"lyon","worst_ms":-3}
+	Clock *ClockStatus `json:"clock,omitempty"`
 
 	// Cluster The cluster's id; absent until it is formed.
 	Cluster string `json:"cluster,omitempty"`
@@ -1325,16 +1351,10 @@ type NodeStatus struct {
 	// Consensus Where a node's Raft stands.
 	Consensus Consensus `json:"consensus"`
 
-	// Disk Space of the file system with the node's data; absent where it is not known.
-	Disk *DiskSpace `json:"disk,omitempty"`
-
 	// HTTP Where this node serves this interface.
 	//
 	// Example: http://127.0.0.1:7001
 	HTTP string `json:"http"`
-
-	// HTTPCertificateEnds The same of the certificate of this interface; absent if it is served as plain HTTP.
-	HTTPCertificateEnds *time.Time `json:"http_certificate_ends,omitempty"`
 
 	// ID The id of a node.
 	ID NodeID `json:"id"`
@@ -2289,6 +2309,12 @@ type RotateGossipKeyParams struct {
 	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
 }
 
+// CreateJoinTokenParams defines parameters for CreateJoinToken.
+type CreateJoinTokenParams struct {
+	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
+	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
+}
+
 // LeaveClusterParams defines parameters for LeaveCluster.
 type LeaveClusterParams struct {
 	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
@@ -3068,6 +3094,9 @@ type CheckoutJSONRequestBody = Checkout
 
 // ExplainCheckoutJSONRequestBody defines body for ExplainCheckout for application/json ContentType.
 type ExplainCheckoutJSONRequestBody = Checkout
+
+// CreateJoinTokenJSONRequestBody defines body for CreateJoinToken for application/json ContentType.
+type CreateJoinTokenJSONRequestBody = JoinTokenRequest
 
 // TransferLeadershipJSONRequestBody defines body for TransferLeadership for application/json ContentType.
 type TransferLeadershipJSONRequestBody = Transfer

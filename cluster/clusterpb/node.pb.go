@@ -161,9 +161,15 @@ type ProbeReply struct {
 	// Node address of the leader that the node knows; empty if none.
 	LeaderAddress string `protobuf:"bytes,18,opt,name=leader_address,json=leaderAddress,proto3" json:"leader_address,omitempty"`
 	// The gossip keys that the node has, by their ids; absent if gossip is not encrypted.
-	Keyring       *KeyringState `protobuf:"bytes,40,opt,name=keyring,proto3" json:"keyring,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Keyring *KeyringState `protobuf:"bytes,40,opt,name=keyring,proto3" json:"keyring,omitempty"`
+	// True if the node never is to be made a voter.
+	Nonvoter bool `protobuf:"varint,19,opt,name=nonvoter,proto3" json:"nonvoter,omitempty"`
+	// True if the node leads, its term is open and the members that it knows are decided.
+	Leads bool `protobuf:"varint,20,opt,name=leads,proto3" json:"leads,omitempty"`
+	// The node's order of preference of sites, best first.
+	PreferredSites []string `protobuf:"bytes,21,rep,name=preferred_sites,json=preferredSites,proto3" json:"preferred_sites,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *ProbeReply) Reset() {
@@ -329,6 +335,27 @@ func (x *ProbeReply) GetKeyring() *KeyringState {
 	return nil
 }
 
+func (x *ProbeReply) GetNonvoter() bool {
+	if x != nil {
+		return x.Nonvoter
+	}
+	return false
+}
+
+func (x *ProbeReply) GetLeads() bool {
+	if x != nil {
+		return x.Leads
+	}
+	return false
+}
+
+func (x *ProbeReply) GetPreferredSites() []string {
+	if x != nil {
+		return x.PreferredSites
+	}
+	return nil
+}
+
 type PromiseRequest struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Cluster string                 `protobuf:"bytes,1,opt,name=cluster,proto3" json:"cluster,omitempty"`
@@ -452,9 +479,13 @@ func (x *PromiseReply) GetReason() string {
 }
 
 type JoinRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
-	Address       string                 `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Node    string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	Address string                 `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
+	// The token that an operator issued for this node; empty if it has none.
+	Token string `protobuf:"bytes,3,opt,name=token,proto3" json:"token,omitempty"`
+	// The cluster that the caller has data of: it is a member already, and has moved to the address.
+	Cluster       string `protobuf:"bytes,4,opt,name=cluster,proto3" json:"cluster,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -499,6 +530,20 @@ func (x *JoinRequest) GetNode() string {
 func (x *JoinRequest) GetAddress() string {
 	if x != nil {
 		return x.Address
+	}
+	return ""
+}
+
+func (x *JoinRequest) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
+func (x *JoinRequest) GetCluster() string {
+	if x != nil {
+		return x.Cluster
 	}
 	return ""
 }
@@ -1560,7 +1605,7 @@ const file_cluster_clusterpb_node_proto_rawDesc = "" +
 	"\fProbeRequest\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x1f\n" +
 	"\vbefore_term\x18\x02 \x01(\x04R\n" +
-	"beforeTerm\"\xc0\x04\n" +
+	"beforeTerm\"\x9b\x05\n" +
 	"\n" +
 	"ProbeReply\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x12\n" +
@@ -1584,7 +1629,10 @@ const file_cluster_clusterpb_node_proto_rawDesc = "" +
 	"\x05kinds\x18\x10 \x03(\x05R\x05kinds\x12)\n" +
 	"\x10snapshot_version\x18\x11 \x01(\rR\x0fsnapshotVersion\x12%\n" +
 	"\x0eleader_address\x18\x12 \x01(\tR\rleaderAddress\x128\n" +
-	"\akeyring\x18( \x01(\v2\x1e.licet.cluster.v1.KeyringStateR\akeyring\"\x7f\n" +
+	"\akeyring\x18( \x01(\v2\x1e.licet.cluster.v1.KeyringStateR\akeyring\x12\x1a\n" +
+	"\bnonvoter\x18\x13 \x01(\bR\bnonvoter\x12\x14\n" +
+	"\x05leads\x18\x14 \x01(\bR\x05leads\x12'\n" +
+	"\x0fpreferred_sites\x18\x15 \x03(\tR\x0epreferredSites\"\x7f\n" +
 	"\x0ePromiseRequest\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\tR\acluster\x12\x18\n" +
 	"\afounder\x18\x02 \x01(\tR\afounder\x12\x1f\n" +
@@ -1593,10 +1641,12 @@ const file_cluster_clusterpb_node_proto_rawDesc = "" +
 	"\arelease\x18\x04 \x01(\bR\arelease\"B\n" +
 	"\fPromiseReply\x12\x1a\n" +
 	"\bpromised\x18\x01 \x01(\bR\bpromised\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason\";\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"k\n" +
 	"\vJoinRequest\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x18\n" +
-	"\aaddress\x18\x02 \x01(\tR\aaddress\"u\n" +
+	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x14\n" +
+	"\x05token\x18\x03 \x01(\tR\x05token\x12\x18\n" +
+	"\acluster\x18\x04 \x01(\tR\acluster\"u\n" +
 	"\tJoinReply\x12-\n" +
 	"\x05fault\x18\x01 \x01(\v2\x17.licet.cluster.v1.FaultR\x05fault\x12\x18\n" +
 	"\acluster\x18\x02 \x01(\tR\acluster\x12\x1f\n" +

@@ -189,7 +189,7 @@ func (d *dev) writeConfigs(dir string) error {
 	}
 	for i, site := range devSites {
 		c := config.Defaults()
-		c.Node = config.Node{ID: site, Site: site, DataDir: filepath.Join(dir, site), Listen: d.node(i), Advertise: d.node(i)}
+		c.Node = config.Node{Voter: true, ID: site, Site: site, DataDir: filepath.Join(dir, site), Listen: d.node(i), Advertise: d.node(i)}
 		c.HTTP = config.HTTP{Listen: d.http(i), Advertise: "http://" + d.http(i).String()}
 		c.Gossip = config.Gossip{Listen: d.gossip(i), Advertise: d.gossip(i), KeyFile: filepath.Join(dir, "gossip.key")}
 		c.TLS = config.TLS{CA: filepath.Join(dir, "ca.pem"), Cert: filepath.Join(dir, site+".pem"), Key: filepath.Join(dir, site+"-key.pem")}

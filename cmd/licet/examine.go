@@ -42,7 +42,9 @@ func examine(nodes []seen, members []apiv1.Member) findings {
 		if leader == "" {
 			leader = x.value.Leader
 		}
-		if !x.value.Ready {
+		if c := x.value.Clock; c != nil && !c.Believed {
+			f.add("Set its clock, and see to its time service (`chronyc tracking`).", "%s stamps no writes: %s", x.value.ID, c.Reason)
+		} else if !x.value.Ready {
 			f.add("Wait a moment, then look at its log.", "%s is not ready: %s", x.value.ID, cmp.Or(x.value.NotReady, "it does not say why"))
 		}
 		f.vitals(x.value, time.Now())

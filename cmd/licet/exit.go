@@ -11,6 +11,7 @@ import (
 
 	"github.com/licet/licet/api/apiv1"
 	"github.com/licet/licet/client"
+	"github.com/licet/licet/cluster"
 )
 
 // Exit codes. Scripts rely on them; docs/cli.md and `licet help exit-codes` list them.
@@ -23,6 +24,7 @@ const (
 	exitUnknown     = 5
 	exitUnreachable = 6
 	exitQueued      = 7
+	exitNotMember   = 8
 )
 
 const exitCodesHelp = `Exit codes:
@@ -34,6 +36,7 @@ const exitCodesHelp = `Exit codes:
   5  it is not known whether the request was carried out: repeat it with the --request-id that is named
   6  unreachable: no node answered, there is no leader, or the cluster is overloaded or not ready
   7  queued: there are no seats yet, but a ticket
+  8  licet server: the node was removed from its cluster or has left it, and does not start again with this data
 `
 
 // failure is an error with an exit code.
@@ -99,6 +102,10 @@ func asFailure(err error) (*failure, []byte) {
 		return f, e.JSON()
 	}
 	f = &failure{code: exitInternal, word: "internal", detail: err.Error()}
+	if errors.Is(err, cluster.ErrNotMember) {
+		f.code, f.word = exitNotMember, "not_member"
+		f.next = "Don't start it again. To bring the machine back, empty the data directory and join under a new node.id."
+	}
 	var usage usageError
 	if errors.As(err, &usage) {
 		f.code, f.word = exitUsage, "usage"

@@ -52,7 +52,7 @@ var noTable = map[string]string{
 	"server": "it runs a node", "dev": "it runs nodes", "verify": "TestVerify", "vendor keygen": "TestVendor", "vendor sign": "TestVendor",
 	"vendor verify": "TestVendor", "tls init": "TestTLS", "tls node": "TestTLS", "tls client": "TestTLS", "tls request": "TestTLSFromElsewhere", "tls sign": "TestTLSFromElsewhere",
 	"tls check": "TestTLSFromElsewhere", "gossip key make": "TestGossipKeyMake", "config check": "TestConfig", "config example": "TestConfig",
-	"cluster leave":   "it shows nothing",
+	"cluster leave": "it shows nothing", "cluster replace": "TestReplace",
 	"cluster recover": "TestDisaster of e2e", "backup": "TestDisaster of e2e", "restore": "TestDisaster of e2e",
 	"debug backup": "TestDisaster of e2e", "debug data": "TestDisaster of e2e",
 }

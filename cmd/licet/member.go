@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -15,11 +16,20 @@ func clusterCommand(streams Streams) *cli.Command {
 		verb{name: "members", usage: "list the members of the cluster", run: clusterMembers}.command(streams),
 		verb{
 			name: "transfer", usage: "move leadership to another voter", run: clusterTransfer,
-			flags: []cli.Flag{&cli.StringFlag{Name: "to", Usage: "`ID` of the node that is to lead; the most up-to-date one if it is absent"}},
+			flags: []cli.Flag{&cli.StringFlag{Name: "to", Usage: "`ID` of the node that is to lead; the best that is there if it is absent: of the most preferred site, then the most up to date"}},
 		}.command(streams),
 		verb{
 			name: "remove", usage: "remove a member that is gone for good", args: []string{"ID"}, run: clusterRemove,
-			about: "A node that still runs leaves with `licet cluster leave`. The id can't be used again.",
+			about: "Refused if too few voters that are well would be left. A node that still runs stops by itself, better let it leave with\n`licet cluster leave`. If the machine comes back, it joins with empty data and under a new id.",
+		}.command(streams),
+		replaceVerb().command(streams),
+		verb{
+			name: "join-token", usage: "make a token with which a new node can join", args: []string{"ID"}, run: clusterJoinToken,
+			flags: []cli.Flag{
+				&cli.StringFlag{Name: "ttl", Usage: "how long it is good, a `TIME` of 1m to 24h (default 1h)"},
+				&cli.StringFlag{Name: "out", Usage: "write the token to `FILE` (readable by you alone), replacing it"},
+			},
+			about: "Needed where cluster.require_join_token is set; the node reads it from the file of cluster.join_token_file. It is good for the node\nof that id alone, together with its certificate.",
 		}.command(streams),
 		verb{
 			name: "leave", usage: "have one node leave the cluster and stop", run: clusterLeave,
@@ -64,6 +74,8 @@ func memberRole(m apiv1.Member) string {
 		return "leader"
 	case m.Voter:
 		return "voter"
+	case m.Replica:
+		return "replica"
 	default:
 		return "non-voter"
 	}
@@ -120,6 +132,36 @@ func clusterRemove(s *session) error {
 	}
 	return s.changeMembers("Member "+id+" was removed.", func(c *client.Client) (*client.Answer[struct{}], error) {
 		return c.RemoveMember(s.context(), id)
+	})
+}
+
+func clusterJoinToken(s *session) error {
+	id := s.args[0]
+	if !isNodeID(id) {
+		return s.usagef("ID: %.80q is no node id (a-z, 0-9, then also -)", id)
+	}
+	ttl := time.Hour
+	if s.IsSet("ttl") {
+		var err error
+		if ttl, err = time.ParseDuration(s.String("ttl")); err != nil || ttl < time.Minute || ttl > 24*time.Hour || ttl%time.Second != 0 {
+			return s.usagef("--ttl: %.40q is no time of whole seconds from 1m to 24h", s.String("ttl"))
+		}
+	}
+	a, err := read(s, func(c *client.Client, _ []client.ReadOption) (*client.Answer[apiv1.JoinToken], error) {
+		return c.CreateJoinToken(s.context(), id, ttl)
+	})
+	if err != nil {
+		return err
+	}
+	file := s.String("out")
+	if file == "" {
+		return printAnswer(s, a, func(p *page, x apiv1.JoinToken) { p.line("%s", x.Token) })
+	}
+	if err := replace(file, []byte(a.Value.Token+"\n"), 0o600); err != nil {
+		return err
+	}
+	return s.printOwn(map[string]any{"node": id, "expires": a.Value.Expires, "file": file}, func(p *page) {
+		p.line("%s lets %s join until %s.", file, id, when(a.Value.Expires))
 	})
 }
 

@@ -20,7 +20,7 @@ type reload struct {
 	}
 }
 
-// reloadOnHangup reads certificates anew at SIGHUP, until the returned function is called.
+// reloadOnHangup reads certificates and configuration anew at SIGHUP, until the returned function is called.
 func reloadOnHangup(log hclog.Logger, all ...reload) (stop func()) {
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)

@@ -38,17 +38,18 @@ const (
 func serverCommand(streams Streams) *cli.Command {
 	return verb{
 		name: "server", usage: "run a node",
-		about: "Runs until it is interrupted (SIGINT, SIGTERM: a graceful stop). SIGHUP reloads the certificates.\nThe log goes to standard error.",
+		about: "Runs until it is interrupted (SIGINT, SIGTERM: a graceful stop). SIGHUP reads certificates and\nconfiguration anew, takes over what can change and names what needs a restart. The log goes to standard error.\nExit codes: 0 stopped or left its cluster, 1 failed, 2 wrong configuration, 8 is no member of its cluster any more.",
 		flags: []cli.Flag{
 			&cli.StringFlag{Name: "config", Usage: "configuration `FILE` (`licet config example` prints one)", Required: true},
 			&cli.StringSliceFlag{Name: "set", Usage: "override `KEY=VALUE` of the configuration, such as log.level=debug; repeatable"},
 		},
 		run: func(s *session) error {
-			c, err := loadConfig(s, s.String("config"))
+			read := func() (config.Config, error) { return loadConfig(s, s.String("config")) }
+			c, err := read()
 			if err != nil {
 				return err
 			}
-			return portTaken(runServer(s.context(), c, s.Err))
+			return portTaken(runServer(s.context(), c, read, s.Err))
 		},
 	}.command(streams)
 }
@@ -62,11 +63,13 @@ func portTaken(err error) error {
 	return failf(exitInternal, "Another process has that port, maybe this very node: `ss -ltnup` shows which. Stop it, or choose another port.", "%v", err)
 }
 
-// runServer runs a node until ctx ends, the node leaves its cluster, or it can't go on.
-func runServer(ctx context.Context, c config.Config, logs io.Writer) error {
+// runServer runs a node until ctx ends, the node leaves its cluster, or it can't go on. read reads the
+// configuration anew.
+func runServer(ctx context.Context, c config.Config, read func() (config.Config, error), logs io.Writer) error {
+	loggers := new(levels)
 	log := hclog.New(&hclog.LoggerOptions{
 		Level: hclog.LevelFromString(c.Log.Level), JSONFormat: c.Log.Format == "json", Output: logs, IndependentLevels: true,
-		TimeFn: func() time.Time { return time.Now().UTC() },
+		TimeFn: func() time.Time { return time.Now().UTC() }, SubloggerHook: loggers.add,
 	}).With("node", c.Node.ID)
 	ctx, left := context.WithCancel(ctx)
 	defer left()
@@ -97,15 +100,17 @@ func runServer(ctx context.Context, c config.Config, logs io.Writer) error {
 	}
 	go boundMemory(ctx)
 	all := []reload{{"certificate of the node", certificates}, {"certificate of the API", served}}
-	stopReloads := reloadOnHangup(log, all...)
+	changes := &reconfiguration{read: read, current: c, levels: loggers, node: running, handler: handler, log: log}
+	stopReloads := reloadOnHangup(log, append(all, reload{"configuration", changes})...)
 	go watchExpiry(ctx, log, all...)
 	defer stopReloads()
 	log.Info("started", "version", version(), "http", c.HTTP.Advertise, "address", c.Node.Advertise)
-	return serve(ctx, running, listener, api.Server(handler, api.DefaultTimeouts(c.Limits.RequestTimeout), log.Named("http")), log)
+	return serve(ctx, running, listener, handler, api.Server(handler, api.DefaultTimeouts(c.Limits.RequestTimeout), log.Named("http")), log)
 }
 
-// serve answers until ctx ends or the node fails; then it finishes what is under way.
-func serve(ctx context.Context, running *cluster.Node, listener net.Listener, server *http.Server, log hclog.Logger) error {
+// serve answers until ctx ends or the node fails. Then it refuses what is new, while it is still there to say so,
+// hands leadership over and finishes what is under way.
+func serve(ctx context.Context, running *cluster.Node, listener net.Listener, handler *api.Handler, server *http.Server, log hclog.Logger) error {
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()
 	var err error
@@ -116,6 +121,8 @@ func serve(ctx context.Context, running *cluster.Node, listener net.Listener, se
 	case <-ctx.Done():
 		log.Info("stopping")
 	}
+	handler.Drain()
+	running.HandOver()
 	// Not ctx: it has ended, and what is under way shall not end with it.
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
 	defer cancel()
@@ -159,6 +166,7 @@ func nodeOptions(c config.Config, log hclog.Logger) (cluster.Options, error) {
 		TrailFileBytes: int64(c.Audit.FileBytes), TrailTotalBytes: int64(c.Audit.TotalBytes),
 		Queue: c.Limits.Queue, BatchCommands: c.Limits.BatchCommands, BatchBytes: int(c.Limits.BatchBytes),
 		RequestTimeout: c.Limits.RequestTimeout, MaxClockSkew: c.Limits.MaxClockSkew,
+		Nonvoter: !c.Node.Voter, Policy: policyOf(c),
 		Gossip: &cluster.Gossip{
 			Listen: c.Gossip.Listen.String(), Advertise: c.Gossip.Advertise.String(), Seeds: addresses(c.Cluster.GossipSeeds),
 		},
@@ -170,6 +178,12 @@ func nodeOptions(c config.Config, log hclog.Logger) (cluster.Options, error) {
 			return o, fmt.Errorf("cluster.vendor_keys: %w", err)
 		}
 		o.VendorKeys = append(o.VendorKeys, key)
+	}
+	if c.Cluster.JoinTokenFile != "" {
+		var err error
+		if o.JoinToken, err = readSecret("cluster.join_token_file", c.Cluster.JoinTokenFile, 1); err != nil {
+			return o, err
+		}
 	}
 	if c.Gossip.KeyFile != "" {
 		text, err := readSecret("gossip.key_file", c.Gossip.KeyFile, 1)

@@ -154,7 +154,7 @@ func showVitals(p *page, nodes []seen) {
 	}
 }
 
-func trust(c *apiv1.ClockTrust) string {
+func trust(c *apiv1.ClockStatus) string {
 	switch {
 	case c == nil:
 		return ""

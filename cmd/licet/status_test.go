@@ -29,7 +29,6 @@ func TestStatus(t *testing.T) {
 		{"behind", func(s *apiv1.NodeStatus) { s.State.Index = 100 }, exitOK, []string{"paris is 4900 entries behind lyon"}},
 		{"behind with applying", func(s *apiv1.NodeStatus) { s.Consensus.CommitIndex, s.Consensus.AppliedIndex = 7000, 5000 }, exitOK, []string{"paris has 2000 committed entries still to apply"}},
 		{"late", func(s *apiv1.NodeStatus) { s.Consensus.LastContactMs = new(int64(4200)) }, exitOK, []string{"paris last heard of its leader 4.2 s ago"}},
-		{"without trust in its clock", func(s *apiv1.NodeStatus) { s.Clock = &apiv1.ClockTrust{LimitMs: 5000} }, exitOK, []string{"paris does not trust its clock", "chronyc tracking", "not believed"}},
 		{"busy", func(s *apiv1.NodeStatus) { s.Queue = apiv1.Queue{Waiting: 3000, Limit: 4096} }, exitOK, []string{"paris has 3000 of at most 4096 writes waiting"}},
 		{"nearly full", func(s *apiv1.NodeStatus) { s.Disk = &apiv1.DiskSpace{FreeBytes: 5 << 30, SizeBytes: 100 << 30} }, exitOK, []string{"paris has 5.0 GiB of disk left, 5 %"}},
 		{"full in bytes", func(s *apiv1.NodeStatus) { s.Disk = &apiv1.DiskSpace{FreeBytes: 1 << 20, SizeBytes: 2 << 20} }, exitOK, []string{"paris has 1.0 MiB of disk left, 50 %"}},
@@ -37,7 +36,7 @@ func TestStatus(t *testing.T) {
 		{"without one for the API", func(s *apiv1.NodeStatus) { s.HTTPCertificateEnds = new(time.Now().Add(-73 * time.Hour)) }, exitOK, []string{"paris's API's certificate ended 3 days ago"}},
 		{"well in all that", func(s *apiv1.NodeStatus) {
 			s.Consensus.LastContactMs, s.CertificateEnds = new(int64(12)), new(time.Now().Add(1000*time.Hour))
-			s.Disk, s.Clock = &apiv1.DiskSpace{FreeBytes: 50 << 30, SizeBytes: 100 << 30}, &apiv1.ClockTrust{Believed: true, LimitMs: 5000}
+			s.Disk, s.Clock = &apiv1.DiskSpace{FreeBytes: 50 << 30, SizeBytes: 100 << 30}, &apiv1.ClockStatus{Believed: true, LimitMs: 5000}
 		}, exitOK, nil},
 		{"led by another", func(s *apiv1.NodeStatus) { s.Leader = "nice" }, exitOK, []string{"lyon follows lyon (term 3), paris follows nice (term 3)"}},
 		{"another version", func(s *apiv1.NodeStatus) { s.Version = "0.2.0" }, exitOK, []string{"paris runs version 0.2.0, lyon version 0.1.0", "Finish the upgrade"}},
@@ -45,6 +44,11 @@ func TestStatus(t *testing.T) {
 			"another digest", func(s *apiv1.NodeStatus) { s.State.Digest = strings.Repeat("b", 64) }, exitInternal,
 			[]string{"lyon and paris differ at index 5000 (aaaaaaaaaaaa, bbbbbbbbbbbb)", "licet: The nodes contradict each other."},
 		},
+		{
+			"wrong clock", func(s *apiv1.NodeStatus) { s.Clock = &apiv1.ClockStatus{Reason: "This node's clock differs."} }, exitOK,
+			[]string{"paris stamps no writes: This node's clock differs.", "next: Set its clock", "chronyc tracking", "not believed"},
+		},
+		{"right clock", func(s *apiv1.NodeStatus) { s.Clock = &apiv1.ClockStatus{Believed: true} }, exitOK, nil},
 		{"another digest at another index", func(s *apiv1.NodeStatus) { s.State.Digest, s.State.Index = "b", 4999 }, exitOK, nil},
 		{"another cluster", func(s *apiv1.NodeStatus) { s.Cluster = "D" }, exitInternal, []string{"paris belongs to cluster D, lyon to C"}},
 	} {

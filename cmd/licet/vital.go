@@ -28,9 +28,6 @@ func (f *findings) vitals(v *apiv1.NodeStatus, now time.Time) {
 	if ms := v.Consensus.LastContactMs; ms != nil && *ms > contactLate && v.Leader != "" {
 		f.add("Look at the link between it and the leader.", "%s last heard of its leader %s ago", v.ID, span(time.Duration(*ms)*time.Millisecond))
 	}
-	if v.Clock != nil && !v.Clock.Believed {
-		f.add("Set the clock that `licet cluster members` shows apart from the others, and see to its time service (`chronyc tracking`).", "%s does not trust its clock: it stamps nothing", v.ID)
-	}
 	if v.Queue.Limit > 0 && 2*v.Queue.Waiting > v.Queue.Limit {
 		f.add("Find out who sends so many writes, and whether disks or links are slow: `licet doctor`.", "%s has %d of at most %d writes waiting", v.ID, v.Queue.Waiting, v.Queue.Limit)
 	}
