@@ -130,6 +130,9 @@ func (n *Node) initialise(term uint64) *Error {
 
 // proposeOwn has one of the leader's own commands decided.
 func (n *Node) proposeOwn(term uint64, body *fsmpb.Body) (*fsmpb.Outcome, *Error) {
+	if fault := n.gate().refuse(body); fault != nil {
+		return nil, fault
+	}
 	c, err := fsm.NewCommand("", "", body)
 	if err != nil {
 		return nil, errorf(Unsupported, "%v", err)
@@ -253,9 +256,13 @@ func (n *Node) probeMembers(ctx context.Context, beforeTerm uint64) map[string]p
 	return answers
 }
 
-// members is the latest Raft configuration.
+// members is the latest Raft configuration, none before Raft is here.
 func (n *Node) members() []raft.Server {
-	future := n.raft.GetConfiguration()
+	r := n.directory.Load()
+	if r == nil {
+		return nil
+	}
+	future := r.GetConfiguration()
 	if future.Error() != nil {
 		return nil
 	}

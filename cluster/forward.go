@@ -20,7 +20,7 @@ import (
 // Errors are *Error: OutcomeUnknown if the command may have been decided, any
 // other code if it surely was not. Safe for concurrent use.
 func (n *Node) Propose(ctx context.Context, c *fsmpb.Command) (*fsmpb.Outcome, error) {
-	if err := checkCommand(c); err != nil {
+	if err := n.checkCommand(c); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, n.options.RequestTimeout)
@@ -75,12 +75,12 @@ func (n *Node) attempt(ctx context.Context, c *fsmpb.Command) answer {
 }
 
 // checkCommand keeps what replicas could not read out of the log.
-func checkCommand(c *fsmpb.Command) *Error {
+func (n *Node) checkCommand(c *fsmpb.Command) *Error {
 	if len(c.GetBody()) > fsm.MaxBody {
 		return errorf(Unsupported, "A command of %d bytes is longer than %d.", len(c.GetBody()), fsm.MaxBody)
 	}
 	if _, err := fsm.DecodeBody(c.GetBody()); err != nil {
-		return errorf(Unsupported, "The command is not understood by this node: %v.", err)
+		return errorf(Unsupported, "Node %s (version %s) does not understand the command: %v.", n.options.ID, n.options.Version, err)
 	}
 	return nil
 }
@@ -158,7 +158,7 @@ func (n *Node) accept(p *proposal) *Error {
 	if p.command == nil {
 		return errorf(Unsupported, "The frame has an empty command.")
 	}
-	if err := checkCommand(p.command); err != nil {
+	if err := n.checkCommand(p.command); err != nil {
 		return err
 	}
 	return n.queue(p)

@@ -97,20 +97,22 @@ type Node struct {
 	// libraries are the loggers of raft and gossip.
 	libraries []hclog.Logger
 
-	identity  *identity
-	contact   *contact
-	clock     *clock
-	stamping  sync.Mutex
-	store     store
-	replica   *replica
-	keeper    *keeper
-	raft      *raft.Raft
-	snapshots snapshotStore
-	carrier   *raft.NetworkTransport
-	rpc       *grpc.Server
-	peers     *peers
-	refusals  *Refusals
-	gossip    *gossip
+	identity *identity
+	contact  *contact
+	clock    *clock
+	// vocabulary is what the members can read.
+	vocabulary *vocabulary
+	stamping   sync.Mutex
+	store      store
+	replica    *replica
+	keeper     *keeper
+	raft       *raft.Raft
+	snapshots  snapshotStore
+	carrier    *raft.NetworkTransport
+	rpc        *grpc.Server
+	peers      *peers
+	refusals   *Refusals
+	gossip     *gossip
 	// keyring is nil if gossip is not encrypted.
 	keyring *keyring
 	leader  *leaderWatch
@@ -183,6 +185,9 @@ func (n *Node) open() error {
 		return err
 	}
 	n.contact = openContact(o.DataDir)
+	if n.vocabulary, err = openVocabulary(o.DataDir, o.ID, o.Version); err != nil {
+		return err
+	}
 	if n.store, err = openStore(o.DataDir, n.fail); err != nil {
 		return err
 	}
@@ -193,11 +198,12 @@ func (n *Node) open() error {
 	if err != nil {
 		return err
 	}
-	n.replica.trail, n.replica.snapshots = n.keeper, filepath.Join(o.DataDir, snapshotDir)
+	n.replica.trail, n.replica.snapshots, n.replica.readable = n.keeper, filepath.Join(o.DataDir, snapshotDir), n.snapshotReadable
 	if err := n.openRaft(); err != nil {
 		return err
 	}
 	n.peers = newPeers(o.Certificates, n.refusals, n.nodeAt, n.clock.steady)
+	n.peers.heard = n.hear
 	if o.Gossip != nil {
 		return n.openGossip()
 	}
@@ -283,15 +289,9 @@ func (n *Node) refuseDropped(node string) {
 // nodeAt returns the id of the member at an address, so that nobody else is
 // taken for it; "" if none is known there.
 func (n *Node) nodeAt(address string) string {
-	r := n.directory.Load()
-	if r == nil {
-		return ""
-	}
-	if future := r.GetConfiguration(); future.Error() == nil {
-		for _, m := range future.Configuration().Servers {
-			if string(m.Address) == address {
-				return string(m.ID)
-			}
+	for _, m := range n.members() {
+		if string(m.Address) == address {
+			return string(m.ID)
 		}
 	}
 	return ""
@@ -357,7 +357,7 @@ func (n *Node) watchContact() {
 // watchMembership stops a node that its cluster has removed. A removed node gets
 // no entries any more, so it asks the others when it misses a leader.
 func (n *Node) watchMembership() {
-	for pause(n.ctx, time.Second) {
+	for look := 0; pause(n.ctx, time.Second); look++ {
 		if n.gossip != nil {
 			n.gossip.join()
 		}
@@ -367,6 +367,10 @@ func (n *Node) watchMembership() {
 		}
 		n.findLeaderAPI()
 		if n.leader.address() != "" || n.removed.Load() {
+			if look%announceEvery == 0 {
+				// A follower that comes to lead must know what the others can read, also of those who are down by then.
+				n.probeMembers(n.ctx, 0)
+			}
 			continue
 		}
 		answers := n.probeMembers(n.ctx, 0)
@@ -430,7 +434,10 @@ func (n *Node) DryRun(ctx context.Context, c *fsmpb.Command) (*fsmpb.Outcome, er
 	if err != nil {
 		return nil, err
 	}
-	if err := checkCommand(c); err != nil {
+	if err := n.checkCommand(c); err != nil {
+		return nil, err
+	}
+	if err := n.gate().refuseEncoded(c); err != nil {
 		return nil, err
 	}
 	return view.DryRun(c, n.clock.wall().UnixMilli())

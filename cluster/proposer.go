@@ -42,7 +42,7 @@ func failAll(batch []*proposal, err *Error) {
 // propose is the batcher's flush on the leader: one batch becomes one Raft
 // entry, and its outcomes fan out.
 func (n *Node) propose(batch []*proposal) {
-	batch = dropLate(batch)
+	batch = n.dropUnreadable(dropLate(batch))
 	if len(batch) == 0 {
 		return
 	}

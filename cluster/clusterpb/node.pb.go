@@ -155,13 +155,17 @@ type ProbeReply struct {
 	AppliedIndex uint64 `protobuf:"varint,13,opt,name=applied_index,json=appliedIndex,proto3" json:"applied_index,omitempty"`
 	Digest       string `protobuf:"bytes,14,opt,name=digest,proto3" json:"digest,omitempty"`
 	// True if the caller stands in the node's Raft configuration.
-	Member          bool    `protobuf:"varint,15,opt,name=member,proto3" json:"member,omitempty"`
-	Kinds           []int32 `protobuf:"varint,16,rep,packed,name=kinds,proto3" json:"kinds,omitempty"`
-	SnapshotVersion uint32  `protobuf:"varint,17,opt,name=snapshot_version,json=snapshotVersion,proto3" json:"snapshot_version,omitempty"`
+	Member bool `protobuf:"varint,15,opt,name=member,proto3" json:"member,omitempty"`
+	// The numbers of the command kinds that the node knows.
+	Kinds []int32 `protobuf:"varint,16,rep,packed,name=kinds,proto3" json:"kinds,omitempty"`
+	// The newest version of snapshots that the node reads.
+	SnapshotVersion uint32 `protobuf:"varint,17,opt,name=snapshot_version,json=snapshotVersion,proto3" json:"snapshot_version,omitempty"`
 	// Node address of the leader that the node knows; empty if none.
 	LeaderAddress string `protobuf:"bytes,18,opt,name=leader_address,json=leaderAddress,proto3" json:"leader_address,omitempty"`
 	// The gossip keys that the node has, by their ids; absent if gossip is not encrypted.
-	Keyring       *KeyringState `protobuf:"bytes,40,opt,name=keyring,proto3" json:"keyring,omitempty"`
+	Keyring *KeyringState `protobuf:"bytes,40,opt,name=keyring,proto3" json:"keyring,omitempty"`
+	// FNV-1a hashes of the full names of all fields that the node knows within commands.
+	Words         []uint32 `protobuf:"fixed32,60,rep,packed,name=words,proto3" json:"words,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -325,6 +329,13 @@ func (x *ProbeReply) GetLeaderAddress() string {
 func (x *ProbeReply) GetKeyring() *KeyringState {
 	if x != nil {
 		return x.Keyring
+	}
+	return nil
+}
+
+func (x *ProbeReply) GetWords() []uint32 {
+	if x != nil {
+		return x.Words
 	}
 	return nil
 }
@@ -1560,7 +1571,7 @@ const file_cluster_clusterpb_node_proto_rawDesc = "" +
 	"\fProbeRequest\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x1f\n" +
 	"\vbefore_term\x18\x02 \x01(\x04R\n" +
-	"beforeTerm\"\xc0\x04\n" +
+	"beforeTerm\"\xd6\x04\n" +
 	"\n" +
 	"ProbeReply\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x12\n" +
@@ -1584,7 +1595,8 @@ const file_cluster_clusterpb_node_proto_rawDesc = "" +
 	"\x05kinds\x18\x10 \x03(\x05R\x05kinds\x12)\n" +
 	"\x10snapshot_version\x18\x11 \x01(\rR\x0fsnapshotVersion\x12%\n" +
 	"\x0eleader_address\x18\x12 \x01(\tR\rleaderAddress\x128\n" +
-	"\akeyring\x18( \x01(\v2\x1e.licet.cluster.v1.KeyringStateR\akeyring\"\x7f\n" +
+	"\akeyring\x18( \x01(\v2\x1e.licet.cluster.v1.KeyringStateR\akeyring\x12\x14\n" +
+	"\x05words\x18< \x03(\aR\x05words\"\x7f\n" +
 	"\x0ePromiseRequest\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\tR\acluster\x12\x18\n" +
 	"\afounder\x18\x02 \x01(\tR\afounder\x12\x1f\n" +
