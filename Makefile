@@ -28,7 +28,7 @@ UNIT     = $(filter-out $(E2E),$(PACKAGES))
 BIN := $(CURDIR)/.bin
 
 .DEFAULT_GOAL := build
-.PHONY: help run build test unit e2e faults race lint fmt generate fuzz bench million cover vuln formats ci clean
+.PHONY: help run build test unit e2e faults race lint fmt generate fuzz bench million cover vuln formats upgrade ci clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9_-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -89,6 +89,9 @@ vuln: $(BIN)/vuln.stamp ## look dependencies up in the Go vulnerability database
 
 formats: $(BIN)/tools.stamp ## check that no stored or spoken format of the past was changed
 	BUF=$(BIN)/buf .ci/formats
+
+upgrade: ## upgrade nodes of an earlier build to this one and back, under load; needs the git history
+	.ci/upgrade
 
 ci: ## what a change must pass
 	bash .ci/run
