@@ -2,6 +2,7 @@ package cluster_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -34,7 +35,7 @@ func TestUpgradeGate(t *testing.T) {
 			eventually(t, "a kind is held back through "+s.options.ID, func() error {
 				// A dry run asks this node's own memory, a proposal the leader's.
 				if _, err := s.node.DryRun(t.Context(), command(t, createInstance("dry", 1))); codeOf(err) != cluster.Unsupported {
-					return fmt.Errorf("a dry run came to %v", err)
+					return errors.New("a dry run came to " + fmt.Sprint(err))
 				}
 				return wantUnsupported(s, createInstance("held-back-"+s.options.ID, 1), old.options.ID, "0.0.1-old", "Body.create_instance")
 			})
@@ -158,7 +159,7 @@ func wantUnsupported(s *site, body *fsmpb.Body, words ...string) error {
 	}
 	_, err = s.node.Propose(context.Background(), c)
 	if codeOf(err) != cluster.Unsupported {
-		return fmt.Errorf("%s: the command came to %v", s.options.ID, err)
+		return errors.New(s.options.ID + ": the command came to " + fmt.Sprint(err))
 	}
 	for _, w := range words {
 		if !strings.Contains(err.Error(), w) {

@@ -30,10 +30,7 @@ var containerSites = []string{"bordeaux", "lyon", "paris"}
 
 func startContainers(t *testing.T) *containers {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "licet-containers-")
-	if err != nil {
-		t.Fatal(err)
-	}
+	dir := t.TempDir()
 	c := &containers{t: t, dir: dir, secrets: filepath.Join(dir, "secrets")}
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -43,9 +40,6 @@ func startContainers(t *testing.T) *containers {
 			}
 		}
 		c.deploy("down")
-		if err := os.RemoveAll(dir); err != nil {
-			t.Error(err)
-		}
 	})
 	c.deploy("up")
 	return c

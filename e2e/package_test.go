@@ -43,10 +43,7 @@ func startMachines(t *testing.T) *machines {
 	if *packages == "" {
 		t.Fatal("there is no package: run `make package-test`")
 	}
-	dir, err := os.MkdirTemp("", "licet-machines-")
-	if err != nil {
-		t.Fatal(err)
-	}
+	dir := t.TempDir()
 	m := &machines{t: t, source: dir}
 	t.Cleanup(m.remove)
 	m.must("cp", "-r", "../Vagrantfile", "../deploy", *packages, dir)
@@ -91,9 +88,6 @@ func (m *machines) remove() {
 		_, _ = m.run("docker", "rm", "-f", "-v", one.container())
 	}
 	_, _ = m.run("docker", "network", "rm", machineNetwork)
-	if err := os.RemoveAll(m.source); err != nil {
-		m.t.Error(err)
-	}
 }
 
 func (m *machines) run(args ...string) (string, error) {
