@@ -28,10 +28,11 @@ UNIT     = $(filter-out $(E2E),$(PACKAGES))
 BIN := $(CURDIR)/.bin
 
 .DEFAULT_GOAL := build
-.PHONY: help run build test unit e2e faults race lint fmt generate fuzz bench million cover vuln formats prometheus ci clean
+.PHONY: help run build test unit e2e faults race lint fmt generate fuzz bench million cover vuln formats prometheus upgrade \
+         image docker-up docker-down docker-test package package-test reproducible vagrant-up ci clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9_-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9_-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: build ## build licet and start three nodes on this machine; Ctrl-C stops them
 	@./licet dev
@@ -93,11 +94,41 @@ formats: $(BIN)/tools.stamp ## check that no stored or spoken format of the past
 prometheus: ## check alert rules, dashboard and metrics; needs promtool (Debian: package prometheus)
 	go test -tags=$(TAGS),promtool -count=1 -run Promtool -v ./metrics
 
+upgrade: ## upgrade nodes of an earlier build to this one and back, under load; needs the git history
+	.ci/upgrade
+
+image: build ## build the Docker image licet:dev, which is ./licet alone
+	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && cp licet deploy/Dockerfile "$$scratch" && \
+	DOCKER_BUILDKIT=0 docker build -q --build-arg VERSION="$$(./licet version | cut -d ' ' -f 2)" -t licet:dev "$$scratch"
+
+docker-up: image ## start three nodes in containers; licet-docker/ keeps their data
+	@deploy/containers up
+
+docker-down: ## stop and remove those containers, and keep their data
+	@deploy/containers down
+
+docker-test: image ## test three nodes in containers; needs Docker
+	go test -tags '$(TAGS) docker' -run '^TestDocker' -count=1 -timeout $(TIMEOUT) $(TESTFLAGS) ./e2e
+
+package: build $(BIN)/package.stamp ## make the Debian package of ./licet in dist/
+	@NFPM=$(BIN)/nfpm deploy/package dist
+
+package-test: package ## install the package on three machines, as the Vagrantfile does, in containers that boot Debian; needs root, Docker and ruby
+	.ci/debian
+	go test -tags '$(TAGS) docker' -run '^TestPackage' -count=1 -timeout $(TIMEOUT) $(TESTFLAGS) ./e2e -package '$(CURDIR)/dist' -nfpm $(BIN)/nfpm
+
+reproducible: $(BIN)/package.stamp ## build program and package twice, in two directories and from an empty cache, and compare
+	NFPM=$(BIN)/nfpm .ci/reproducible
+
+vagrant-up: package ## start three machines with Vagrant
+	@LICET=./licet deploy/make-secrets licet-vagrant/secrets $$(sed -n 's/^  "\(.*\)" => "\(.*\)",/\1=\2/p' Vagrantfile)
+	vagrant up
+
 ci: ## what a change must pass
 	bash .ci/run
 
 clean: ## remove what was built
-	rm -rf .bin licet cover.out
+	rm -rf .bin licet dist cover.out
 
 # Tools are built from the modules in tools/, which pin them, and again when those change.
 # Their builds take neither the project's tags nor its work tree's state.
@@ -111,4 +142,8 @@ $(BIN)/lint.stamp: tools/lint/go.mod tools/lint/go.sum
 
 $(BIN)/vuln.stamp: tools/vuln/go.mod tools/vuln/go.sum
 	cd tools/vuln && GOFLAGS=-buildvcs=false CGO_ENABLED=0 go build -o $(BIN)/ tool
+	@touch $@
+
+$(BIN)/package.stamp: tools/package/go.mod tools/package/go.sum
+	cd tools/package && GOFLAGS=-buildvcs=false CGO_ENABLED=0 go build -o $(BIN)/ tool
 	@touch $@

@@ -132,6 +132,9 @@ func (n *Node) initialise(term uint64) *Error {
 
 // proposeOwn has one of the leader's own commands decided.
 func (n *Node) proposeOwn(term uint64, body *fsmpb.Body) (*fsmpb.Outcome, *Error) {
+	if fault := n.gate().refuse(body); fault != nil {
+		return nil, fault
+	}
 	c, err := fsm.NewCommand("", "", body)
 	if err != nil {
 		return nil, errorf(Unsupported, "%v", err)
@@ -259,7 +262,7 @@ func (n *Node) probeMembers(ctx context.Context, beforeTerm uint64) map[string]p
 	return answers
 }
 
-// members is the latest Raft configuration.
+// members is the latest Raft configuration, none before Raft is here.
 func (n *Node) members() []raft.Server {
 	list, _ := n.configuration()
 	return list
@@ -267,11 +270,15 @@ func (n *Node) members() []raft.Server {
 
 // configuration is the latest one, and whether it is known to be on a majority.
 func (n *Node) configuration() (list []raft.Server, decided bool) {
-	future := n.raft.GetConfiguration()
+	r := n.directory.Load()
+	if r == nil {
+		return nil, false
+	}
+	future := r.GetConfiguration()
 	if future.Error() != nil {
 		return nil, false
 	}
-	return future.Configuration().Servers, future.Index() <= n.raft.CommitIndex()
+	return future.Configuration().Servers, future.Index() <= r.CommitIndex()
 }
 
 // pause waits, or returns false if ctx ends first.

@@ -74,7 +74,7 @@ var advice = map[Code]string{
 	GossipPlain:        "Make a key with `licet gossip key make`, name it as gossip.key_file on every node, and restart them one after the other.",
 	RotationIncomplete: "Gossip goes on. Mend what is named, and run the same again: it goes on where it stopped.",
 	joinRefused:        "`licet cluster join-token` on a member makes one; put it into the file of cluster.join_token_file.",
-	Unsupported:        "Finish the upgrade of all nodes first.",
+	Unsupported:        "Finish the upgrade of all nodes first; `licet cluster members` shows their versions.",
 	LeaderOnly:         "Send it to the leader, as `licet restore` does; `licet cluster members` shows which node that is.",
 	WrongCluster:       "Compare the ids: `licet keys` and `licet debug backup FILE` show them. If it is meant, name both with --into and --from.",
 	BackupInvalid:      "`licet debug backup FILE` shows what the file is. Take another backup, or this cluster's version of licet.",

@@ -65,3 +65,32 @@ func (n *Node) RemoveSilent(id string) {
 	m, _ := n.server(id)
 	n.pilot.RemoveFailedServer(&autopilot.Server{ID: m.ID, Address: m.Address})
 }
+
+// Announce has the node say, until it is started again, that it knows neither these kinds of
+// commands nor these words, and reads snapshots up to a version.
+func (n *Node) Announce(without []int32, words []string, snapshot uint32) {
+	own := announcement{Version: "0.0.1-old", Snapshot: snapshot}
+	for _, w := range ownWords {
+		if w.kind != 0 && !slices.Contains(without, w.kind) {
+			own.Kinds = append(own.Kinds, w.kind)
+		}
+		if !slices.Contains(words, w.name) {
+			own.Words = append(own.Words, w.hash)
+		}
+	}
+	own = own.compared()
+	n.vocabulary.own.Store(&own)
+}
+
+// Hear has the node believe that a member knows all but these kinds.
+func (n *Node) Hear(id string, without []int32) {
+	a := announcement{Version: "0.0.1-old", Snapshot: foundingSnapshot}
+	for _, w := range ownWords {
+		if w.kind != 0 && !slices.Contains(without, w.kind) {
+			a.Kinds = append(a.Kinds, w.kind)
+		}
+	}
+	if err := n.vocabulary.hear(id, a, func(string) bool { return true }); err != nil {
+		panic(err)
+	}
+}

@@ -20,7 +20,7 @@ import (
 // Errors are *Error: OutcomeUnknown if the command may have been decided, any
 // other code if it surely was not. Safe for concurrent use.
 func (n *Node) Propose(ctx context.Context, c *fsmpb.Command) (*fsmpb.Outcome, error) {
-	body, fault := decodeCommand(c)
+	body, fault := n.decodeCommand(c)
 	if fault != nil {
 		return nil, fault
 	}
@@ -85,18 +85,18 @@ func (n *Node) attempt(ctx context.Context, c *fsmpb.Command) answer {
 }
 
 // checkCommand keeps what replicas could not read out of the log.
-func checkCommand(c *fsmpb.Command) *Error {
-	_, err := decodeCommand(c)
+func (n *Node) checkCommand(c *fsmpb.Command) *Error {
+	_, err := n.decodeCommand(c)
 	return err
 }
 
-func decodeCommand(c *fsmpb.Command) (*fsmpb.Body, *Error) {
+func (n *Node) decodeCommand(c *fsmpb.Command) (*fsmpb.Body, *Error) {
 	if len(c.GetBody()) > fsm.MaxBody {
 		return nil, errorf(Unsupported, "A command of %d bytes is longer than %d.", len(c.GetBody()), fsm.MaxBody)
 	}
 	body, err := fsm.DecodeBody(c.GetBody())
 	if err != nil {
-		return nil, errorf(Unsupported, "The command is not understood by this node: %v.", err)
+		return nil, errorf(Unsupported, "Node %s (version %s) does not understand the command: %v.", n.options.ID, n.options.Version, err)
 	}
 	return body, nil
 }
@@ -175,7 +175,7 @@ func (n *Node) accept(p *proposal) *Error {
 	if p.command == nil {
 		return errorf(Unsupported, "The frame has an empty command.")
 	}
-	if err := checkCommand(p.command); err != nil {
+	if err := n.checkCommand(p.command); err != nil {
 		return err
 	}
 	return n.queue(p)

@@ -108,20 +108,22 @@ type Node struct {
 	// libraries are the loggers of raft and gossip.
 	libraries []hclog.Logger
 
-	identity  *identity
-	contact   *contact
-	clock     *clock
-	stamping  sync.Mutex
-	store     store
-	replica   *replica
-	keeper    *keeper
-	raft      *raft.Raft
-	snapshots snapshotStore
-	carrier   *raft.NetworkTransport
-	rpc       *grpc.Server
-	peers     *peers
-	refusals  *Refusals
-	gossip    *gossip
+	identity *identity
+	contact  *contact
+	clock    *clock
+	// vocabulary is what the members can read.
+	vocabulary *vocabulary
+	stamping   sync.Mutex
+	store      store
+	replica    *replica
+	keeper     *keeper
+	raft       *raft.Raft
+	snapshots  snapshotStore
+	carrier    *raft.NetworkTransport
+	rpc        *grpc.Server
+	peers      *peers
+	refusals   *Refusals
+	gossip     *gossip
 	// keyring is nil if gossip is not encrypted.
 	keyring *keyring
 	leader  *leaderWatch
@@ -210,6 +212,9 @@ func (n *Node) open() error {
 		return err
 	}
 	n.contact = openContact(o.DataDir)
+	if n.vocabulary, err = openVocabulary(o.DataDir, o.ID, o.Version); err != nil {
+		return err
+	}
 	if n.store, err = openStore(o.DataDir, n.fail); err != nil {
 		return err
 	}
@@ -221,10 +226,12 @@ func (n *Node) open() error {
 		return err
 	}
 	n.replica.trail, n.replica.snapshots, n.replica.metrics = n.keeper, filepath.Join(o.DataDir, snapshotDir), n.metrics
+	n.replica.readable = n.snapshotReadable
 	if err := n.openRaft(); err != nil {
 		return err
 	}
 	n.peers = newPeers(o.Certificates, n.refusals, n.nodeAt, n.clock.steady)
+	n.peers.heard = n.hear
 	if o.Gossip != nil {
 		return n.openGossip()
 	}
@@ -310,15 +317,9 @@ func (n *Node) refuseDropped(node string) {
 // nodeAt returns the id of the member at an address, so that nobody else is
 // taken for it; "" if none is known there.
 func (n *Node) nodeAt(address string) string {
-	r := n.directory.Load()
-	if r == nil {
-		return ""
-	}
-	if future := r.GetConfiguration(); future.Error() == nil {
-		for _, m := range future.Configuration().Servers {
-			if string(m.Address) == address {
-				return string(m.ID)
-			}
+	for _, m := range n.members() {
+		if string(m.Address) == address {
+			return string(m.ID)
 		}
 	}
 	return ""
@@ -418,7 +419,10 @@ func (n *Node) DryRun(ctx context.Context, c *fsmpb.Command) (*fsmpb.Outcome, er
 	if err != nil {
 		return nil, err
 	}
-	if err := checkCommand(c); err != nil {
+	if err := n.checkCommand(c); err != nil {
+		return nil, err
+	}
+	if err := n.gate().refuseEncoded(c); err != nil {
 		return nil, err
 	}
 	return view.DryRun(c, n.clock.wall().UnixMilli())

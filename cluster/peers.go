@@ -27,6 +27,8 @@ type peers struct {
 	nodeAt func(address string) string
 	// steady reads the steady clock.
 	steady func() time.Time
+	// heard is told of each answer to a probe; set before the first one.
+	heard func(*clusterpb.ProbeReply)
 
 	mu    sync.Mutex
 	conns map[peer]*grpc.ClientConn
@@ -116,6 +118,9 @@ func (p *peers) probeOne(ctx context.Context, address string, request *clusterpb
 		if result.err = transport.CheckPeer(&other, result.reply.Node, result.reply.Site); result.err != nil {
 			p.refusals.unlike(address, result.err)
 		}
+	}
+	if result.err == nil && p.heard != nil {
+		p.heard(result.reply)
 	}
 	return result
 }

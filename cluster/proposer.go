@@ -44,7 +44,8 @@ func failAll(batch []*proposal, err *Error) {
 // propose is the batcher's flush on the leader: one batch becomes one Raft
 // entry, and its outcomes fan out.
 func (n *Node) propose(batch []*proposal) {
-	if batch = n.begin(batch, n.metrics.Entry); len(batch) == 0 {
+	batch = n.dropUnreadable(n.begin(batch, n.metrics.Entry))
+	if len(batch) == 0 {
 		return
 	}
 	commands := make([]*fsmpb.Command, len(batch))

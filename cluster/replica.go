@@ -34,6 +34,8 @@ type replica struct {
 	snapshots string
 	// metrics are nil in tests that need none.
 	metrics *metrics.Metrics
+	// readable says why a snapshot of this build could not be read by some member; nil in tests that need none.
+	readable func() error
 
 	mu      sync.Mutex
 	waiters map[chan struct{}]uint64
@@ -130,6 +132,11 @@ func (r *replica) wait(ctx context.Context, index uint64) (*fsm.View, error) {
 func (r *replica) Snapshot() (raft.FSMSnapshot, error) {
 	if r.failed != nil {
 		return nil, r.failed
+	}
+	if r.readable != nil {
+		if err := r.readable(); err != nil {
+			return nil, err
+		}
 	}
 	return snapshot{r.view.Load(), r.trail, r.snapshots, r.metrics}, nil
 }

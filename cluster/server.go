@@ -8,7 +8,6 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/licet/licet/cluster/clusterpb"
-	"github.com/licet/licet/fsm"
 	"github.com/licet/licet/fsm/signed"
 	"github.com/licet/licet/transport"
 )
@@ -24,12 +23,13 @@ func (s *server) Probe(_ context.Context, request *clusterpb.ProbeRequest) (*clu
 	n := s.node
 	view := n.replica.view.Load()
 	cluster, _ := n.identity.cluster()
+	own := n.vocabulary.own.Load()
 	reply := &clusterpb.ProbeReply{
-		Node: n.options.ID, Site: n.options.Site, Address: n.options.Advertise, HttpAddress: n.options.HTTPAdvertise, Version: n.options.Version,
+		Node: n.options.ID, Site: n.options.Site, Address: n.options.Advertise, HttpAddress: n.options.HTTPAdvertise, Version: own.Version,
 		Cluster: cluster, Formed: n.formed(), Expect: uint32(n.options.Expect),
 		WallMs: n.clock.wall().UnixMilli(), ContactMs: -1,
 		LastTerm: n.raft.CurrentTerm(), LastIndex: n.raft.LastIndex(), AppliedIndex: view.Index(), Digest: view.Digest().String(),
-		Kinds: fsm.Known(), SnapshotVersion: fsm.SnapshotVersion, LeaderAddress: n.leader.address(), Keyring: n.keyringState(),
+		Kinds: own.Kinds, Words: own.Words, SnapshotVersion: own.Snapshot, LeaderAddress: n.leader.address(), Keyring: n.keyringState(),
 	}
 	before := request.BeforeTerm
 	if before == 0 {

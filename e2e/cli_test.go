@@ -97,6 +97,7 @@ var badCalls = map[string][]badCall{
 	"request withdraw":  {{2, ""}, {2, "x"}, {2, "0"}, {2, "1 2"}, {4, "99 --note no"}},
 	"notice list":       {{2, "load"}, {2, "--min-index x"}, {2, "--colour"}},
 	"status":            {{2, "bordeaux"}, {2, "--colour"}, {2, "--all=x"}},
+	"ready":             {{2, "bordeaux"}, {2, "--colour"}, {6, "--endpoints http://127.0.0.1:1 --timeout 1s"}},
 	"cluster members":   {{2, "bordeaux"}, {2, "--colour"}},
 	"cluster transfer":  {{2, "bordeaux"}, {2, "--to"}, {2, "--to @none"}, {2, "--to Bordeaux"}, {2, "--to @long"}, {4, "--to nobody"}},
 	"cluster remove":    {{2, ""}, {2, "Bordeaux"}, {2, "@long"}, {2, "nobody nowhere"}, {4, "nobody"}},

@@ -38,6 +38,8 @@ type setup struct {
 	set map[string]string
 	// hosts are where the nodes run, by turns of nodes; on this machine's loopback if nil.
 	hosts []host
+	// edition runs the nodes and makes their secrets; nil is the one under test.
+	edition *edition
 }
 
 // host is where a node runs.
@@ -45,6 +47,22 @@ type host struct {
 	address string
 	// enter is the command that runs what comes after it there; empty for here.
 	enter []string
+}
+
+// edition is a built program.
+type edition struct {
+	path string
+	// version is what it says of itself, keys are those of its configuration.
+	version string
+	keys    map[string]bool
+}
+
+// executable is the program's path.
+func (b *edition) executable() string {
+	if b == nil {
+		return program
+	}
+	return b.path
 }
 
 // snapshots makes nodes take snapshots soon and keep little log behind them.
@@ -75,6 +93,7 @@ type digestSeen struct{ digest, node string }
 type Node struct {
 	*process
 	c                     *Cluster
+	edition               *edition
 	id                    string
 	host                  host
 	httpPort, port, gPort int
@@ -95,7 +114,7 @@ func newCluster(t testing.TB, s setup) *Cluster {
 	}
 	c := &Cluster{t: t, setup: s, dir: clusterDir(t), seen: map[uint64]digestSeen{}}
 	for i, id := range s.nodes {
-		n := &Node{c: c, id: id, host: host{address: "127.0.0.1"}, logPath: filepath.Join(c.dir, id+".log")}
+		n := &Node{c: c, edition: s.edition, id: id, host: host{address: "127.0.0.1"}, logPath: filepath.Join(c.dir, id+".log")}
 		if s.hosts != nil {
 			n.host = s.hosts[i]
 		}
@@ -162,8 +181,9 @@ func (c *Cluster) writeSecrets() {
 	c.t.Helper()
 	c.write("token", token+"\n")
 	c.write("gossip.key", base64.StdEncoding.EncodeToString([]byte("0123456789abcdef0123456789abcdef"))+"\n")
-	initTLS(c.t, c.dir, c.setup.nodes...)
-	mustRun(c.t, "vendor", "keygen", "--dir", c.dir)
+	by := c.setup.edition.executable()
+	mustRunBy(c.t, by, "tls", "init", "--dir", c.dir, "--nodes", strings.Join(c.setup.nodes, ","))
+	mustRunBy(c.t, by, "vendor", "keygen", "--dir", c.dir)
 }
 
 // initTLS makes an authority and the nodes' certificates in a directory.
@@ -183,7 +203,12 @@ func initTLSIn(t testing.TB, dir string, flags ...string) {
 // mustRun runs the binary to its end and returns its output.
 func mustRun(t testing.TB, args ...string) string {
 	t.Helper()
-	code, out, errs := runLicet(t, nil, args...)
+	return mustRunBy(t, program, args...)
+}
+
+func mustRunBy(t testing.TB, program string, args ...string) string {
+	t.Helper()
+	code, out, errs := runBy(t, program, nil, args...)
 	if code != 0 {
 		t.Fatalf("licet %s: exit code %d\n%s%s", strings.Join(args, " "), code, out, errs)
 	}
@@ -192,6 +217,11 @@ func mustRun(t testing.TB, args ...string) string {
 
 // runLicet runs the binary to its end.
 func runLicet(t testing.TB, env []string, args ...string) (code int, out, errs string) {
+	t.Helper()
+	return runBy(t, program, env, args...)
+}
+
+func runBy(t testing.TB, program string, env []string, args ...string) (code int, out, errs string) {
 	t.Helper()
 	var stdout, stderr strings.Builder
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -282,6 +312,9 @@ func (n *Node) config(set map[string]string) string {
 	}
 	maps.Copy(values, c.setup.set)
 	maps.Copy(values, set)
+	if n.edition != nil {
+		maps.DeleteFunc(values, func(key, _ string) bool { return !n.edition.keys[key] })
+	}
 	sections := map[string][]string{}
 	for _, key := range slices.Sorted(maps.Keys(values)) {
 		section, name, _ := strings.Cut(key, ".")
@@ -343,7 +376,7 @@ func (n *Node) Start() {
 	if n.running() {
 		n.c.t.Fatalf("%s runs already", n.id)
 	}
-	p, err := n.c.startServer(n.host, n.id, n.c.path(n.id+".yaml"), n.logPath)
+	p, err := n.c.startServer(n.host, n.edition.executable(), n.id, n.c.path(n.id+".yaml"), n.logPath)
 	if err != nil {
 		n.c.t.Fatal(err)
 	}
@@ -351,7 +384,7 @@ func (n *Node) Start() {
 }
 
 // startServer starts a process of a configuration; its output is added to a file.
-func (c *Cluster) startServer(on host, name, config, log string) (*process, error) {
+func (c *Cluster) startServer(on host, program, name, config, log string) (*process, error) {
 	out, err := os.OpenFile(log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, err

@@ -55,7 +55,7 @@ func (h held) String() string {
 }
 
 // notSooner sees that nobody lost time (rule D2).
-func (h held) notSooner(t *testing.T, before held) {
+func (h held) notSooner(t testing.TB, before held) {
 	t.Helper()
 	for i, l := range h.leases {
 		if l.Ends.Before(before.leases[i].Ends) {
@@ -132,6 +132,16 @@ func (w *crowd) count(by int64) {
 	w.most = max(w.most, w.out)
 }
 
+// end stops the crowd, and fails if a seat was out twice.
+func (w *crowd) end(t *testing.T) {
+	t.Helper()
+	w.stop()
+	w.all.Wait()
+	if w.most > w.size {
+		t.Errorf("%d seats of %d were out at once", w.most, w.size)
+	}
+}
+
 func (w *crowd) waitGranted(t *testing.T, more int64) {
 	t.Helper()
 	want := w.granted.Load() + more
@@ -146,7 +156,12 @@ func (w *crowd) waitGranted(t *testing.T, more int64) {
 // seatsCluster serves two pools: desk, of four seats, and busy, of three.
 func seatsCluster(t *testing.T) *Cluster {
 	t.Helper()
-	c := startCluster(t, setup{})
+	return seatsClusterOf(t, setup{})
+}
+
+func seatsClusterOf(t *testing.T, s setup) *Cluster {
+	t.Helper()
+	c := startCluster(t, s)
 	ctx := t.Context()
 	contract := c.sign(contractYAML("seats", 1, 1) + "products:\n  cad: {model: floating, quantity: 10}\n  team: {model: team, quantity: 9}\n")
 	if _, err := c.http.PutContract(ctx, strings.TrimSpace(contract)); err != nil {
@@ -172,7 +187,35 @@ func seatsCluster(t *testing.T) *Cluster {
 func TestSeatsOutliveLeaders(t *testing.T) {
 	t.Parallel()
 	c := seatsCluster(t)
-	ctx := t.Context()
+	desk := c.openDesk()
+	busy := c.startCrowd("busy", 3, 6)
+	for range 2 {
+		busy.waitGranted(t, 20)
+		leader := c.Leader()
+		leader.Kill()
+		busy.waitGranted(t, 20)
+		desk.check("the leader's death")
+		leader.Start()
+		c.WaitReady(leader)
+	}
+	busy.end(t)
+	desk.goOn()
+	c.Settled()
+}
+
+// desk is what was opened in the pool of that name, and by whom.
+type desk struct {
+	c                *Cluster
+	before           held
+	ann, eve, borrow *apiv1.Lease
+	tickets          []apiv1.Ticket
+}
+
+// openDesk opens leases, a borrow, a project, an offer and tickets.
+func (c *Cluster) openDesk() desk {
+	t := c.t
+	t.Helper()
+	ctx := context.Background()
 	take := func(user string, more func(*apiv1.Checkout)) apiv1.CheckoutDone {
 		t.Helper()
 		ask := apiv1.Checkout{Pool: "desk", Product: "cad", User: user, Client: "ws-" + user}
@@ -196,35 +239,26 @@ func TestSeatsOutliveLeaders(t *testing.T) {
 	if _, err := c.http.Return(ctx, bob.ID, bob.Handle); err != nil {
 		t.Fatal(err)
 	}
-	busy := c.startCrowd("busy", 3, 6)
 	before := c.open("desk")
 	if len(before.leases) != 4 || len(before.tickets) != 6 || before.tickets[0].State != apiv1.TicketStateOffered || len(before.projects) != 1 {
 		t.Fatalf("open:\n%s", before)
 	}
-	for range 2 {
-		busy.waitGranted(t, 20)
-		leader := c.Leader()
-		leader.Kill()
-		busy.waitGranted(t, 20)
-		after := c.open("desk")
-		if after.String() != before.String() {
-			t.Fatalf("open after the leader's death:\n%s\nbefore:\n%s", after, before)
-		}
-		after.notSooner(t, before)
-		leader.Start()
-		c.WaitReady(leader)
+	return desk{c, before, ann, eve, borrow, tickets}
+}
+
+// check sees that all of it is there, in the same order and no sooner over.
+func (d desk) check(since string) {
+	d.c.t.Helper()
+	after := d.c.open("desk")
+	if after.String() != d.before.String() {
+		d.c.t.Fatalf("open after %s:\n%s\nbefore:\n%s", since, after, d.before)
 	}
-	busy.stop()
-	busy.all.Wait()
-	if busy.most > busy.size {
-		t.Errorf("%d seats of %d were out at once", busy.most, busy.size)
-	}
-	c.goOn(before, ann, eve, borrow, tickets)
-	c.Settled()
+	after.notSooner(d.c.t, d.before)
 }
 
 // goOn uses what was open, each with the handle of before: in the order of the queue.
-func (c *Cluster) goOn(before held, ann, eve, borrow *apiv1.Lease, tickets []apiv1.Ticket) {
+func (d desk) goOn() {
+	c, before, ann, eve, borrow, tickets := d.c, d.before, d.ann, d.eve, d.borrow, d.tickets
 	c.t.Helper()
 	ctx := context.Background()
 	if _, err := c.http.Renew(ctx, ann.ID, ann.Handle, 0); err != nil {

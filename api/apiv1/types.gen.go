@@ -934,6 +934,13 @@ type Conversion struct {
 // Count A number of accounts or seats.
 type Count = uint64
 
+// DiskSpace Space of the file system with the node's data; absent where it is not known.
+type DiskSpace struct {
+	// FreeBytes What the node may still use.
+	FreeBytes uint64 `json:"free_bytes"`
+	SizeBytes uint64 `json:"size_bytes"`
+}
+
 // Entries Domains, e-mail addresses, users or groups.
 type Entries = []string
 
@@ -1265,6 +1272,9 @@ type Member struct {
 	// Address Where other nodes reach it.
 	Address string `json:"address"`
 
+	// ClockOffsetMs How far its clock is ahead of the asked node's; absent if it does not answer.
+	ClockOffsetMs *int64 `json:"clock_offset_ms,omitempty"`
+
 	// Healthy It answers and keeps up.
 	Healthy bool `json:"healthy"`
 
@@ -1308,7 +1318,7 @@ type MemberGossipKey struct {
 	Other string `json:"other,omitempty"`
 }
 
-// MemberList Example: {"leader":"lyon","members":[{"address":"127.0.0.1:7101","healthy":true,"http":"http://127.0.0.1:7001","id":"bordeaux","index":1742,"last_contact_ms":12,"leader":false,"site":"bordeaux","voter":true},{"address":"127.0.0.1:7102","healthy":true,"http":"http://127.0.0.1:7002","id":"lyon","index":1742,"last_contact_ms":0,"leader":true,"site":"lyon","voter":true}]}
+// MemberList Example: {"leader":"lyon","members":[{"address":"127.0.0.1:7101","clock_offset_ms":-3,"healthy":true,"http":"http://127.0.0.1:7001","id":"bordeaux","index":1742,"last_contact_ms":12,"leader":false,"site":"bordeaux","voter":true},{"address":"127.0.0.1:7102","healthy":true,"http":"http://127.0.0.1:7002","id":"lyon","index":1742,"last_contact_ms":0,"leader":true,"site":"lyon","voter":true}]}
 type MemberList struct {
 	// Leader The leader's id.
 	Leader string `json:"leader,omitempty"`
@@ -1333,12 +1343,15 @@ type Name = string
 // NodeID The id of a node.
 type NodeID = string
 
-// NodeStatus Example: {"address":"127.0.0.1:7101","cluster":"01J9ZQ4T3M8Y6V0R5W2K7C1XBN","consensus":{"applied_index":1742,"commit_index":1742,"last_contact_ms":12,"last_index":1742,"snapshot_index":0,"term":3},"http":"http://127.0.0.1:7001","id":"bordeaux","leader":"lyon","leader_http":"http://127.0.0.1:7002","queue":{"limit":4096,"waiting":0},"ready":true,"role":"follower","site":"bordeaux","started":"2026-09-01T08:00:00Z","state":{"clock":"2026-09-01T09:12:44.120Z","digest":"6ad1f2a4a2d0c3c1b8a7de2f0a93b3c06cba4dff7e9de0bb1b0d4b4f5b0c9a11","index":1742,"lease_clock_ms":1788253964120,"requests":318,"term":3},"version":"0.1.0"}
+// NodeStatus Example: {"address":"127.0.0.1:7101","certificate_ends":"2027-09-01T08:00:00Z","cluster":"01J9ZQ4T3M8Y6V0R5W2K7C1XBN","consensus":{"applied_index":1742,"commit_index":1742,"last_contact_ms":12,"last_index":1742,"snapshot_index":0,"term":3},"disk":{"free_bytes":51539607552,"size_bytes":107374182400},"http":"http://127.0.0.1:7001","id":"bordeaux","leader":"lyon","leader_http":"http://127.0.0.1:7002","queue":{"limit":4096,"waiting":0},"ready":true,"role":"follower","site":"bordeaux","started":"2026-09-01T08:00:00Z","state":{"clock":"2026-09-01T09:12:44.120Z","digest":"6ad1f2a4a2d0c3c1b8a7de2f0a93b3c06cba4dff7e9de0bb1b0d4b4f5b0c9a11","index":1742,"lease_clock_ms":1788253964120,"requests":318,"term":3},"version":"0.1.0"}
 type NodeStatus struct {
 	// Address Where other nodes reach this one.
 	//
 	// Example: 127.0.0.1:7101
 	Address string `json:"address"`
+
+	// CertificateEnds When its certificate towards other nodes ends, or one that it chains to.
+	CertificateEnds *time.Time `json:"certificate_ends,omitempty"`
 
 	// Clock How the node's clock compares with the others' (rule D3). Absent until they were compared.
 	//
@@ -1351,10 +1364,16 @@ type NodeStatus struct {
 	// Consensus Where a node's Raft stands.
 	Consensus Consensus `json:"consensus"`
 
+	// Disk Space of the file system with the node's data; absent where it is not known.
+	Disk *DiskSpace `json:"disk,omitempty"`
+
 	// HTTP Where this node serves this interface.
 	//
 	// Example: http://127.0.0.1:7001
 	HTTP string `json:"http"`
+
+	// HTTPCertificateEnds The same of the certificate of this interface; absent if it is served as plain HTTP.
+	HTTPCertificateEnds *time.Time `json:"http_certificate_ends,omitempty"`
 
 	// ID The id of a node.
 	ID NodeID `json:"id"`

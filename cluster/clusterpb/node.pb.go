@@ -155,9 +155,11 @@ type ProbeReply struct {
 	AppliedIndex uint64 `protobuf:"varint,13,opt,name=applied_index,json=appliedIndex,proto3" json:"applied_index,omitempty"`
 	Digest       string `protobuf:"bytes,14,opt,name=digest,proto3" json:"digest,omitempty"`
 	// True if the caller stands in the node's Raft configuration.
-	Member          bool    `protobuf:"varint,15,opt,name=member,proto3" json:"member,omitempty"`
-	Kinds           []int32 `protobuf:"varint,16,rep,packed,name=kinds,proto3" json:"kinds,omitempty"`
-	SnapshotVersion uint32  `protobuf:"varint,17,opt,name=snapshot_version,json=snapshotVersion,proto3" json:"snapshot_version,omitempty"`
+	Member bool `protobuf:"varint,15,opt,name=member,proto3" json:"member,omitempty"`
+	// The numbers of the command kinds that the node knows.
+	Kinds []int32 `protobuf:"varint,16,rep,packed,name=kinds,proto3" json:"kinds,omitempty"`
+	// The newest version of snapshots that the node reads.
+	SnapshotVersion uint32 `protobuf:"varint,17,opt,name=snapshot_version,json=snapshotVersion,proto3" json:"snapshot_version,omitempty"`
 	// Node address of the leader that the node knows; empty if none.
 	LeaderAddress string `protobuf:"bytes,18,opt,name=leader_address,json=leaderAddress,proto3" json:"leader_address,omitempty"`
 	// The gossip keys that the node has, by their ids; absent if gossip is not encrypted.
@@ -168,8 +170,10 @@ type ProbeReply struct {
 	Leads bool `protobuf:"varint,20,opt,name=leads,proto3" json:"leads,omitempty"`
 	// The node's order of preference of sites, best first.
 	PreferredSites []string `protobuf:"bytes,21,rep,name=preferred_sites,json=preferredSites,proto3" json:"preferred_sites,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// FNV-1a hashes of the full names of all fields that the node knows within commands.
+	Words         []uint32 `protobuf:"fixed32,60,rep,packed,name=words,proto3" json:"words,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ProbeReply) Reset() {
@@ -352,6 +356,13 @@ func (x *ProbeReply) GetLeads() bool {
 func (x *ProbeReply) GetPreferredSites() []string {
 	if x != nil {
 		return x.PreferredSites
+	}
+	return nil
+}
+
+func (x *ProbeReply) GetWords() []uint32 {
+	if x != nil {
+		return x.Words
 	}
 	return nil
 }
@@ -1605,7 +1616,7 @@ const file_cluster_clusterpb_node_proto_rawDesc = "" +
 	"\fProbeRequest\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x1f\n" +
 	"\vbefore_term\x18\x02 \x01(\x04R\n" +
-	"beforeTerm\"\x9b\x05\n" +
+	"beforeTerm\"\xb1\x05\n" +
 	"\n" +
 	"ProbeReply\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x12\n" +
@@ -1632,7 +1643,8 @@ const file_cluster_clusterpb_node_proto_rawDesc = "" +
 	"\akeyring\x18( \x01(\v2\x1e.licet.cluster.v1.KeyringStateR\akeyring\x12\x1a\n" +
 	"\bnonvoter\x18\x13 \x01(\bR\bnonvoter\x12\x14\n" +
 	"\x05leads\x18\x14 \x01(\bR\x05leads\x12'\n" +
-	"\x0fpreferred_sites\x18\x15 \x03(\tR\x0epreferredSites\"\x7f\n" +
+	"\x0fpreferred_sites\x18\x15 \x03(\tR\x0epreferredSites\x12\x14\n" +
+	"\x05words\x18< \x03(\aR\x05words\"\x7f\n" +
 	"\x0ePromiseRequest\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\tR\acluster\x12\x18\n" +
 	"\afounder\x18\x02 \x01(\tR\afounder\x12\x1f\n" +
