@@ -33,6 +33,7 @@ var routes = []route{
 	{"GET", "/healthz", "", true},
 	{"GET", "/readyz", "", true},
 	{"GET", "/v1/openapi.yaml", "", true},
+	{"GET", "/metrics", "", false},
 	{"GET", "/v1/status", "", false},
 	{"GET", "/v1/cluster/members", "", false},
 	{"DELETE", "/v1/cluster/members/nobody", "", false},
