@@ -22,7 +22,8 @@ type underFaults struct {
 	*lab
 	load  *load
 	crowd *crowd
-	files map[*Node]int
+	// before is what the nodes had open before they were used.
+	before map[*Node]holding
 }
 
 func startUnderFaults(t *testing.T) *underFaults {
@@ -41,7 +42,7 @@ func startUnderFaults(t *testing.T) *underFaults {
 	}
 	u := &underFaults{lab: l}
 	c.Settled()
-	if u.files, err = c.openFiles(); err != nil {
+	if u.before, err = c.holdings(); err != nil {
 		t.Fatal(err)
 	}
 	u.load, u.crowd = c.startLoad("load", 6, false), c.startCrowd("busy", 3, 6)
@@ -78,25 +79,33 @@ func (u *underFaults) end() {
 	u.accounted()
 }
 
-// spareFiles is how many more files than before its first load a node may have open: pooled
-// connections to two peers, and those of the audit trail and a snapshot.
-const spareFiles = 12
+// spare is how much more than before its first use a node may have open: connections that are pooled, and what serves them.
+var spare = holding{files: 16, goroutines: 40}
 
-// accounted sees that no file or connection is left of what was cut.
+// accounted sees that no file, connection or goroutine is left of what was cut.
 func (u *underFaults) accounted() {
 	u.t.Helper()
 	for _, cl := range u.c.clients {
 		cl.Close()
 	}
-	eventually(u.t, "files and connections are closed", func() error {
-		now, err := u.c.openFiles()
+	raw.CloseIdleConnections()
+	eventually(u.t, "files, connections and goroutines are given back", func() error {
+		now, err := u.c.holdings()
 		for n, open := range now {
-			if before, known := u.files[n]; known && open > before+spareFiles {
-				err = errors.Join(err, fmt.Errorf("%s has %d open, %d before", n.id, open, before))
+			before, known := u.before[n]
+			if known && (open.files > before.files+spare.files || open.goroutines > before.goroutines+spare.goroutines) {
+				err = errors.Join(err, fmt.Errorf("%s has %+v, and had %+v before", n.id, open, before))
 			}
 		}
 		return err
 	})
+	now, err := u.c.holdings()
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	for _, n := range u.c.nodes {
+		u.t.Logf("%s has %+v, and had %+v before", n.id, now[n], u.before[n])
+	}
 }
 
 // refuses returns when a node that is cut off says so: it is not ready, answers what it has with its age, and

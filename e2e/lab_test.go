@@ -149,14 +149,32 @@ func (x loss) rules() string {
 	}
 }
 
-// openFiles is how many file descriptors each node has.
-func (c *Cluster) openFiles() (map[*Node]int, error) {
-	open := map[*Node]int{}
+// holding is what a node's process has open.
+type holding struct{ files, goroutines int }
+
+// holdings are what each node has open.
+func (c *Cluster) holdings() (map[*Node]holding, error) {
+	all := map[*Node]holding{}
 	var errs []error
 	for _, n := range c.up() {
-		list, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", n.cmd.Process.Pid))
-		open[n] = len(list)
-		errs = append(errs, err)
+		files, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", n.cmd.Process.Pid))
+		goroutines, err2 := n.goroutines()
+		all[n] = holding{len(files), goroutines}
+		errs = append(errs, err, err2)
 	}
-	return open, errors.Join(errs...)
+	return all, errors.Join(errs...)
+}
+
+// goroutines is how many the node has, says its metrics.
+func (n *Node) goroutines() (count int, err error) {
+	r, err := ask("GET", n.URL()+"/metrics", "")
+	if err != nil {
+		return 0, err
+	}
+	_, rest, found := strings.Cut(r.body, "\ngo_goroutines ")
+	if !found {
+		return 0, fmt.Errorf("the metrics of %s have no go_goroutines: %.200s", n.id, r)
+	}
+	number, _, _ := strings.Cut(rest, "\n")
+	return strconv.Atoi(number)
 }
