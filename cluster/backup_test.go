@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -44,7 +45,7 @@ func (s *site) names() (names []string) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	for _, i := range v.Instances("themis", 0, 100) {
+	for _, i := range v.Instances("themis", 0, math.MaxInt) {
 		names = append(names, i.Name)
 	}
 	return names

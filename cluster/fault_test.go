@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+	"go.etcd.io/bbolt"
 
 	"github.com/licet/licet/cluster"
 )
@@ -86,7 +87,7 @@ func TestDamagedDirectoryIsNotServed(t *testing.T) {
 	s.options.SnapshotThreshold, s.options.SnapshotInterval, s.options.TrailingLogs = 20, 50*time.Millisecond, 1
 	s.start()
 	s.ready()
-	s.propose(putContract(t, 1000))
+	s.propose(putContract(t, 1_000_000))
 	for n := 0; s.node.Status().SnapshotIndex < 20; n++ {
 		s.propose(createInstance(fmt.Sprintf("instance-%d", n), 1))
 	}
@@ -119,7 +120,9 @@ func TestDamagedDirectoryIsNotServed(t *testing.T) {
 	}
 	half := func(text []byte) []byte { return text[:len(text)/2] }
 	db := filepath.Join(s.options.DataDir, "raft.db")
-	damage("a truncated database", db, half)
+	// The file grows by doubling: its last half may be pages that were never used.
+	used := pagesInUse(t, db)
+	damage("a truncated database", db, func(text []byte) []byte { return text[:used/2] })
 	damage("a flipped bit in an entry", db, func(text []byte) []byte {
 		for i := range text {
 			if i+12 < len(text) && string(text[i:i+12]) == "the-last-one" {
@@ -137,10 +140,25 @@ func TestDamagedDirectoryIsNotServed(t *testing.T) {
 
 	s.start()
 	s.ready()
-	list := s.node.Status().View.Instances("themis", 0, 1000)
-	if n := len(list); n == 0 || list[n-1].Name != "the-last-one" {
-		t.Errorf("afterwards the node has %d instances", n)
+	if names := s.names(); len(names) == 0 || names[len(names)-1] != "the-last-one" {
+		t.Errorf("afterwards the node has the instances %q", names)
 	}
+}
+
+// pagesInUse is how much of a database's file its pages take, in bytes.
+func pagesInUse(t *testing.T, path string) (n int64) {
+	t.Helper()
+	db, err := bbolt.Open(path, 0, &bbolt.Options{ReadOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := db.View(func(tx *bbolt.Tx) error { n = tx.Size(); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 func write(t *testing.T, path string, text []byte) {
