@@ -28,7 +28,7 @@ UNIT     = $(filter-out $(E2E),$(PACKAGES))
 BIN := $(CURDIR)/.bin
 
 .DEFAULT_GOAL := build
-.PHONY: help run build test unit e2e faults race lint fmt generate fuzz bench million cover vuln formats prometheus upgrade \
+.PHONY: help run build test unit e2e faults race lint fmt generate fuzz bench million cover vuln formats openssl prometheus upgrade \
          image docker-up docker-down docker-test package package-test reproducible vagrant-up ci clean
 
 help: ## list the targets
@@ -90,6 +90,9 @@ vuln: $(BIN)/vuln.stamp ## look dependencies up in the Go vulnerability database
 
 formats: $(BIN)/tools.stamp ## check that no stored or spoken format of the past was changed
 	BUF=$(BIN)/buf .ci/formats
+
+openssl: ## verify documents by docs/formats.md alone; needs openssl 3 and bash
+	go test -tags=$(TAGS),openssl -count=1 -run OpenSSL -v ./fsm/signed
 
 prometheus: ## check alert rules, dashboard and metrics; needs promtool (Debian: package prometheus)
 	go test -tags=$(TAGS),promtool -count=1 -run Promtool -v ./metrics
