@@ -12,8 +12,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"golang.org/x/mod/modfile"
 )
 
 const module = "github.com/licet/licet"
@@ -273,14 +271,7 @@ func TestPackageNames(t *testing.T) {
 // TestPins holds go.mod to the versions that were chosen together. Raft v1.8.0 and
 // memberlist v0.7.0 do not build with raft-boltdb v2.3.1.
 func TestPins(t *testing.T) {
-	text, err := os.ReadFile("go.mod")
-	if err != nil {
-		t.Fatal(err)
-	}
-	file, err := modfile.Parse("go.mod", text, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	file := parse(t, "go.mod")
 	if file.Module.Mod.Path != module {
 		t.Errorf("the module is %s instead of %s", file.Module.Mod.Path, module)
 	}
