@@ -6,7 +6,6 @@ import (
 
 	"github.com/hashicorp/raft"
 
-	"github.com/licet/licet/cluster/clusterpb"
 	"github.com/licet/licet/fsm"
 	"github.com/licet/licet/fsm/fsmpb"
 	"github.com/licet/licet/fsm/signed"
@@ -258,8 +257,9 @@ func (n *Node) probeMembers(ctx context.Context, beforeTerm uint64) map[string]p
 			addresses = append(addresses, string(m.Address))
 		}
 	}
-	answers := n.peers.probe(ctx, addresses, &clusterpb.ProbeRequest{Node: n.options.ID, BeforeTerm: beforeTerm})
-	return answers
+	request := n.probeRequest()
+	request.BeforeTerm = beforeTerm
+	return n.peers.probe(ctx, addresses, request)
 }
 
 // members is the latest Raft configuration, none before Raft is here.

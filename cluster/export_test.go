@@ -94,3 +94,6 @@ func (n *Node) Hear(id string, without []int32) {
 		panic(err)
 	}
 }
+
+// Seen is the furthest that this node knows another's state to have been.
+func (n *Node) Seen(id string) uint64 { return n.progress.of(id) }

@@ -50,7 +50,7 @@ func (n *Node) formOnce(ctx context.Context) string {
 	}
 	addresses := n.known()
 	probing, cancel := context.WithTimeout(ctx, probeTimeout)
-	answers := n.peers.probe(probing, addresses, &clusterpb.ProbeRequest{Node: n.options.ID})
+	answers := n.peers.probe(probing, addresses, n.probeRequest())
 	cancel()
 	fresh, formed, conflict := n.sort(answers)
 	switch {

@@ -47,7 +47,7 @@ func (n *Node) Members(ctx context.Context) ([]Member, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	answers := n.peers.probe(ctx, addresses, &clusterpb.ProbeRequest{Node: n.options.ID})
+	answers := n.peers.probe(ctx, addresses, n.probeRequest())
 	leader := n.leader.leaderID()
 	list := make([]Member, len(servers))
 	for i, m := range servers {

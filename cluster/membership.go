@@ -111,7 +111,7 @@ func (n *Node) probeLeader() []*clusterpb.ProbeReply {
 		slices.Sort(asked)
 		asked = slices.DeleteFunc(slices.Compact(asked), func(a string) bool { return a == n.options.Advertise })
 		ctx, cancel := context.WithTimeout(n.ctx, probeTimeout)
-		answers := n.peers.probe(ctx, asked, &clusterpb.ProbeRequest{Node: n.options.ID})
+		answers := n.peers.probe(ctx, asked, n.probeRequest())
 		cancel()
 		var further []string
 		for _, a := range answers {
@@ -213,7 +213,7 @@ func (n *Node) checkAddress(request *clusterpb.JoinRequest) *Error {
 func (n *Node) answersAs(address, id string) bool {
 	ctx, cancel := context.WithTimeout(n.ctx, probeTimeout)
 	defer cancel()
-	answers := n.peers.probe(ctx, []string{address}, &clusterpb.ProbeRequest{Node: n.options.ID})
+	answers := n.peers.probe(ctx, []string{address}, n.probeRequest())
 	return answers[address].reply.GetNode() == id
 }
 

@@ -123,6 +123,7 @@ type Node struct {
 	rpc        *grpc.Server
 	peers      *peers
 	refusals   *Refusals
+	progress   progress
 	gossip     *gossip
 	// keyring is nil if gossip is not encrypted.
 	keyring *keyring
@@ -227,11 +228,11 @@ func (n *Node) open() error {
 	}
 	n.replica.trail, n.replica.snapshots, n.replica.metrics = n.keeper, filepath.Join(o.DataDir, snapshotDir), n.metrics
 	n.replica.readable = n.snapshotReadable
+	n.peers = newPeers(o.Certificates, n.refusals, n.nodeAt, n.clock.steady)
+	n.peers.heard = n.hear
 	if err := n.openRaft(); err != nil {
 		return err
 	}
-	n.peers = newPeers(o.Certificates, n.refusals, n.nodeAt, n.clock.steady)
-	n.peers.heard = n.hear
 	if o.Gossip != nil {
 		return n.openGossip()
 	}
@@ -265,6 +266,9 @@ func (n *Node) openRaft() error {
 	n.snapshots = snapshotStore{files, n.fail}
 	if err := n.resumeFounding(); err != nil {
 		return fmt.Errorf("raft in %s: %w", o.DataDir, err)
+	}
+	if err := n.refuseOlderData(); err != nil {
+		return err
 	}
 	disk := raftStore{n.store, new(atomic.Bool)}
 	logs, err := raft.NewLogCache(logCache, disk)

@@ -19,7 +19,7 @@ type server struct {
 }
 
 // Probe implements clusterpb.NodeServer.
-func (s *server) Probe(_ context.Context, request *clusterpb.ProbeRequest) (*clusterpb.ProbeReply, error) {
+func (s *server) Probe(ctx context.Context, request *clusterpb.ProbeRequest) (*clusterpb.ProbeReply, error) {
 	n := s.node
 	view := n.replica.view.Load()
 	cluster, _ := n.identity.cluster()
@@ -41,6 +41,10 @@ func (s *server) Probe(_ context.Context, request *clusterpb.ProbeRequest) (*clu
 	members, decided := n.configuration()
 	for _, m := range members {
 		reply.Member = reply.Member || string(m.ID) == request.Node
+	}
+	if caller, ok := transport.PeerNode(ctx); ok {
+		n.progress.note(caller, request.AppliedIndex, members)
+		reply.SeenIndex = n.progress.of(caller)
 	}
 	reply.Leads = decided && n.leadsTerm.Load() != 0
 	reply.Nonvoter, reply.PreferredSites = n.options.Nonvoter, n.policy.Load().PreferredSites

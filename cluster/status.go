@@ -6,7 +6,6 @@ import (
 
 	"github.com/hashicorp/raft"
 
-	"github.com/licet/licet/cluster/clusterpb"
 	"github.com/licet/licet/fsm"
 )
 
@@ -84,7 +83,7 @@ func (n *Node) findLeaderAPI() {
 	}
 	ctx, cancel := context.WithTimeout(n.ctx, probeTimeout)
 	defer cancel()
-	answers := n.peers.probe(ctx, []string{address}, &clusterpb.ProbeRequest{Node: n.options.ID})
+	answers := n.peers.probe(ctx, []string{address}, n.probeRequest())
 	for _, a := range answers {
 		n.leads.Store(&leaderAPI{id: a.reply.Node, http: a.reply.HttpAddress})
 	}

@@ -216,13 +216,14 @@ func (n *Node) dropUnreadable(batch []*proposal) []*proposal {
 
 // hear takes note of what a member can read.
 func (n *Node) hear(r *clusterpb.ProbeReply) {
-	members := map[string]bool{}
-	for _, m := range n.members() {
+	list, members := n.members(), map[string]bool{}
+	for _, m := range list {
 		members[string(m.ID)] = true
 	}
 	if !members[r.Node] || r.Node == n.options.ID {
 		return
 	}
+	n.progress.note(r.Node, r.AppliedIndex, list)
 	if err := n.vocabulary.hear(r.Node, announcementOf(r), func(id string) bool { return members[id] }); err != nil {
 		n.fail(fmt.Errorf("the data directory can't be written: %w", err))
 	}

@@ -83,7 +83,9 @@ type ProbeRequest struct {
 	// The caller's node id; the answer says whether it is a member.
 	Node string `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
 	// The answer's contact age is of leaders of earlier terms than this.
-	BeforeTerm    uint64 `protobuf:"varint,2,opt,name=before_term,json=beforeTerm,proto3" json:"before_term,omitempty"`
+	BeforeTerm uint64 `protobuf:"varint,2,opt,name=before_term,json=beforeTerm,proto3" json:"before_term,omitempty"`
+	// Index of the caller's state.
+	AppliedIndex  uint64 `protobuf:"varint,3,opt,name=applied_index,json=appliedIndex,proto3" json:"applied_index,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -132,6 +134,13 @@ func (x *ProbeRequest) GetBeforeTerm() uint64 {
 	return 0
 }
 
+func (x *ProbeRequest) GetAppliedIndex() uint64 {
+	if x != nil {
+		return x.AppliedIndex
+	}
+	return 0
+}
+
 type ProbeReply struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
 	Node        string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
@@ -170,6 +179,8 @@ type ProbeReply struct {
 	Leads bool `protobuf:"varint,20,opt,name=leads,proto3" json:"leads,omitempty"`
 	// The node's order of preference of sites, best first.
 	PreferredSites []string `protobuf:"bytes,21,rep,name=preferred_sites,json=preferredSites,proto3" json:"preferred_sites,omitempty"`
+	// The furthest that the answering node knows the caller's state to have been; 0 if it knows nothing of it.
+	SeenIndex uint64 `protobuf:"varint,22,opt,name=seen_index,json=seenIndex,proto3" json:"seen_index,omitempty"`
 	// FNV-1a hashes of the full names of all fields that the node knows within commands.
 	Words         []uint32 `protobuf:"fixed32,60,rep,packed,name=words,proto3" json:"words,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -358,6 +369,13 @@ func (x *ProbeReply) GetPreferredSites() []string {
 		return x.PreferredSites
 	}
 	return nil
+}
+
+func (x *ProbeReply) GetSeenIndex() uint64 {
+	if x != nil {
+		return x.SeenIndex
+	}
+	return 0
 }
 
 func (x *ProbeReply) GetWords() []uint32 {
@@ -1612,11 +1630,12 @@ var File_cluster_clusterpb_node_proto protoreflect.FileDescriptor
 
 const file_cluster_clusterpb_node_proto_rawDesc = "" +
 	"\n" +
-	"\x1ccluster/clusterpb/node.proto\x12\x10licet.cluster.v1\x1a\x13fsm/fsmpb/fsm.proto\"C\n" +
+	"\x1ccluster/clusterpb/node.proto\x12\x10licet.cluster.v1\x1a\x13fsm/fsmpb/fsm.proto\"h\n" +
 	"\fProbeRequest\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x1f\n" +
 	"\vbefore_term\x18\x02 \x01(\x04R\n" +
-	"beforeTerm\"\xb1\x05\n" +
+	"beforeTerm\x12#\n" +
+	"\rapplied_index\x18\x03 \x01(\x04R\fappliedIndex\"\xd0\x05\n" +
 	"\n" +
 	"ProbeReply\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x12\n" +
@@ -1643,7 +1662,9 @@ const file_cluster_clusterpb_node_proto_rawDesc = "" +
 	"\akeyring\x18( \x01(\v2\x1e.licet.cluster.v1.KeyringStateR\akeyring\x12\x1a\n" +
 	"\bnonvoter\x18\x13 \x01(\bR\bnonvoter\x12\x14\n" +
 	"\x05leads\x18\x14 \x01(\bR\x05leads\x12'\n" +
-	"\x0fpreferred_sites\x18\x15 \x03(\tR\x0epreferredSites\x12\x14\n" +
+	"\x0fpreferred_sites\x18\x15 \x03(\tR\x0epreferredSites\x12\x1d\n" +
+	"\n" +
+	"seen_index\x18\x16 \x01(\x04R\tseenIndex\x12\x14\n" +
 	"\x05words\x18< \x03(\aR\x05words\"\x7f\n" +
 	"\x0ePromiseRequest\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\tR\acluster\x12\x18\n" +
