@@ -28,7 +28,7 @@ var (
 // ErrBorrowEnded, ErrOtherUser and ErrOtherClient, each that applies. Other errors come without
 // and wrap signed.ErrMalformed, signed.ErrUnknownKey or signed.ErrSignature, or say what is wrong with the PEM.
 func VerifyBorrow(token string, publicKeyPEM []byte, user, client string, now time.Time) (*signed.Borrow, error) {
-	keys, err := publicKeys(publicKeyPEM)
+	keys, err := ParsePublicKeys(publicKeyPEM)
 	if err != nil {
 		return nil, err
 	}

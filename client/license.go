@@ -47,7 +47,7 @@ func PhaseOf(k *signed.LicenseKey, now time.Time) Phase {
 // signed.ErrUnknownKey or signed.ErrSignature, or say what is wrong with the PEM.
 // PhaseOf tells a key in grace from one before its expiry.
 func VerifyLicenseKey(key string, publicKeyPEM []byte, now time.Time) (*signed.LicenseKey, error) {
-	keys, err := publicKeys(publicKeyPEM)
+	keys, err := ParsePublicKeys(publicKeyPEM)
 	if err != nil {
 		return nil, err
 	}
@@ -61,7 +61,8 @@ func VerifyLicenseKey(key string, publicKeyPEM []byte, now time.Time) (*signed.L
 	return k, nil
 }
 
-func publicKeys(text []byte) ([]ed25519.PublicKey, error) {
+// ParsePublicKeys reads a cluster's public signing keys: one or more blocks of PEM, as Client.Keys returns them.
+func ParsePublicKeys(text []byte) ([]ed25519.PublicKey, error) {
 	var keys []ed25519.PublicKey
 	for {
 		block, rest := pem.Decode(text)

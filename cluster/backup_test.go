@@ -58,7 +58,7 @@ func soundTrails(t *testing.T, list []*site) *trail.Sum {
 	for _, s := range list {
 		dirs = append(dirs, trail.Directory(s.options.DataDir))
 	}
-	sum, err := trail.Verify(dirs)
+	sum, err := trail.Verify(dirs, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -222,7 +222,7 @@ func (n *Node) open() error {
 	n.replica = newReplica(n.clock.steady, n.fail)
 	n.keeper, err = startKeeper(trail.Options{
 		Dir: trail.Directory(o.DataDir), Node: o.ID, FileBytes: o.TrailFileBytes, TotalBytes: o.TrailTotalBytes,
-	}, n.log.Named("trail"), n.fail)
+	}, n.log.Named("trail"), n.fail, n.signTrail)
 	if err != nil {
 		return err
 	}

@@ -61,7 +61,7 @@ func recoverAlone(o Options, fail func(error)) (err error) {
 	}
 	rows, err := startKeeper(trail.Options{
 		Dir: trail.Directory(o.DataDir), Node: o.ID, FileBytes: o.TrailFileBytes, TotalBytes: o.TrailTotalBytes,
-	}, o.Log.Named("trail"), fail)
+	}, o.Log.Named("trail"), fail, nil)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"sync"
@@ -10,6 +11,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/licet/licet/fsm"
+	"github.com/licet/licet/fsm/signed"
 	"github.com/licet/licet/trail"
 )
 
@@ -17,13 +19,18 @@ import (
 // snapshot is taken, the Raft log has the commands that make them again, and the keeper syncs before each snapshot.
 const syncEvery = 5 * time.Second
 
+// checkpointEvery is how often the rows that came since are signed. A stop signs what is left.
+const checkpointEvery = time.Hour
+
 // keeper copies the audit trail out of the views into files of the node. Its own goroutine does so; the
 // one that applies entries only hands views over, and waits where rows would be lost otherwise.
 type keeper struct {
 	files trailFiles
 	dir   string
 	fail  func(error)
-	log   hclog.Logger
+	// sign makes a checkpoint of rows that are on disk; empty while the node has no key.
+	sign func(trailEnd) (string, error)
+	log  hclog.Logger
 
 	mu sync.Mutex
 	// moved is told of every change of what follows.
@@ -34,11 +41,21 @@ type keeper struct {
 	taken, written, synced uint64
 	// wanted is the row up to which somebody waits for the disk.
 	wanted uint64
+	// end says with which row the files end; signed is the last row that was signed, and when.
+	end    trailEnd
+	signed uint64
+	since  time.Time
 	err    error
 
 	wake chan struct{}
 	stop chan struct{}
 	done chan struct{}
+}
+
+// trailEnd is the last row that was written: the chain after it, and the entry up to which the state then was.
+type trailEnd struct {
+	row, index uint64
+	chain      trail.Hash
 }
 
 // trailFiles are a trail.Writer.
@@ -48,10 +65,11 @@ type trailFiles interface {
 	Close() error
 }
 
-// startKeeper opens the files and begins to write what is handed over.
-func startKeeper(o trail.Options, log hclog.Logger, fail func(error)) (*keeper, error) {
+// startKeeper opens the files and begins to write what is handed over, and to sign it.
+func startKeeper(o trail.Options, log hclog.Logger, fail func(error), sign func(trailEnd) (string, error)) (*keeper, error) {
 	k, err := openKeeper(o, log, fail)
 	if err == nil {
+		k.sign = sign
 		go k.run()
 	}
 	return k, err
@@ -114,8 +132,11 @@ func (k *keeper) run() {
 			}
 		case <-tick.C:
 			k.sync()
+			k.checkpoint(checkpointEvery)
 		case <-k.stop:
 			k.write()
+			k.sync()
+			k.checkpoint(0)
 			k.failed(k.files.Close())
 			return
 		}
@@ -135,10 +156,10 @@ func (k *keeper) write() {
 	if k.failed(err) {
 		return
 	}
-	last, _, _ := v.Chain()
+	last, head, _ := v.Chain()
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.written = max(k.written, last)
+	k.written, k.end = max(k.written, last), trailEnd{last, v.Index(), head}
 	k.moved.Broadcast()
 }
 
@@ -174,6 +195,39 @@ func (k *keeper) sync() {
 	defer k.mu.Unlock()
 	k.synced = max(k.synced, written)
 	k.moved.Broadcast()
+}
+
+// checkpoint signs the rows that were written, if there are new ones and the last time was so long ago. It is called right after a
+// sync, so that they are on disk.
+func (k *keeper) checkpoint(after time.Duration) {
+	k.mu.Lock()
+	end, due := k.end, k.err == nil && k.end.row > k.signed && time.Since(k.since) >= after
+	k.mu.Unlock()
+	if !due || k.sign == nil {
+		return
+	}
+	document, err := k.sign(end)
+	if err == nil && document != "" {
+		err = trail.AppendCheckpoint(k.dir, document)
+	}
+	if k.failed(err) || document == "" {
+		return
+	}
+	k.signed, k.since = end.row, time.Now()
+}
+
+// signTrail makes a checkpoint.
+func (n *Node) signTrail(end trailEnd) (string, error) {
+	cluster, _ := n.identity.cluster()
+	key := n.identity.signingKey()
+	if cluster == "" || key == nil {
+		return "", nil
+	}
+	c := &signed.Checkpoint{
+		Cluster: cluster, Node: n.options.ID, Issued: n.clock.wall().UTC().Truncate(time.Second),
+		Index: end.index, Row: end.row, Chain: hex.EncodeToString(end.chain[:]),
+	}
+	return c.Sign(key)
 }
 
 // failed ends the node if there is an error: a write whose row can't be kept must not be the first of many.

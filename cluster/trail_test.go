@@ -39,19 +39,23 @@ func flood(t *testing.T, list []*site, n int) {
 func sameFiles(t *testing.T, list []*site) *trail.Sum {
 	t.Helper()
 	sameDigests(t, list)
-	last, head, _ := list[0].node.Status().View.Chain()
+	view := list[0].node.Status().View
+	last, head, _ := view.Chain()
 	var dirs []string
 	for _, s := range list {
 		s.stop()
 		dirs = append(dirs, trail.Directory(s.options.DataDir))
 	}
-	sum, err := trail.Verify(dirs)
+	sum, err := trail.Verify(dirs, &trail.Anchors{Keys: view.SigningKeys()})
 	if err != nil || sum.Damaged() || sum.First != 1 {
 		t.Fatalf("%+v %v", sum, err)
 	}
 	for _, r := range sum.Reports {
 		if r.Last != last || r.Chain != fmt.Sprintf("%x", head) {
 			t.Errorf("%s ends with row %d and chain %s; the state with %d and %x", r.Dir, r.Last, r.Chain, last, head)
+		}
+		if r.Signed == nil || r.Signed.Row != last {
+			t.Errorf("%s: a node that stops certifies its rows up to %d: %+v", r.Dir, last, r.Signed)
 		}
 	}
 	return sum

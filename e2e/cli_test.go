@@ -107,7 +107,7 @@ var badCalls = map[string][]badCall{
 	"cluster leave":      {{2, ""}, {2, "bordeaux"}, {2, "--endpoints @none"}},
 	"audit list":         {{2, "x"}, {2, "--limit 0"}, {2, "--limit 1001"}, {2, "--limit x"}, {2, "--after -1"}, {2, "--before 0"}, {2, "--after 1 --before 2"}, {2, "--actor @none"}, {2, "--actor a/b"}, {2, "--kind A"}, {2, "--outcome @none"}, {2, "--request-id a/b"}, {2, "--colour"}, {2, "--min-index x"}},
 	"audit show":         {{2, ""}, {2, "1 2"}, {2, "a/b"}, {2, "@long"}, {4, "99999999"}, {4, "no-such-request"}},
-	"audit verify":       {{2, ""}, {2, "x"}, {2, "--dir"}, {2, "--dir @nowhere"}, {2, "--dir @noise"}, {2, "--dir @dir"}, {2, "--dir @dirwithkeys"}, {2, "--server=x"}, {2, "--colour"}},
+	"audit verify":       {{2, ""}, {2, "--dir @dir --checkpoints @noise"}, {2, "--server --public-key @noise"}, {2, "x"}, {2, "--dir"}, {2, "--dir @nowhere"}, {2, "--dir @noise"}, {2, "--dir @dir"}, {2, "--dir @dirwithkeys"}, {2, "--server=x"}, {2, "--colour"}},
 	"settings show":      {{2, "all"}, {2, "--min-index x"}},
 	"settings set":       {{2, ""}, {2, "request_limit"}, {2, "request_limit="}, {2, "request_limit=x"}, {2, "request_limit=-1"}, {2, "request_limit=1"}, {2, "request_limit=99999999999"}, {2, "request_ttl_seconds=1"}, {2, "colour=red"}, {2, "request_limit=2000 request_limit=3000"}, {2, "request_limit=2000 colour=red"}},
 	"keys":               {{2, "all"}, {2, "--out"}, {2, "--colour"}, {1, "--out @dir/no/where"}},

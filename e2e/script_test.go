@@ -108,6 +108,7 @@ func (s *script) commands() map[string]func(*testscript.TestScript, bool, []stri
 		"soon": plain(soon), "spray": plain(s.spray), "flip": plain(flip),
 		"with":    runs("with"),
 		"crash":   plain(func(_ *testscript.TestScript, args []string) { s.Node(args[0]).Kill() }),
+		"stop":    plain(func(_ *testscript.TestScript, args []string) { s.Node(args[0]).Stop() }),
 		"start":   plain(func(_ *testscript.TestScript, args []string) { s.Node(args[0]).Start(); s.WaitReady(s.Node(args[0])) }),
 		"pause":   plain(func(_ *testscript.TestScript, args []string) { s.Node(args[0]).Pause() }),
 		"resume":  plain(func(_ *testscript.TestScript, args []string) { s.Node(args[0]).Resume() }),

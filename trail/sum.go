@@ -29,11 +29,12 @@ func (s *Sum) Incomplete() bool {
 	return len(s.Gaps) > 0 || slices.ContainsFunc(s.Reports, unfinished)
 }
 
-// Verify follows the chain over each directory, compares them, and fills the gaps of one from the others.
-func Verify(dirs []string) (*Sum, error) {
+// Verify follows the chain over each directory, compares them, and fills the gaps of one from the others. With anchors it
+// holds them against checkpoints; nil looks at none.
+func Verify(dirs []string, a *Anchors) (*Sum, error) {
 	s := new(Sum)
 	for _, dir := range dirs {
-		r, err := Check(dir)
+		r, err := checkAgainst(dir, a)
 		if err != nil {
 			return nil, err
 		}
@@ -52,6 +53,23 @@ func Verify(dirs []string) (*Sum, error) {
 	}
 	s.gaps()
 	return s, nil
+}
+
+// checkAgainst checks a directory and, with anchors, its rows against checkpoints. A node that runs signs rows that it has, so the
+// checkpoints are read first.
+func checkAgainst(dir string, a *Anchors) (*Report, error) {
+	if a == nil {
+		return Check(dir)
+	}
+	own, err := checkpoints(dir)
+	if err != nil {
+		return nil, err
+	}
+	r, err := Check(dir)
+	if err != nil {
+		return nil, err
+	}
+	return r, r.hold(own, a)
 }
 
 // gaps takes what the nodes never had, and what the others have out of it.

@@ -50,6 +50,8 @@ type Report struct {
 	Unfinished uint64 `json:"unfinished,omitempty"`
 	// Aside are copies of files that the node found damaged when it started.
 	Aside []string `json:"aside,omitempty"`
+	// Signed is how far checkpoints certify the rows; nil if none does, or none was to be looked at.
+	Signed *Signed `json:"signed,omitempty"`
 	// Damage is empty if every row follows from the one before.
 	Damage []Fault `json:"damage,omitempty"`
 	// MoreDamage is how many faults there are that Damage does not tell.
@@ -98,11 +100,7 @@ type verifier struct {
 }
 
 func (v *verifier) fault(row uint64, format string, args ...any) {
-	if len(v.Damage) == maxDamage {
-		v.MoreDamage++
-		return
-	}
-	v.Damage = append(v.Damage, Fault{row, v.at, v.line, fmt.Sprintf(format, args...)})
+	v.Report.fault(Fault{row, v.at, v.line, fmt.Sprintf(format, args...)})
 }
 
 func (v *verifier) file(f file, newest bool) error {

@@ -113,11 +113,11 @@ func TestGapsAreFilled(t *testing.T) {
 	h.forget()
 	v := h.state.View()
 	write(t, late, v)
-	alone, err := trail.Verify([]string{late.Dir})
+	alone, err := trail.Verify([]string{late.Dir}, nil)
 	if err != nil || alone.Damaged() || !alone.Incomplete() || len(alone.Gaps) != 1 || alone.Gaps[0].From != 1 || alone.Gaps[0].To != v.OldestWrite()-1 {
 		t.Fatalf("%+v %v", alone, err)
 	}
-	both, err := trail.Verify([]string{late.Dir, full.Dir})
+	both, err := trail.Verify([]string{late.Dir, full.Dir}, nil)
 	if err != nil || both.Damaged() || len(both.Gaps) != 1 || both.Gaps[0].From != 22 {
 		t.Fatalf("%+v %v", both, err)
 	}
@@ -141,7 +141,7 @@ func TestGapsAreFilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, late, h.state.View())
-	both, err = trail.Verify([]string{full.Dir, late.Dir})
+	both, err = trail.Verify([]string{full.Dir, late.Dir}, nil)
 	if err != nil || both.Damaged() || both.Incomplete() || both.First != 1 {
 		t.Fatalf("%+v %v", both, err)
 	}
@@ -158,7 +158,7 @@ func TestConflict(t *testing.T) {
 	h.writes(10)
 	h.entry(5, expire())
 	write(t, other, h.writes(12))
-	s, err := trail.Verify([]string{one.Dir, other.Dir})
+	s, err := trail.Verify([]string{one.Dir, other.Dir}, nil)
 	if err != nil || !s.Damaged() || len(s.Conflicts) != 1 || s.Conflicts[0].Row != 12 {
 		t.Errorf("%+v %v", s, err)
 	}

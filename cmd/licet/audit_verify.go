@@ -21,6 +21,8 @@ func auditVerifyVerb() verb {
 		name: "verify", usage: "verify the audit trail in the files of nodes, offline or against the cluster", run: auditVerify,
 		flags: []cli.Flag{
 			&cli.StringSliceFlag{Name: "dir", Usage: "data `DIRECTORY` of a node, or a copy of its directory audit; with several, one fills the gaps of the other"},
+			&cli.StringFlag{Name: "public-key", Usage: "hold the files against the nodes' checkpoints; `FILE` has the cluster's public signing keys, as `licet keys --out FILE` writes it"},
+			&cli.StringFlag{Name: "checkpoints", Usage: "and against those in `FILE`, a copy of a node's audit/checkpoints that was kept elsewhere"},
 			&cli.BoolFlag{Name: "server", Usage: "compare also with the nodes that --endpoints names, and these with each other"},
 		},
 		about: "It follows the chain from row to row and names every row that is altered, missing or out of order. Nodes may run meanwhile.\n" +
@@ -36,6 +38,8 @@ type verdictOfTrail struct {
 	*trail.Sum
 	// Nodes are what the cluster's nodes say, if they were asked.
 	Nodes []nodeChain `json:"nodes,omitempty"`
+	// anchored: the files were held against checkpoints.
+	anchored bool
 }
 
 // nodeChain is the end of the trail as a node has it.
@@ -63,11 +67,15 @@ func auditVerify(s *session) error {
 		}
 		dirs = append(dirs, found)
 	}
-	sum, err := trail.Verify(dirs)
+	anchors, err := s.anchors()
+	if err != nil {
+		return err
+	}
+	sum, err := trail.Verify(dirs, anchors)
 	if err != nil {
 		return failf(exitInternal, "", "the files can't be verified: %v", pathError(err))
 	}
-	v := verdictOfTrail{Sum: sum}
+	v := verdictOfTrail{Sum: sum, anchored: anchors != nil}
 	if s.Bool("server") {
 		if v.Nodes, err = s.nodeChains(); err != nil {
 			return err
@@ -80,6 +88,38 @@ func auditVerify(s *session) error {
 		}
 	}
 	return s.sayVerdict(&v)
+}
+
+// anchors are nil without --public-key.
+func (s *session) anchors() (*trail.Anchors, error) {
+	file, kept := s.String("public-key"), s.String("checkpoints")
+	switch {
+	case file == "" && kept != "":
+		return nil, s.usagef("--checkpoints takes --public-key, too")
+	case file == "":
+		return nil, nil
+	case len(s.StringSlice("dir")) == 0:
+		return nil, s.usagef("--public-key: there are no files to hold against checkpoints without --dir")
+	}
+	text, err := s.readFile("--public-key", file, maxInput)
+	if err != nil {
+		return nil, err
+	}
+	a := new(trail.Anchors)
+	if a.Keys, err = client.ParsePublicKeys(text); err != nil {
+		return nil, s.usagef("--public-key: %s: %v", file, err)
+	}
+	if kept == "" {
+		return a, nil
+	}
+	text, err = s.readFile("--checkpoints", kept, trail.MaxCheckpointFile)
+	if err != nil {
+		return nil, err
+	}
+	if a.Kept = trail.SplitCheckpoints(string(text)); len(a.Kept) == 0 {
+		return nil, s.usagef("--checkpoints: %s is empty", kept)
+	}
+	return a, nil
 }
 
 // trailIn finds the files in a data directory, or in what already is that of the trail.
@@ -262,6 +302,9 @@ func showTrailVerdict(p *page, v *verdictOfTrail) {
 	}
 	for _, r := range v.Reports {
 		showReport(p, r)
+		if v.anchored {
+			showSigned(p, r)
+		}
 	}
 	for _, c := range v.Conflicts {
 		p.line("damage: %s", clean(c.String()))
@@ -270,6 +313,15 @@ func showTrailVerdict(p *page, v *verdictOfTrail) {
 		p.line("gap: %s are in none of the directories", g)
 	}
 	p.line("%s", v.State)
+}
+
+func showSigned(p *page, r *trail.Report) {
+	if r.Signed == nil {
+		p.line("note: %s: no checkpoint certifies its rows", clean(r.Dir))
+		return
+	}
+	p.line("signed: %s: up to row %d, by node %s at %s (checkpoints: %d)",
+		clean(r.Dir), r.Signed.Row, r.Signed.Node, when(r.Signed.Issued), r.Signed.Checkpoints)
 }
 
 func showReport(p *page, r *trail.Report) {

@@ -58,6 +58,12 @@ func examples() []example {
 			_, err := VerifyBackupSeal(text, keys)
 			return err
 		}},
+		{"A checkpoint", cluster, &Checkpoint{
+			Cluster: "c1", Node: "lyon", Issued: at, Index: 1234, Row: 567, Chain: strings.Repeat("3c", 32),
+		}, func(text string, keys []ed25519.PublicKey) error {
+			_, err := VerifyCheckpoint(text, keys)
+			return err
+		}},
 	}
 }
 
@@ -157,4 +163,22 @@ func refusedExamples(t testing.TB) []string {
 		"malformed: " + seal(LicenseKeyKind, cluster, strings.Replace(text, `"grace_days"`, `"unlimited":true,"grace_days"`, 1)),
 		"malformed: " + good + "==",
 	}
+}
+
+// FuzzVerifyCheckpoint reads any text, and any payload that the cluster might have signed.
+func FuzzVerifyCheckpoint(f *testing.F) {
+	good := fences(f, "A checkpoint")
+	f.Add(good[1], good[0])
+	keys := publicKeys(cluster)
+	f.Fuzz(func(t *testing.T, document, payload string) {
+		for _, text := range []string{document, seal(CheckpointKind, cluster, payload)} {
+			c, err := VerifyCheckpoint(text, keys)
+			switch {
+			case err != nil && (c != nil || !documented(err)):
+				t.Fatalf("checkpoint %v, error %v", c, err)
+			case err == nil && mustSign(t, c, cluster) != strings.TrimSpace(text):
+				t.Fatal("a checkpoint with a second spelling")
+			}
+		}
+	})
 }
