@@ -1,5 +1,5 @@
-# `make help` lists the targets. Go and make are all that run, build and test need;
-# the race detector needs a C compiler too, and so do race and ci.
+# `make help` lists the targets. Go and make are all that run and build need; tests follow the runbook,
+# which calls bash, curl and openssl; the race detector needs a C compiler too, and so do race and ci.
 
 # Raft and memberlist send their metrics to github.com/hashicorp/go-metrics only with this tag.
 TAGS := hashicorpmetrics
@@ -40,7 +40,7 @@ run: build ## build licet and start three nodes on this machine; Ctrl-C stops th
 build: ## build ./licet, one static file
 	@CGO_ENABLED=0 go build $(BUILDFLAGS) -o licet ./cmd/licet
 
-test: ## vet and test everything; needs nothing but Go
+test: ## vet and test everything; needs Go, bash, curl and openssl
 	go vet ./...
 	go test -timeout $(TIMEOUT) $(TESTFLAGS) $(UNIT)
 	go test -p 1 -timeout $(TIMEOUT) $(TESTFLAGS) $(E2E)
