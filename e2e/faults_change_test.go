@@ -19,25 +19,31 @@ import (
 // TestFaultReplacedNode: a node's host is lost for good, the leader's and then a follower's, and each time a new one with
 // another address and a new id takes its place.
 func TestFaultReplacedNode(t *testing.T) {
-	u := startUnderFaults(t, setup{nodes: []string{"bordeaux", "lyon", "paris", "quimper", "rennes"}, expect: 3})
+	u := startUnderFaults(t, setup{nodes: fiveNodes, expect: 3})
 	for i, which := range []func() *Node{u.c.Leader, u.c.Follower} {
 		old, fresh := which(), u.c.nodes[3+i]
 		old.Kill()
 		u.goesOn()
-		fresh.Start()
-		out := u.c.on(u.c.Leader(), "cluster", "replace", old.id, fresh.id, "--wait", "80s")
-		if !contains(out, fresh.id+" is in the place of "+old.id) {
-			t.Errorf("replace said %q", out)
-		}
-		u.c.WaitReady(fresh)
-		u.before[fresh] = u.before[old]
-		u.members(3)
-		if _, err := u.c.member(old.id); !errors.Is(err, errNoMember) {
-			t.Errorf("%s is still a member: %v", old.id, err)
-		}
-		u.goesOn()
+		u.replaceNode(old, fresh)
 	}
 	u.end()
+}
+
+// replaceNode puts a new node in the place of one that has ended.
+func (u *underFaults) replaceNode(old, fresh *Node) {
+	u.t.Helper()
+	fresh.Start()
+	out := u.c.on(u.c.Leader(), "cluster", "replace", old.id, fresh.id, "--wait", "80s")
+	if !contains(out, fresh.id+" is in the place of "+old.id) {
+		u.t.Errorf("replace said %q", out)
+	}
+	u.c.WaitReady(fresh)
+	u.before[fresh] = u.before[old]
+	u.members(3)
+	if _, err := u.c.member(old.id); !errors.Is(err, errNoMember) {
+		u.t.Errorf("%s is still a member: %v", old.id, err)
+	}
+	u.goesOn()
 }
 
 // TestFaultCertificatesChange: each node gets a new certificate, one after the other, and goes on in the same process. Who connects is
