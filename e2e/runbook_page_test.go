@@ -51,7 +51,9 @@ type fence struct {
 	repeat         bool
 }
 
-func (f *fence) String() string { return fmt.Sprintf("%s:%d", strings.TrimPrefix(runbook, "../"), f.line) }
+func (f *fence) String() string {
+	return fmt.Sprintf("%s:%d", strings.TrimPrefix(runbook, "../"), f.line)
+}
 
 // pageReader reads a page line by line, so that nothing between two fences is overlooked.
 type pageReader struct {

@@ -282,7 +282,7 @@ func (r *reader) run(f *fence) {
 		r.t.Fatal(err)
 	}
 	began := time.Now()
-	if _, err := fmt.Fprintf(r.input, "source '%s' < /dev/null > '%s' 2>&1 3>&-; echo done >&3\n", script, output); err != nil {
+	if _, err := fmt.Fprintf(r.input, "source '%s' < /dev/null > '%s' 2>&1; echo done >&3\n", script, output); err != nil {
 		r.t.Fatal(err)
 	}
 	said := make(chan string, 1)
