@@ -153,7 +153,6 @@ func (n *Node) shutDownDisk() {
 	}
 	defer dir.Close()
 	how := uint32(noFlush)
-	//nolint:gosec // G103: an ioctl takes a pointer.
 	if _, _, failed := syscall.Syscall(syscall.SYS_IOCTL, dir.Fd(), shutDown, uintptr(unsafe.Pointer(&how))); failed != 0 {
 		n.c.t.Fatal(failed)
 	}
