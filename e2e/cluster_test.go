@@ -122,7 +122,6 @@ func newCluster(t testing.TB, s setup) *Cluster {
 		}
 		c.nodes = append(c.nodes, n)
 	}
-	t.Cleanup(c.finish)
 	c.writeSecrets()
 	c.takePorts()
 	for _, n := range c.nodes {
@@ -130,6 +129,8 @@ func newCluster(t testing.TB, s setup) *Cluster {
 			s.prepare(n)
 		}
 	}
+	// It is the first of all: nodes stop before what they run on is taken away.
+	t.Cleanup(c.finish)
 	return c
 }
 
