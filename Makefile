@@ -1,5 +1,5 @@
-# `make help` lists the targets. Go and make are all that run, build and test need;
-# the race detector needs a C compiler too, and so do race and ci.
+# `make help` lists the targets. Go and make are all that run and build need; tests follow the runbook,
+# which calls bash, curl and openssl; the race detector needs a C compiler too, and so do race and ci.
 
 # Raft and memberlist send their metrics to github.com/hashicorp/go-metrics only with this tag.
 TAGS := hashicorpmetrics
@@ -40,7 +40,7 @@ run: build ## build licet and start three nodes on this machine; Ctrl-C stops th
 build: ## build ./licet, one static file
 	@CGO_ENABLED=0 go build $(BUILDFLAGS) -o licet ./cmd/licet
 
-test: ## vet and test everything; needs nothing but Go
+test: ## vet and test everything; needs Go, bash, curl and openssl
 	go vet ./...
 	go test -timeout $(TIMEOUT) $(TESTFLAGS) $(UNIT)
 	go test -p 1 -timeout $(TIMEOUT) $(TESTFLAGS) $(E2E)
@@ -51,9 +51,9 @@ unit: ## test everything but e2e
 e2e: ## test the built program, and the rule scripts on clusters
 	go test -p 1 -timeout $(TIMEOUT) $(TESTFLAGS) $(E2E)
 
-faults: ## test nodes with hosts and links of their own; needs Linux, root, iproute2, nftables and util-linux
+faults: ## test nodes with hosts, links and disks of their own; needs Linux, root, iproute2, nftables, e2fsprogs, strace and util-linux
 	go test -c -tags '$(TAGS) faults' -o .bin/faults.test ./e2e
-	cd e2e && unshare --net ../.bin/faults.test -test.run '^TestFault' -test.timeout $(TIMEOUT) $(FAULTFLAGS)
+	cd e2e && unshare --net --mount ../.bin/faults.test -test.run '^TestFault' -test.timeout $(TIMEOUT) $(FAULTFLAGS)
 
 race: ## test everything with the race detector; needs a C compiler
 	CGO_ENABLED=1 go test -race -timeout $(TIMEOUT) $(TESTFLAGS) $(UNIT)

@@ -38,6 +38,8 @@ func remedy(err error) string {
 type snapshotStore struct {
 	*raft.FileSnapshotStore
 	fail func(error)
+	// settle is told of each snapshot once it is on disk.
+	settle func(index, term uint64) error
 }
 
 func (s snapshotStore) watch(what string, err error) error {
@@ -54,7 +56,7 @@ func (s snapshotStore) Create(version raft.SnapshotVersion, index, term uint64, 
 	if err != nil {
 		return nil, s.watch("created", err)
 	}
-	return watchedSink{sink, s}, nil
+	return watchedSink{sink, s, index, term}, nil
 }
 
 // Open implements raft.SnapshotStore.
@@ -65,7 +67,8 @@ func (s snapshotStore) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error
 
 type watchedSink struct {
 	raft.SnapshotSink
-	store snapshotStore
+	store       snapshotStore
+	index, term uint64
 }
 
 func (s watchedSink) Write(b []byte) (int, error) {
@@ -73,7 +76,12 @@ func (s watchedSink) Write(b []byte) (int, error) {
 	return n, s.store.watch("written", err)
 }
 
-func (s watchedSink) Close() error { return s.store.watch("written", s.SnapshotSink.Close()) }
+func (s watchedSink) Close() error {
+	if err := s.store.watch("written", s.SnapshotSink.Close()); err != nil {
+		return err
+	}
+	return s.store.settle(s.index, s.term)
+}
 
 // watchSpace gives leadership away while little space is left, before the disk is full and the node ends: once, so that nodes which
 // all have little do not hand it round.

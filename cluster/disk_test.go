@@ -117,7 +117,7 @@ func TestSnapshotFaultsEndTheNode(t *testing.T) {
 		t.Fatal(err)
 	}
 	var failed error
-	s := snapshotStore{files, func(err error) { failed = err }}
+	s := snapshotStore{files, func(err error) { failed = err }, func(uint64, uint64) error { return nil }}
 	sink, err := s.Create(raft.SnapshotVersionMax, 7, 1, raft.Configuration{}, 0, nil)
 	if err == nil {
 		_, err = sink.Write([]byte("contents"))

@@ -263,7 +263,7 @@ func (n *Node) openRaft() error {
 	if err != nil {
 		return fmt.Errorf("snapshots in %s: %w; %s", filepath.Join(o.DataDir, snapshotDir), err, remedy(err))
 	}
-	n.snapshots = snapshotStore{files, n.fail}
+	n.snapshots = snapshotStore{FileSnapshotStore: files, fail: n.fail}
 	if err := n.resumeFounding(); err != nil {
 		return fmt.Errorf("raft in %s: %w", o.DataDir, err)
 	}
@@ -272,8 +272,11 @@ func (n *Node) openRaft() error {
 	}
 	disk := raftStore{n.store, new(atomic.Bool)}
 	logs, err := raft.NewLogCache(logCache, disk)
+	if err == nil {
+		err = n.settleLog(logs)
+	}
 	if err != nil {
-		return err
+		return fmt.Errorf("raft in %s: %w", o.DataDir, err)
 	}
 	n.carrier = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream: wary{

@@ -38,6 +38,8 @@ type setup struct {
 	set map[string]string
 	// hosts are where the nodes run, by turns of nodes; on this machine's loopback if nil.
 	hosts []host
+	// prepare makes a node's data directory, where it shall be there before the first start.
+	prepare func(*Node)
 	// edition runs the nodes and makes their secrets; nil is the one under test.
 	edition *edition
 }
@@ -120,9 +122,15 @@ func newCluster(t testing.TB, s setup) *Cluster {
 		}
 		c.nodes = append(c.nodes, n)
 	}
-	t.Cleanup(c.finish)
 	c.writeSecrets()
 	c.takePorts()
+	for _, n := range c.nodes {
+		if s.prepare != nil {
+			s.prepare(n)
+		}
+	}
+	// It is the first of all: nodes stop before what they run on is taken away.
+	t.Cleanup(c.finish)
 	return c
 }
 

@@ -10,26 +10,17 @@ import (
 	"testing"
 )
 
-// startOnSmallDisks starts a cluster whose nodes have disks of their own, of so many bytes.
-func startOnSmallDisks(t *testing.T, size string) *Cluster {
+// onSmallDisk gives a node a disk of 256 MiB.
+func onSmallDisk(n *Node) {
+	t := n.c.t
 	t.Helper()
-	l := newLab(t, len(sites))
-	c := newCluster(t, setup{hosts: l.hosts})
-	for _, n := range c.nodes {
-		if err := os.Mkdir(n.dataDir(), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := syscall.Mount("tmpfs", n.dataDir(), "tmpfs", 0, "mode=0700,size="+size); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = syscall.Unmount(n.dataDir(), syscall.MNT_DETACH) })
+	if err := os.Mkdir(n.dataDir(), 0o700); err != nil {
+		t.Fatal(err)
 	}
-	c.releasePorts()
-	for _, n := range c.nodes {
-		n.Start()
+	if err := syscall.Mount("tmpfs", n.dataDir(), "tmpfs", 0, "mode=0700,size=256m"); err != nil {
+		t.Fatal(err)
 	}
-	c.WaitReady(c.nodes...)
-	return c
+	t.Cleanup(func() { _ = syscall.Unmount(n.dataDir(), syscall.MNT_DETACH) })
 }
 
 // fill leaves so many bytes on the node's disk.
@@ -54,7 +45,7 @@ func (n *Node) filler() string { return filepath.Join(n.dataDir(), "filler") }
 // A leader whose disk fills up gives its office away while there is room, and ends with one line when there is none; the others
 // go on, and with room it comes back, all of its data with it.
 func TestFaultDiskFull(t *testing.T) {
-	c := startOnSmallDisks(t, "256m")
+	_, c := startLabCluster(t, setup{prepare: onSmallDisk})
 	c.putContract("load", 1_000_000)
 	l := c.startLoad("load", 4, true)
 	l.waitAcknowledged(20)

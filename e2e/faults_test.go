@@ -26,9 +26,9 @@ type underFaults struct {
 	before map[*Node]holding
 }
 
-func startUnderFaults(t *testing.T) *underFaults {
+func startUnderFaults(t *testing.T, s setup) *underFaults {
 	t.Helper()
-	l, c := startLabCluster(t, setup{})
+	l, c := startLabCluster(t, s)
 	document := c.sign(contractYAML("load", 1, 1_000_000) + "products:\n  cad: {model: floating, quantity: 3}\n")
 	_, err := c.http.PutContract(t.Context(), document)
 	if err == nil {
@@ -138,7 +138,7 @@ func (u *underFaults) refuses(n *Node) {
 // TestFaultSiteCutOff: a site loses its links to both others, first a follower's and then the leader's. The others go on;
 // the one that is cut off does not lie; afterwards all have one state.
 func TestFaultSiteCutOff(t *testing.T) {
-	u := startUnderFaults(t)
+	u := startUnderFaults(t, setup{})
 	for _, which := range []func() *Node{u.c.Follower, u.c.Leader} {
 		n := which()
 		u.lose(u.isolated(n, allTraffic)...)
@@ -154,7 +154,7 @@ func TestFaultSiteCutOff(t *testing.T) {
 // TestFaultOneDirection: what a leader sends is lost, then what it is sent. Packets of the other direction arrive, which
 // is what heartbeats look like that nobody answers.
 func TestFaultOneDirection(t *testing.T) {
-	u := startUnderFaults(t)
+	u := startUnderFaults(t, setup{})
 	for _, of := range []func(leader, other *Node) loss{
 		func(leader, other *Node) loss { return loss{leader, other, allTraffic} },
 		func(leader, other *Node) loss { return loss{other, leader, allTraffic} },
@@ -179,7 +179,7 @@ func TestFaultOneDirection(t *testing.T) {
 // TestFaultOneLink: the link between the leader and one follower is cut. Two sites still reach each other whatever
 // happens, so that writes go on through them.
 func TestFaultOneLink(t *testing.T) {
-	u := startUnderFaults(t)
+	u := startUnderFaults(t, setup{})
 	leader, other := u.c.Leader(), u.c.Follower()
 	u.lose(both(leader, other, allTraffic)...)
 	u.goesOn()
@@ -190,7 +190,7 @@ func TestFaultOneLink(t *testing.T) {
 // TestFaultGossipCut: gossip is lost between all sites, and nothing else. It is a hint: nobody is removed, nobody
 // else leads, writes go on. Then the reverse: a site gossips, and its node port is cut off.
 func TestFaultGossipCut(t *testing.T) {
-	u := startUnderFaults(t)
+	u := startUnderFaults(t, setup{})
 	leader := u.c.Leader()
 	before := leader.mustStatus()
 	var all []loss
@@ -237,7 +237,7 @@ func (u *underFaults) members(want int) {
 
 // TestFaultFlapping: the leader's links are cut and healed as soon as another leads, again and again.
 func TestFaultFlapping(t *testing.T) {
-	u := startUnderFaults(t)
+	u := startUnderFaults(t, setup{})
 	for range 5 {
 		leader := u.c.Leader()
 		u.lose(u.isolated(leader, allTraffic)...)
@@ -267,7 +267,7 @@ func (u *underFaults) led(but *Node) error {
 // TestFaultPausedLeader: a leader stands still for longer than an election takes, with reads and writes already in its
 // sockets. When it goes on, it answers none of them out of what it knew, and loses nothing that was acknowledged meanwhile.
 func TestFaultPausedLeader(t *testing.T) {
-	u := startUnderFaults(t)
+	u := startUnderFaults(t, setup{})
 	ctx := t.Context()
 	a, err := u.c.http.CreateInstance(ctx, "load", "paused", apiv1.Quantities{"primary": 1})
 	if err != nil {

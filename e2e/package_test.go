@@ -175,7 +175,7 @@ func TestPackageOnVagrantMachines(t *testing.T) {
 // hardened services; they are upgraded with those commands, one is lost, and the package leaves as it should.
 func TestPackageInstalled(t *testing.T) {
 	m := startMachines(t)
-	page := readCommands(t, "../docs/operations.md")
+	page := machineCommands(t)
 	m.install(page["Installing"])
 	first, second, third := m.list[0], m.list[1], m.list[2]
 	contract := filepath.Join(m.source, "acme.yaml")
@@ -217,21 +217,20 @@ func TestPackageInstalled(t *testing.T) {
 	t.Run("removal", func(t *testing.T) { m.removal(t, first) })
 }
 
-// readCommands are the blocks of commands of each section of a page.
-func readCommands(t *testing.T, path string) map[string][]string {
+// machineCommands are the blocks of commands of the parts of the runbook that are for machines.
+func machineCommands(t *testing.T) map[string][]string {
 	t.Helper()
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	sections := map[string][]string{}
-	for _, section := range strings.Split(string(text), "\n## ")[1:] {
-		title, body, _ := strings.Cut(section, "\n")
-		for _, block := range regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(body, -1) {
-			sections[title] = append(sections[title], block[1])
+	parts := map[string][]string{}
+	_, machines := mustReadRunbook(t)
+	for _, part := range machines {
+		for _, f := range part.fences {
+			if f.language != "sh" || f.before != nil || f.repeat {
+				t.Fatalf("%s: here are commands alone", f)
+			}
+			parts[part.title] = append(parts[part.title], f.text)
 		}
 	}
-	return sections
+	return parts
 }
 
 // install follows the page: its blocks are the build, the package, the secrets, a node's configuration, and a look.
