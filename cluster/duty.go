@@ -90,7 +90,7 @@ func (n *Node) openTerm(ctx context.Context, term uint64) bool {
 		return false
 	}
 	n.clock.begin()
-	_, err := n.commit(term, nil, n.outage(answers, term).Milliseconds()+n.ahead().Milliseconds())
+	_, err := n.commit(term, nil, n.outage(answers, term).Milliseconds()+n.ahead().Milliseconds(), nil)
 	if err == nil {
 		err = n.initialise(term)
 	}
@@ -138,7 +138,7 @@ func (n *Node) proposeOwn(term uint64, body *fsmpb.Body) (*fsmpb.Outcome, *Error
 	if err != nil {
 		return nil, errorf(Unsupported, "%v", err)
 	}
-	outcomes, fault := n.commit(term, []*fsmpb.Command{c}, 0)
+	outcomes, fault := n.commit(term, []*fsmpb.Command{c}, 0, nil)
 	if fault != nil {
 		return nil, fault
 	}

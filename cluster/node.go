@@ -21,6 +21,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 	autopilot "github.com/hashicorp/raft-autopilot"
+	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/keepalive"
 
@@ -86,6 +87,8 @@ type Options struct {
 	MaxClockSkew time.Duration
 	// Metrics take what the node measures; nil has metrics that nobody reads.
 	Metrics *metrics.Metrics
+	// Tracer takes the spans of writes that are traced already; nil has none.
+	Tracer trace.Tracer
 	// Clock is the machine's if nil.
 	Clock Clock
 	// FreeSpace tells how many bytes the disk of a directory has left; the disk's own if nil.

@@ -49,15 +49,18 @@ func newReplica(steady func() time.Time, fail func(error)) *replica {
 	return r
 }
 
-// Apply implements raft.FSM. It returns []*fsmpb.Outcome, or an error if the
-// replica has failed.
+// applied is what an entry came to, and when it was applied here.
+type applied struct {
+	outcomes     []*fsmpb.Outcome
+	began, ended time.Time
+}
+
+// Apply implements raft.FSM. It returns *applied, or an error if the replica has failed.
 func (r *replica) Apply(l *raft.Log) any {
 	if r.failed != nil {
 		return r.failed
 	}
-	if r.metrics != nil {
-		defer func(began time.Time) { r.metrics.Apply.Observe(time.Since(began).Seconds()) }(time.Now())
-	}
+	began := time.Now()
 	outcomes, err := r.state.Apply(l.Index, l.Term, l.Data)
 	if err != nil {
 		r.failed = err
@@ -68,7 +71,11 @@ func (r *replica) Apply(l *raft.Log) any {
 		r.failed = err
 		return err
 	}
-	return outcomes
+	ended := time.Now()
+	if r.metrics != nil {
+		r.metrics.Apply.Observe(ended.Sub(began).Seconds())
+	}
+	return &applied{outcomes, began, ended}
 }
 
 // lastApplied is the stamp of the last entry, in milliseconds, and when it was applied here; zero if none was.
@@ -193,10 +200,10 @@ func (s snapshot) write(sink raft.SnapshotSink) error {
 // Release implements raft.FSMSnapshot.
 func (s snapshot) Release() {}
 
-// outcomes reads what Apply returned through a future.
-func outcomesOf(f raft.ApplyFuture) ([]*fsmpb.Outcome, error) {
+// appliedOf reads what Apply returned through a future.
+func appliedOf(f raft.ApplyFuture) (*applied, error) {
 	switch response := f.Response().(type) {
-	case []*fsmpb.Outcome:
+	case *applied:
 		return response, nil
 	case error:
 		return nil, response

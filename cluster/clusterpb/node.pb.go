@@ -862,7 +862,10 @@ type Forwarded struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Command *fsmpb.Command         `protobuf:"bytes,1,opt,name=command,proto3" json:"command,omitempty"`
 	// How long the caller still waits.
-	TimeoutMs     int64 `protobuf:"varint,2,opt,name=timeout_ms,json=timeoutMs,proto3" json:"timeout_ms,omitempty"`
+	TimeoutMs int64 `protobuf:"varint,2,opt,name=timeout_ms,json=timeoutMs,proto3" json:"timeout_ms,omitempty"`
+	// The span that the leader's are children of, as W3C Trace Context writes it; empty if nobody traces the command. It
+	// does not go into the log. Builds without it leave it out and pass it by.
+	Traceparent   string `protobuf:"bytes,3,opt,name=traceparent,proto3" json:"traceparent,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -909,6 +912,13 @@ func (x *Forwarded) GetTimeoutMs() int64 {
 		return x.TimeoutMs
 	}
 	return 0
+}
+
+func (x *Forwarded) GetTraceparent() string {
+	if x != nil {
+		return x.Traceparent
+	}
+	return ""
 }
 
 type ForwardReply struct {
@@ -1694,11 +1704,12 @@ const file_cluster_clusterpb_node_proto_rawDesc = "" +
 	"\rTransferReply\x12-\n" +
 	"\x05fault\x18\x01 \x01(\v2\x17.licet.cluster.v1.FaultR\x05fault\"I\n" +
 	"\x0eForwardRequest\x127\n" +
-	"\bcommands\x18\x01 \x03(\v2\x1b.licet.cluster.v1.ForwardedR\bcommands\"[\n" +
+	"\bcommands\x18\x01 \x03(\v2\x1b.licet.cluster.v1.ForwardedR\bcommands\"}\n" +
 	"\tForwarded\x12/\n" +
 	"\acommand\x18\x01 \x01(\v2\x15.licet.fsm.v1.CommandR\acommand\x12\x1d\n" +
 	"\n" +
-	"timeout_ms\x18\x02 \x01(\x03R\ttimeoutMs\"I\n" +
+	"timeout_ms\x18\x02 \x01(\x03R\ttimeoutMs\x12 \n" +
+	"\vtraceparent\x18\x03 \x01(\tR\vtraceparent\"I\n" +
 	"\fForwardReply\x129\n" +
 	"\aresults\x18\x01 \x03(\v2\x1f.licet.cluster.v1.ForwardResultR\aresults\"o\n" +
 	"\rForwardResult\x12/\n" +
