@@ -117,6 +117,10 @@ func (n *Node) commit(term uint64, commands []*fsmpb.Command, pauseMs int64, tol
 		return nil, errorf(OutcomeUnknown, "This node failed while it applied the entry: %v", err)
 	}
 	told.applied(future.Index(), term, done)
+	// Here and not where entries are applied: every node does so, and again after a restart.
+	for _, ms := range done.waits {
+		n.metrics.TicketWait.Observe(float64(ms) / 1000)
+	}
 	return done.outcomes, nil
 }
 

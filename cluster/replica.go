@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -53,6 +54,8 @@ func newReplica(steady func() time.Time, fail func(error)) *replica {
 type applied struct {
 	outcomes     []*fsmpb.Outcome
 	began, ended time.Time
+	// waits are how long tickets had waited that got an offer, in milliseconds.
+	waits []int64
 }
 
 // Apply implements raft.FSM. It returns *applied, or an error if the replica has failed.
@@ -75,7 +78,7 @@ func (r *replica) Apply(l *raft.Log) any {
 	if r.metrics != nil {
 		r.metrics.Apply.Observe(ended.Sub(began).Seconds())
 	}
-	return &applied{outcomes, began, ended}
+	return &applied{outcomes, began, ended, slices.Clone(r.state.Waits())}
 }
 
 // lastApplied is the stamp of the last entry, in milliseconds, and when it was applied here; zero if none was.
