@@ -212,6 +212,8 @@ func (n *Node) checkClock(answers map[string]probed) bool {
 	if n.raft.State() == raft.Leader && disagree > 1+len(differences)-disagree {
 		if err := n.raft.LeadershipTransfer().Error(); err != nil {
 			n.log.Warn("leadership could not be handed over", "reason", err)
+		} else {
+			n.noteHandover("", handover{nodeItself(n.options.ID), "its clock is not believed"})
 		}
 	}
 	return false

@@ -437,7 +437,7 @@ func (n *Node) handOver(ctx context.Context) {
 		return
 	}
 	done := make(chan *Error, 1)
-	go func() { done <- n.transferHere("") }()
+	go func() { done <- n.transferHere("", handover{nodeItself(n.options.ID), "it stops"}) }()
 	timer := time.NewTimer(stopTimeout / 2)
 	defer timer.Stop()
 	reason := context.DeadlineExceeded
