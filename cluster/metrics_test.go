@@ -36,6 +36,9 @@ var rare = []string{
 // What a cluster that works exports is what docs/metrics.md lists, and each figure of it moves: a name of the libraries
 // that is misspelt here, or that a newer version of theirs has changed, would stand at 0 for ever.
 func TestMetricsOfACluster(t *testing.T) {
+	if !metricsTag {
+		t.Fatal("this test needs the build tag hashicorpmetrics, without which Raft and memberlist report to nobody: go test -tags=hashicorpmetrics, or make test")
+	}
 	list := sites(t, 3)
 	measured := make([]*metrics.Metrics, len(list))
 	var seeds []string
