@@ -53,7 +53,7 @@ e2e: ## test the built program, and the rule scripts on clusters
 
 faults: ## test nodes with hosts, links and disks of their own; needs Linux, root, iproute2, nftables, e2fsprogs, strace and util-linux
 	go test -c -tags '$(TAGS) faults' -o .bin/faults.test ./e2e
-	cd e2e && unshare --net --mount ../.bin/faults.test -test.run '^TestFault' -test.timeout $(TIMEOUT) $(FAULTFLAGS)
+	cd e2e && unshare --net --mount ../.bin/faults.test -test.run '^TestFault' -test.timeout $(TIMEOUT) $(foreach flag,$(FAULTFLAGS),'$(flag)')
 
 race: ## test everything with the race detector; needs a C compiler
 	CGO_ENABLED=1 go test -race -timeout $(TIMEOUT) $(TESTFLAGS) $(UNIT)

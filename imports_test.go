@@ -14,7 +14,10 @@ import (
 	"testing"
 )
 
-const module = "github.com/licet/licet"
+const (
+	module = "github.com/licet/licet"
+	otel   = "go.opentelemetry.io/otel"
+)
 
 // pure is the part of the standard library that the state machine may use: it knows
 // neither the machine that it runs on nor the time (rule D1).
@@ -80,7 +83,10 @@ var rules = map[string]rule{
 		why:    "the port carries Raft and RPC without knowing either",
 	},
 	"api": {
-		ours: []string{"fsm/...", "api/apiv1"}, others: []string{"github.com/hashicorp/go-hclog", "github.com/oklog/ulid/v2", "google.golang.org/protobuf/..."},
+		ours: []string{"fsm/...", "api/apiv1"}, others: []string{
+			"github.com/hashicorp/go-hclog", "github.com/oklog/ulid/v2", "google.golang.org/protobuf/...",
+			otel + "/attribute", otel + "/codes", otel + "/propagation", otel + "/trace",
+		},
 		why: "the API declares the interface of the node that it needs, so that it can be tested without one",
 	},
 	"api/apiv1": {
@@ -255,6 +261,20 @@ func TestOnlyClusterKnowsRaft(t *testing.T) {
 		for _, path := range p.Imports {
 			if strings.HasPrefix(path, "github.com/hashicorp/raft") || path == "github.com/hashicorp/memberlist" {
 				t.Errorf("%s imports %s; only cluster may", p.ImportPath, path)
+			}
+		}
+	}
+}
+
+// TestOnlyTheProgramExportsTraces keeps what sends spans out of all that only makes them: without a tracer they do nothing.
+func TestOnlyTheProgramExportsTraces(t *testing.T) {
+	for _, p := range list(t) {
+		if !p.own() || p.ImportPath == module+"/cmd/licet" {
+			continue
+		}
+		for _, path := range p.Imports {
+			if path == otel || strings.HasPrefix(path, otel+"/sdk") || strings.HasPrefix(path, otel+"/exporters") {
+				t.Errorf("%s imports %s; only cmd/licet may", p.ImportPath, path)
 			}
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/licet/licet/fsm/signed"
 )
@@ -33,6 +34,8 @@ type Options struct {
 	Tokens []Token
 	// Meter is told what is served; nil measures nothing.
 	Meter Meter
+	// Tracer takes a span of each exchange whose sender is known; nil takes none.
+	Tracer trace.Tracer
 	// Log gets each exchange at debug level and faults at error level; nil discards.
 	Log hclog.Logger
 	// MaxBody is the longest body of a request, in bytes; 0 means DefaultMaxBody.

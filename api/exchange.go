@@ -13,6 +13,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/oklog/ulid/v2"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/licet/licet/api/apiv1"
 )
@@ -26,6 +27,9 @@ type exchange struct {
 	status int
 	bytes  int64
 	code   apiv1.Code
+	began  time.Time
+	// span is nil unless the exchange is traced.
+	span trace.Span
 }
 
 type exchangeKey struct{}
@@ -60,7 +64,7 @@ func (x *exchange) Write(p []byte) (int, error) {
 func (s *service) observed(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
-		x := &exchange{ResponseWriter: w, id: ulid.Make().String()}
+		x := &exchange{ResponseWriter: w, id: ulid.Make().String(), began: began}
 		h := x.Header()
 		h.Set("Licet-Request-Id", x.id)
 		h.Set("Licet-Node", s.Node.ID())
@@ -70,6 +74,7 @@ func (s *service) observed(next http.Handler) http.Handler {
 		r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
 		s.Meter.Began()
 		defer func() {
+			x.endSpan()
 			s.Meter.Served(x.route, x.status, time.Since(began))
 			s.Log.Debug("request", "request_id", x.id, "method", r.Method, "path", r.URL.Path, "status", x.status,
 				"code", x.code, "bytes", x.bytes, "actor", x.actor, "remote", r.RemoteAddr, "took", time.Since(began))

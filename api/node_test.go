@@ -301,12 +301,12 @@ func (n *fakeNode) Members(ctx context.Context) (apiv1.MemberList, error) {
 	return n.members, n.fault(ctx, "members")
 }
 
-func (n *fakeNode) RemoveMember(ctx context.Context, id string) error {
-	return n.fault(ctx, "remove "+id)
+func (n *fakeNode) RemoveMember(ctx context.Context, id, actor string) error {
+	return n.fault(ctx, "remove "+id+" for "+actor)
 }
 
-func (n *fakeNode) TransferLeadership(ctx context.Context, to string) error {
-	return n.fault(ctx, "transfer to "+to)
+func (n *fakeNode) TransferLeadership(ctx context.Context, to, actor string) error {
+	return n.fault(ctx, "transfer to "+to+" for "+actor)
 }
 
 func (n *fakeNode) GossipKeys(ctx context.Context) (apiv1.GossipKeyList, error) {
@@ -324,7 +324,9 @@ func (n *fakeNode) SignJoinToken(ctx context.Context, id string, lasts time.Dura
 	return "join-" + id, n.now.Add(lasts), n.fault(ctx, fmt.Sprintf("join token of %s for %s", id, lasts))
 }
 
-func (n *fakeNode) Leave(ctx context.Context) error { return n.fault(ctx, "leave") }
+func (n *fakeNode) Leave(ctx context.Context, actor string) error {
+	return n.fault(ctx, "leave for "+actor)
+}
 
 func (n *fakeNode) Backup(w io.Writer, v *fsm.View) error {
 	if n.backupHeld != nil {

@@ -254,6 +254,7 @@ func (s *service) check(w http.ResponseWriter, c *call, rt *route) (err error) {
 			return err
 		}
 		exchangeOf(c.Context()).actor = c.actor
+		s.beginSpan(c, rt)
 	}
 	if c.query, err = parseQuery(c.URL.RawQuery, append(slices.Clone(rt.params), kindParams[rt.kind]...)); err != nil {
 		return err

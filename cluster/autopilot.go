@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 	autopilot "github.com/hashicorp/raft-autopilot"
 
@@ -23,6 +24,8 @@ const (
 	autopilotEvery = time.Second
 	// nodeReplica is the type of nodes that never vote.
 	nodeReplica autopilot.NodeType = "replica"
+	// byAutopilot is who changes members, or the leader, where nobody asked for it.
+	byAutopilot = "autopilot"
 )
 
 // pilot is what autopilot asks about the cluster, from probes over the nodes' port.
@@ -71,7 +74,7 @@ func (p *pilot) leading() time.Duration {
 }
 
 func newAutopilot(n *Node, p *pilot) *autopilot.Autopilot {
-	return autopilot.New(guardedRaft{n.raft, &n.changing}, p, autopilot.WithLogger(n.log), autopilot.WithPromoter(&promoter{pilot: p}),
+	return autopilot.New(guardedRaft{n.raft, n}, p, autopilot.WithLogger(pilotLog{n.log}), autopilot.WithPromoter(&promoter{pilot: p}),
 		autopilot.WithUpdateInterval(autopilotEvery), autopilot.WithReconcileInterval(autopilotEvery))
 }
 
@@ -143,7 +146,7 @@ func (p *pilot) RemoveFailedServer(s *autopilot.Server) {
 		return
 	}
 	p.node.log.Warn("removing a member that is silent", "node", s.ID, "silent", silent.Round(time.Second))
-	if err := p.node.removeHere(string(s.ID)); err != nil {
+	if err := p.node.removeHere(string(s.ID), byAutopilot); err != nil {
 		p.node.log.Warn("the silent member was not removed", "node", s.ID, "reason", err)
 	}
 }
@@ -205,16 +208,21 @@ func (p *promoter) better(s *autopilot.State) raft.ServerID {
 // back as a voter, with nobody behind it.
 type guardedRaft struct {
 	*raft.Raft
-	// changing is held by whoever removes a member.
-	changing *sync.Mutex
+	node *Node
 }
+
+// pilotLog has for debugging what autopilot is about to do: what came of it the node says itself.
+type pilotLog struct{ hclog.Logger }
+
+// Info implements hclog.Logger.
+func (l pilotLog) Info(message string, args ...any) { l.Debug(message, args...) }
 
 var errNoNonvoter = errors.New("it is no non-voter of this cluster any more")
 
 // AddVoter implements autopilot.Raft. It returns when the change is decided. The address is the present one.
 func (g guardedRaft) AddVoter(id raft.ServerID, _ raft.ServerAddress, previous uint64, timeout time.Duration) raft.IndexFuture {
-	g.changing.Lock()
-	defer g.changing.Unlock()
+	g.node.changing.Lock()
+	defer g.node.changing.Unlock()
 	now := g.GetConfiguration()
 	if err := now.Error(); err != nil {
 		return failedFuture{err}
@@ -223,11 +231,22 @@ func (g guardedRaft) AddVoter(id raft.ServerID, _ raft.ServerAddress, previous u
 		if m.ID == id && m.Suffrage == raft.Nonvoter {
 			change := g.Raft.AddVoter(id, m.Address, previous, timeout)
 			// Until it is decided, nobody may remove the node. Whoever is given the future looks at the error.
-			_ = change.Error()
+			if err := change.Error(); err == nil {
+				g.node.log.Info("member promoted to voter", "node", id, "by", byAutopilot)
+			}
 			return change
 		}
 	}
 	return failedFuture{errNoNonvoter}
+}
+
+// LeadershipTransferToServer implements autopilot.Raft.
+func (g guardedRaft) LeadershipTransferToServer(id raft.ServerID, address raft.ServerAddress) raft.Future {
+	change := g.Raft.LeadershipTransferToServer(id, address)
+	if err := change.Error(); err == nil {
+		g.node.noteHandover(string(id), handover{byAutopilot, "its site is preferred"})
+	}
+	return change
 }
 
 // failedFuture is that of a change that was not even begun.

@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"errors"
-	"sync"
 	"testing"
 	"time"
 
@@ -23,7 +22,7 @@ func TestPromotionOfWhoIsGone(t *testing.T) {
 	if err := r.RemoveServer("quimper", 0, 0).Error(); err != nil {
 		t.Fatal(err)
 	}
-	g := guardedRaft{r, new(sync.Mutex)}
+	g := guardedRaft{r, &Node{log: hclog.NewNullLogger()}}
 	for _, id := range []raft.ServerID{"quimper", loneID} {
 		if err := g.AddVoter(id, "nowhere", 0, 0).Error(); !errors.Is(err, errNoNonvoter) {
 			t.Errorf("the promotion of %s: %v", id, err)

@@ -100,6 +100,10 @@ func (n *Node) replace(ctx context.Context, b *backup.Backup, r Restore) (*Resto
 	if err := n.mustLead(); err != nil {
 		return nil, err
 	}
+	// Raft sends what is restored to the members as a snapshot of this build's version.
+	if err := n.snapshotReadable(); err != nil {
+		return nil, errorf(Unsupported, "Nothing was changed: %v.", err)
+	}
 	if err := n.raft.Barrier(n.options.RequestTimeout).Error(); err != nil {
 		return nil, errorf(NoLeader, "Nothing was changed: this node could not confirm that it leads: %v.", err)
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -71,6 +72,38 @@ func soundTrails(t *testing.T, list []*site) *trail.Sum {
 		t.Errorf("%s", f)
 	}
 	return sum
+}
+
+// What a member could not read is not restored: it would be sent a snapshot that stops it (ADR 17).
+func TestRestoreWaitsForUpgrades(t *testing.T) {
+	list := startAll(t, 3)
+	list[0].propose(putContract(t, 30))
+	leader := leaderOf(t, list)
+	text := leader.backup()
+	old := followersOf(list, leader)[0]
+	old.node.Announce(nil, nil, fsm.SnapshotVersion-1)
+	eventually(t, "the leader heard of it", func() error {
+		if err := leader.node.Raft().Snapshot().Error(); err == nil || !strings.Contains(err.Error(), old.options.ID) {
+			return errors.New("a snapshot comes to " + fmt.Sprint(err))
+		}
+		return nil
+	})
+	leader.propose(createInstance("since", 1))
+	before := leader.node.Status()
+	if _, err := leader.restore(text, ""); codeOf(err) != cluster.Unsupported || !strings.Contains(err.Error(), old.options.ID+" (version 0.0.1-old)") {
+		t.Errorf("a backup that %s could not read comes to %v", old.options.ID, err)
+	}
+	if after := leader.node.Status(); after.View.Digest() != before.View.Digest() || after.LastIndex != before.LastIndex {
+		t.Error("the cluster was changed")
+	}
+	old.stop()
+	old.start()
+	old.ready()
+	eventually(t, "it is restored once all can read it", func() error {
+		_, err := leaderOf(t, list).restore(text, "")
+		return err
+	})
+	sameDigests(t, list)
 }
 
 // A running cluster goes back to a backup's contents on all nodes, one that was away included, and no

@@ -103,7 +103,7 @@ func (n *Node) watchSpace() {
 			continue
 		}
 		gave = true
-		if err := n.transferHere(""); err != nil {
+		if err := n.transferHere("", handover{nodeItself(n.options.ID), "its disk is almost full"}); err != nil {
 			n.log.Warn("leadership could not be given away", "reason", err)
 		}
 	}

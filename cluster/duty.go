@@ -90,7 +90,7 @@ func (n *Node) openTerm(ctx context.Context, term uint64) bool {
 		return false
 	}
 	n.clock.begin()
-	_, err := n.commit(term, nil, n.outage(answers, term).Milliseconds()+n.ahead().Milliseconds())
+	_, err := n.commit(term, nil, n.outage(answers, term).Milliseconds()+n.ahead().Milliseconds(), nil)
 	if err == nil {
 		err = n.initialise(term)
 	}
@@ -138,7 +138,7 @@ func (n *Node) proposeOwn(term uint64, body *fsmpb.Body) (*fsmpb.Outcome, *Error
 	if err != nil {
 		return nil, errorf(Unsupported, "%v", err)
 	}
-	outcomes, fault := n.commit(term, []*fsmpb.Command{c}, 0)
+	outcomes, fault := n.commit(term, []*fsmpb.Command{c}, 0, nil)
 	if fault != nil {
 		return nil, fault
 	}
@@ -212,6 +212,8 @@ func (n *Node) checkClock(answers map[string]probed) bool {
 	if n.raft.State() == raft.Leader && disagree > 1+len(differences)-disagree {
 		if err := n.raft.LeadershipTransfer().Error(); err != nil {
 			n.log.Warn("leadership could not be handed over", "reason", err)
+		} else {
+			n.noteHandover("", handover{nodeItself(n.options.ID), "its clock is not believed"})
 		}
 	}
 	return false

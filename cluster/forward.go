@@ -69,6 +69,7 @@ func (n *Node) attempt(ctx context.Context, c *fsmpb.Command) answer {
 	}
 	deadline, _ := ctx.Deadline()
 	p := newProposal(c, deadline)
+	p.span = n.spanOf(ctx)
 	if n.raft.State() == raft.Leader {
 		if err := n.queue(p); err != nil {
 			return answer{err: err}
@@ -78,6 +79,14 @@ func (n *Node) attempt(ctx context.Context, c *fsmpb.Command) answer {
 	if address := n.leader.address(); address == "" || address == n.options.Advertise {
 		return answer{err: errorf(notLeader, "No leader is known.")}
 	}
+	if p.span != nil {
+		return n.traceForward(ctx, p)
+	}
+	return n.handOn(ctx, p)
+}
+
+// handOn has a frame take a command to the leader.
+func (n *Node) handOn(ctx context.Context, p *proposal) answer {
 	if !n.forwards.offer(p) {
 		return answer{err: errorf(Overloaded, "%d writes are waiting to be forwarded, as many as may.", n.options.Queue)}
 	}
@@ -109,7 +118,7 @@ func (n *Node) forward(batch []*proposal) {
 	request := &clusterpb.ForwardRequest{Commands: make([]*clusterpb.Forwarded, len(batch))}
 	var last time.Time
 	for i, p := range batch {
-		request.Commands[i] = &clusterpb.Forwarded{Command: p.command, TimeoutMs: time.Until(p.deadline).Milliseconds()}
+		request.Commands[i] = &clusterpb.Forwarded{Command: p.command, TimeoutMs: time.Until(p.deadline).Milliseconds(), Traceparent: p.sent(len(batch))}
 		last = later(last, p.deadline)
 	}
 	// After a change of leader the commands go to the next one with the same request ids (rule E1).
@@ -157,6 +166,7 @@ func (s *server) Forward(ctx context.Context, request *clusterpb.ForwardRequest)
 	proposals := make([]*proposal, len(request.Commands))
 	for i, f := range request.Commands {
 		p := newProposal(f.GetCommand(), now.Add(time.Duration(f.GetTimeoutMs())*time.Millisecond))
+		p.span = s.node.spanFrom(f.GetTraceparent())
 		proposals[i] = p
 		if err := s.node.accept(p); err != nil {
 			p.done <- answer{err: err}

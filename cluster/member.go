@@ -64,37 +64,39 @@ func (n *Node) Members(ctx context.Context) ([]Member, error) {
 }
 
 // Remove takes a member out of the cluster, through whichever node leads. It is refused if the
-// voters that are well would be no majority any more. Errors are *Error. Safe for concurrent use.
-func (n *Node) Remove(ctx context.Context, id string) error {
-	return n.onLeader(ctx, func() *Error { return n.removeHere(id) },
+// voters that are well would be no majority any more. The leader's log tells of it, and of the actor. Errors are *Error. Safe
+// for concurrent use.
+func (n *Node) Remove(ctx context.Context, id, actor string) error {
+	return n.onLeader(ctx, func() *Error { return n.removeHere(id, actor) },
 		func(ctx context.Context, leader clusterpb.NodeClient) (*clusterpb.Fault, error) {
-			reply, err := leader.Remove(ctx, &clusterpb.RemoveRequest{Node: id})
+			reply, err := leader.Remove(ctx, &clusterpb.RemoveRequest{Node: id, Actor: actor})
 			return reply.GetFault(), err
 		})
 }
 
 // Transfer hands leadership to a voter, or to the best that is there if id is empty: of the most preferred
-// site (Policy), then the most up to date. Errors are *Error. Safe for concurrent use.
-func (n *Node) Transfer(ctx context.Context, id string) error {
-	return n.onLeader(ctx, func() *Error { return n.transferHere(id) },
+// site (Policy), then the most up to date. The former leader's log tells of it, and of the actor. Errors are *Error. Safe for
+// concurrent use.
+func (n *Node) Transfer(ctx context.Context, id, actor string) error {
+	return n.onLeader(ctx, func() *Error { return n.transferHere(id, handover{actor, "asked for"}) },
 		func(ctx context.Context, leader clusterpb.NodeClient) (*clusterpb.Fault, error) {
-			reply, err := leader.Transfer(ctx, &clusterpb.TransferRequest{Node: id})
+			reply, err := leader.Transfer(ctx, &clusterpb.TransferRequest{Node: id, Actor: actor})
 			return reply.GetFault(), err
 		})
 }
 
 // Leave takes this node out of the cluster and marks its data as such, so that
-// it can't come back by mistake. The caller stops the node then. Errors are *Error.
-func (n *Node) Leave(ctx context.Context) error {
+// it can't come back by mistake. The caller stops the node then. The leader's log tells of it, and of the actor. Errors are *Error.
+func (n *Node) Leave(ctx context.Context, actor string) error {
 	if len(n.members()) < 2 {
 		return errorf(MemberRefused, "Node %s is the last member; a cluster without members is lost. Stop the node instead.", n.options.ID)
 	}
 	if n.raft.State() == raft.Leader {
-		if err := n.transferHere(""); err != nil {
+		if err := n.transferHere("", handover{actor, "it leaves"}); err != nil {
 			return err
 		}
 	}
-	if err := n.Remove(ctx, n.options.ID); err != nil {
+	if err := n.Remove(ctx, n.options.ID, actor); err != nil {
 		return err
 	}
 	n.removed.Store(true)
@@ -184,13 +186,13 @@ func (n *Node) admit(request *clusterpb.JoinRequest) (*clusterpb.JoinReply, erro
 	if err := n.raft.AddNonvoter(id, address, 0, memberTimeout).Error(); err != nil {
 		return refuse(applyFault(err))
 	}
-	n.log.Info("node admitted as non-voter", "node", request.Node, "address", request.Address)
+	n.log.Info("node admitted as non-voter", "node", request.Node, "address", request.Address, "by", nodeItself(request.Node))
 	return &clusterpb.JoinReply{Cluster: cluster, SigningKey: key}, nil
 }
 
 // removeHere removes a member on the leader. A leader does not remove itself: it
 // hands leadership over first, so that somebody is there to answer.
-func (n *Node) removeHere(id string) *Error {
+func (n *Node) removeHere(id, by string) *Error {
 	if n.raft.State() != raft.Leader {
 		return errorf(notLeader, "Node %s does not lead.", n.options.ID)
 	}
@@ -211,7 +213,7 @@ func (n *Node) removeHere(id string) *Error {
 	if err := n.raft.RemoveServer(raft.ServerID(id), 0, memberTimeout).Error(); err != nil {
 		return applyFault(err)
 	}
-	n.log.Info("member removed", "node", id)
+	n.log.Info("member removed", "node", id, "voter", m.Suffrage == raft.Voter, "by", by)
 	return nil
 }
 
@@ -248,13 +250,17 @@ func (n *Node) votersBut(id string) (voters, well int) {
 	return voters, well
 }
 
-func (n *Node) transferHere(id string) *Error {
+// handover is who wants leadership moved, and why.
+type handover struct{ by, reason string }
+
+func (n *Node) transferHere(id string, why handover) *Error {
 	if n.raft.State() != raft.Leader {
 		return errorf(notLeader, "Node %s does not lead.", n.options.ID)
 	}
 	if id == n.options.ID {
 		return nil
 	}
+	to := id
 	var err error
 	target, fault := n.voter(id)
 	switch {
@@ -263,23 +269,35 @@ func (n *Node) transferHere(id string) *Error {
 	case id != "":
 		err = n.raft.LeadershipTransferToServer(target.ID, target.Address).Error()
 	default:
-		err = n.handToBest()
+		to, err = n.handToBest()
 	}
 	if err != nil {
 		return errorf(MemberRefused, "Leadership could not be handed over: %v.", err)
 	}
+	n.noteHandover(to, why)
 	return nil
 }
 
+// noteHandover tells in the former leader's log where its office went.
+func (n *Node) noteHandover(to string, why handover) {
+	if to == "" {
+		to = "whoever has most of the log"
+	}
+	n.log.Info("leadership handed over", "to", to, "by", why.by, "reason", why.reason)
+}
+
+// nodeItself is who asks for something where no principal does: a node, by what it is told to do by itself.
+func nodeItself(id string) string { return "node " + id }
+
 // handToBest gives leadership to the successor, and where none is known or it fails, to whom Raft thinks best, which
-// may be a node that is down while nobody writes.
-func (n *Node) handToBest() error {
+// may be a node that is down while nobody writes. It returns whom it gave it to, "" if Raft chose.
+func (n *Node) handToBest() (to string, err error) {
 	if s, ok := n.successor(); ok {
 		if err := n.raft.LeadershipTransferToServer(s.ID, s.Address).Error(); err == nil {
-			return nil
+			return string(s.ID), nil
 		}
 	}
-	return n.raft.LeadershipTransfer().Error()
+	return "", n.raft.LeadershipTransfer().Error()
 }
 
 // successor is the voter that is there, with a right clock, at the most preferred site, and of those the one with most of the log.

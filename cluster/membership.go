@@ -195,7 +195,7 @@ func (n *Node) move(request *clusterpb.JoinRequest) *Error {
 	if err := change(id, address, 0, memberTimeout).Error(); err != nil {
 		return applyFault(err)
 	}
-	n.log.Info("member moved", "node", id, "address", address, "old", m.Address)
+	n.log.Info("member moved", "node", id, "address", address, "old", m.Address, "by", nodeItself(request.Node))
 	return nil
 }
 

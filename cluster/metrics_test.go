@@ -10,6 +10,8 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"github.com/licet/licet/cluster"
+	"github.com/licet/licet/fsm"
+	"github.com/licet/licet/fsm/fsmpb"
 	"github.com/licet/licet/metrics"
 	"github.com/licet/licet/node"
 )
@@ -26,7 +28,7 @@ var rare = []string{
 	`licet_peer_lag_entries`, `licet_clock_offset_seconds`, `licet_apply_lag_entries`, `licet_queue_commands`, `licet_trail_lag_rows`,
 	`licet_boltdb_free_pages`, `licet_boltdb_free_bytes`, `licet_boltdb_pending_pages`, `licet_boltdb_open_reads`, `licet_boltdb_rebalance_seconds_total`, `licet_boltdb_freelist_bytes`,
 	`licet_pool_seats_offered`, `licet_pool_seats_borrowed`, `licet_pool_series_omitted`, `licet_pool_wait_estimate_seconds`,
-	`licet_pool_oldest_ticket_age_seconds`, `licet_pool_seats_free`,
+	`licet_pool_oldest_ticket_age_seconds`, `licet_pool_seats_free`, `licet_projects_open`,
 	// Which node becomes a candidate first, and with a vote of whom, is chance.
 	`licet_raft_timeouts_total{timeout="heartbeat"}`, `licet_boltdb_get_seconds`, `licet_raft_rpc_seconds{rpc="request_vote"}`,
 }
@@ -34,6 +36,9 @@ var rare = []string{
 // What a cluster that works exports is what docs/metrics.md lists, and each figure of it moves: a name of the libraries
 // that is misspelt here, or that a newer version of theirs has changed, would stand at 0 for ever.
 func TestMetricsOfACluster(t *testing.T) {
+	if !metricsTag {
+		t.Fatal("this test needs the build tag hashicorpmetrics, without which Raft and memberlist report to nobody: go test -tags=hashicorpmetrics, or make test")
+	}
 	list := sites(t, 3)
 	measured := make([]*metrics.Metrics, len(list))
 	var seeds []string
@@ -64,6 +69,11 @@ func TestMetricsOfACluster(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	leader.putPool("lab", 3600)
+	first := leader.propose(seat("lab", "ann")).GetLease().GetLease().GetId()
+	leader.propose(seat("lab", "bob"))
+	leader.propose(checkIn(first))
+	leader.propose(seat("lab", "cid"))
 	if err := leader.node.Raft().Snapshot().Error(); err != nil {
 		t.Fatal(err)
 	}
@@ -80,6 +90,67 @@ func TestMetricsOfACluster(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// An offer is counted where and when it is decided: not on other nodes, and not when the log is applied again or a
+// snapshot is restored.
+func TestTicketWaitIsCountedOnce(t *testing.T) {
+	list := sites(t, 3)
+	for _, s := range list {
+		s.options.Metrics, s.options.TrailingLogs = metrics.New(), 1
+		s.start()
+	}
+	for _, s := range list {
+		s.ready()
+	}
+	leader := leaderOf(t, list)
+	leader.putSeats()
+	leader.putPool("lab", 3600)
+	first := leader.propose(seat("lab", "ann")).GetLease().GetLease().GetId()
+	if o := leader.propose(seat("lab", "bob")); o.GetTicket() == nil {
+		t.Fatalf("nobody waits: %v", o)
+	}
+	counted := func() (n float64) {
+		for _, s := range list {
+			n += value(t, s.options.Metrics, "licet_ticket_wait_seconds")
+		}
+		return n
+	}
+	if n := counted(); n != 0 {
+		t.Fatalf("%v offers before there was one", n)
+	}
+	// A follower asks: it is the leader that decides.
+	follower := another(list, leader)
+	if o := follower.propose(checkIn(first)); o.Refusal != nil {
+		t.Fatal(fsm.Detail(o.Refusal))
+	}
+	sameDigests(t, list)
+	if n, there := counted(), value(t, leader.options.Metrics, "licet_ticket_wait_seconds"); n != 1 || there != 1 {
+		t.Fatalf("%v offers were counted, %v of them on the leader", n, there)
+	}
+	if err := follower.node.Raft().Snapshot().Error(); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range list {
+		s.stop()
+		s.options.Metrics = metrics.New()
+	}
+	for _, s := range list {
+		s.start()
+	}
+	for _, s := range list {
+		s.ready()
+		if _, _, err := s.node.Read(t.Context(), cluster.Read{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := counted(); n != 0 {
+		t.Errorf("after a restart of all %v offers were counted anew", n)
+	}
+}
+
+func checkIn(lease uint64) *fsmpb.Body {
+	return &fsmpb.Body{Kind: &fsmpb.Body_CheckIn{CheckIn: &fsmpb.CheckIn{Lease: lease, Holder: make([]byte, fsm.HolderSize)}}}
 }
 
 // missing says which families or series nothing has fed on any node.

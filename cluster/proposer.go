@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/licet/licet/fsm"
 	"github.com/licet/licet/fsm/fsmpb"
@@ -17,6 +18,8 @@ type proposal struct {
 	deadline time.Time
 	// queued is when the proposal came.
 	queued time.Time
+	// span is that of whoever asked, or of the way here; nil if nobody traces the command.
+	span trace.Span
 	// done takes the answer; it has room, so that nobody waits for a waiter who left.
 	done chan answer
 }
@@ -44,6 +47,7 @@ func failAll(batch []*proposal, err *Error) {
 // propose is the batcher's flush on the leader: one batch becomes one Raft
 // entry, and its outcomes fan out.
 func (n *Node) propose(batch []*proposal) {
+	n.traceWait(batch)
 	batch = n.dropUnreadable(n.begin(batch, n.metrics.Entry))
 	if len(batch) == 0 {
 		return
@@ -52,7 +56,9 @@ func (n *Node) propose(batch []*proposal) {
 	for i, p := range batch {
 		commands[i] = p.command
 	}
-	outcomes, err := n.commit(n.leadsTerm.Load(), commands, 0)
+	told := n.traceEntry(batch)
+	outcomes, err := n.commit(n.leadsTerm.Load(), commands, 0, told)
+	told.end(err)
 	if err != nil {
 		failAll(batch, err)
 		return
@@ -92,8 +98,8 @@ func dropLate(batch []*proposal) []*proposal {
 
 // commit stamps an entry for a term that this node leads (0: none), has Raft
 // replicate it and returns what it came to. It returns once the entry is on disk on a majority and applied here (rule E3), or
-// when that can't be known any more (rule E2).
-func (n *Node) commit(term uint64, commands []*fsmpb.Command, pauseMs int64) ([]*fsmpb.Outcome, *Error) {
+// when that can't be known any more (rule E2). Traces of its commands are told what became of it.
+func (n *Node) commit(term uint64, commands []*fsmpb.Command, pauseMs int64, told *entryTrace) ([]*fsmpb.Outcome, *Error) {
 	if term == 0 {
 		return nil, errorf(notLeader, "This node does not lead.")
 	}
@@ -106,11 +112,16 @@ func (n *Node) commit(term uint64, commands []*fsmpb.Command, pauseMs int64) ([]
 		return nil, applyFault(err)
 	}
 	n.metrics.Commit.Observe(time.Since(began).Seconds())
-	outcomes, err := outcomesOf(future)
+	done, err := appliedOf(future)
 	if err != nil {
 		return nil, errorf(OutcomeUnknown, "This node failed while it applied the entry: %v", err)
 	}
-	return outcomes, nil
+	told.applied(future.Index(), term, done)
+	// Here and not where entries are applied: every node does so, and again after a restart.
+	for _, ms := range done.waits {
+		n.metrics.TicketWait.Observe(float64(ms) / 1000)
+	}
+	return done.outcomes, nil
 }
 
 // apply stamps an entry and hands it to Raft. Entries must land in the order of their stamps: a jump of

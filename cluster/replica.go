@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -49,15 +50,20 @@ func newReplica(steady func() time.Time, fail func(error)) *replica {
 	return r
 }
 
-// Apply implements raft.FSM. It returns []*fsmpb.Outcome, or an error if the
-// replica has failed.
+// applied is what an entry came to, and when it was applied here.
+type applied struct {
+	outcomes     []*fsmpb.Outcome
+	began, ended time.Time
+	// waits are how long tickets had waited that got an offer, in milliseconds.
+	waits []int64
+}
+
+// Apply implements raft.FSM. It returns *applied, or an error if the replica has failed.
 func (r *replica) Apply(l *raft.Log) any {
 	if r.failed != nil {
 		return r.failed
 	}
-	if r.metrics != nil {
-		defer func(began time.Time) { r.metrics.Apply.Observe(time.Since(began).Seconds()) }(time.Now())
-	}
+	began := time.Now()
 	outcomes, err := r.state.Apply(l.Index, l.Term, l.Data)
 	if err != nil {
 		r.failed = err
@@ -68,7 +74,11 @@ func (r *replica) Apply(l *raft.Log) any {
 		r.failed = err
 		return err
 	}
-	return outcomes
+	ended := time.Now()
+	if r.metrics != nil {
+		r.metrics.Apply.Observe(ended.Sub(began).Seconds())
+	}
+	return &applied{outcomes, began, ended, slices.Clone(r.state.Waits())}
 }
 
 // lastApplied is the stamp of the last entry, in milliseconds, and when it was applied here; zero if none was.
@@ -193,10 +203,10 @@ func (s snapshot) write(sink raft.SnapshotSink) error {
 // Release implements raft.FSMSnapshot.
 func (s snapshot) Release() {}
 
-// outcomes reads what Apply returned through a future.
-func outcomesOf(f raft.ApplyFuture) ([]*fsmpb.Outcome, error) {
+// appliedOf reads what Apply returned through a future.
+func appliedOf(f raft.ApplyFuture) (*applied, error) {
 	switch response := f.Response().(type) {
-	case []*fsmpb.Outcome:
+	case *applied:
 		return response, nil
 	case error:
 		return nil, response

@@ -46,7 +46,7 @@ func TestBounds(t *testing.T) {
 		{"audit.file_bytes", 64 << 10, 1 << 30, "", "from 64 KiB to 1 GiB"},
 		{"audit.total_bytes", 128 << 10, 1 << 40, "", "from 128 KiB to 1024 GiB"},
 	}
-	tested := map[string]bool{}
+	tested := map[string]bool{"tracing.ratio": true} // in TestGrammar, as it is no whole number
 	for _, r := range rows {
 		tested[r.key] = true
 		for value, allowed := range map[int64]bool{r.least - 1: false, r.least: true, r.least + 1: true, r.most - 1: true, r.most: true, r.most + 1: false} {
@@ -129,6 +129,11 @@ func TestGrammar(t *testing.T) {
 				"http://h#f", "http://h#", "http://u@h", "http://h h", "http:h", "http://%zz",
 			},
 		},
+		{
+			keys: "tracing.endpoint", good: []string{"", "http://h", "https://h:4318/", "http://[::1]:4318/otlp/v1/traces", "HTTP://h"},
+			bad: []string{"h:4318", "grpc://h", "http://", "http://h:", "http://0.0.0.0:1", "http://u:p@h", "http://h?token=x", "http://h#f", "http://h h", "http://h/\n", "http://h/" + strings.Repeat("a", 2048)},
+		},
+		{keys: "tracing.ratio", good: []string{"0", "1", "0.5", "0.001", "1.0", "0.0"}, bad: []string{"", "1.1", "2", "-1", "-0", "+1", ".5", "1e-3", "0x1p-2", "NaN", "Inf", "0.0000000000001", "0.5.1", "1_0", "50%"}},
 		{
 			keys: "node.data_dir tls.ca tls.cert tls.key auth.operator_token_file cluster.vendor_keys",
 			good: []string{"a", "/a b", "../a", "ü", strings.Repeat("a", 4096)},

@@ -29,6 +29,7 @@ type Config struct {
 	Limits    Limits
 	Audit     Audit
 	Log       Log
+	Tracing   Tracing
 }
 
 // Node is this node's identity, its data and the TLS port that Raft and node RPC share.
@@ -139,6 +140,14 @@ type Audit struct {
 type Log struct {
 	Level  string // trace, debug, info, warn or error
 	Format string // text or json
+}
+
+// Tracing sends spans of requests to a collector.
+type Tracing struct {
+	// Endpoint is a URL with its path; empty means that there is no tracing.
+	Endpoint string
+	// Ratio is how many of the requests are traced whose sender says nothing of it, from 0 to 1.
+	Ratio float64
 }
 
 // Defaults returns the configuration that an empty file would give if no key were mandatory: mandatory keys and

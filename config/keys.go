@@ -32,6 +32,7 @@ var sections = []struct{ name, doc string }{
 	{"limits", "Bounds on what one node takes on. Beyond them it refuses at once instead of slowing down."},
 	{"audit", "The audit trail in files of this node, below node.data_dir: what the replicated state has forgotten."},
 	{"log", "The node's own log, on standard error."},
+	{"tracing", "Traces of requests across nodes, sent to an OpenTelemetry collector. Without tracing.endpoint there are none."},
 }
 
 // keys is the table, in the order of Example.
@@ -280,6 +281,17 @@ var keys = []key{
 		name: "log.format", def: "text",
 		doc:  "Lines for people or one JSON object a line.",
 		kind: choice(func(c *Config) *string { return &c.Log.Format }, "text", "json"),
+	},
+
+	{
+		name: "tracing.endpoint",
+		doc:  "Where spans go, by OTLP over HTTP: the collector's address, to which /v1/traces is added where it has no path. Headers that the collector asks for, and its authority, are read from OTEL_EXPORTER_OTLP_HEADERS and OTEL_EXPORTER_OTLP_CERTIFICATE.",
+		kind: collector(func(c *Config) *string { return &c.Tracing.Endpoint }),
+	},
+	{
+		name: "tracing.ratio", def: "1",
+		doc:  "Which part of the requests is traced. Where a request comes with a traceparent header, that decides instead.",
+		kind: ratio(func(c *Config) *float64 { return &c.Tracing.Ratio }),
 	},
 }
 

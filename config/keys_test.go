@@ -53,7 +53,7 @@ func TestTableIsTheStruct(t *testing.T) {
 			text = "5m"
 		}
 		if text == "" {
-			text = map[string]string{"http.advertise": "http://x:1", "gossip.advertise": "10.0.0.1:1"}[k.name]
+			text = map[string]string{"http.advertise": "http://x:1", "tracing.endpoint": "http://x:1/v1/traces", "gossip.advertise": "10.0.0.1:1"}[k.name]
 		}
 		if text == "" {
 			text = "x:1"
@@ -183,6 +183,8 @@ func TestDefaults(t *testing.T) {
 		},
 		Audit: Audit{FileBytes: 64 << 20, TotalBytes: 1 << 30},
 		Log:   Log{Level: "info", Format: "text"},
+
+		Tracing: Tracing{Ratio: 1},
 	}
 	if diff := cmp.Diff(want, Defaults()); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
@@ -236,7 +238,7 @@ func TestKeysAndReference(t *testing.T) {
 			t.Errorf("%s is not in the reference", k.Name)
 		}
 	}
-	if k := all[len(all)-1]; k.Environment != "LICET_LOG_FORMAT" || k.Default != "text" || k.Allowed != "text or json" || k.Doc == "" {
+	if k := all[len(all)-1]; k.Environment != "LICET_TRACING_RATIO" || k.Default != "1" || k.Allowed != "a number from 0 to 1, such as 0.05" || k.Doc == "" {
 		t.Errorf("got %+v", k)
 	}
 	if c := Defaults(); len(c.Cluster.Peers) != 0 {

@@ -242,20 +242,55 @@ func fileNames(at func(*Config) *[]string, most int) kind {
 
 func baseURL(at func(*Config) *string) kind {
 	parse := func(text string) (string, bool) {
-		u, err := url.Parse(text)
-		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.User != nil || strings.TrimSuffix(u.Path, "/") != "" ||
-			strings.ContainsAny(text, "?#") {
+		u, ok := webURL(text)
+		if !ok || strings.TrimSuffix(u.Path, "/") != "" {
 			return "", false
 		}
-		hostPort, port := u.Host, u.Port() != ""
-		if !port {
-			hostPort += ":443" // only to be checked along with the host
-		}
-		h, ok := parseReachable(hostPort)
-		if !port {
-			h = HostPort(strings.TrimSuffix(string(h), ":443"))
-		}
-		return u.Scheme + "://" + string(h), ok
+		return u.Scheme + "://" + u.Host, true
 	}
 	return one(at, optional(parse), itself, "http:// or https:// with a host and perhaps a port, nothing after it, and not 0.0.0.0 or ::")
+}
+
+// webURL takes what a client could ask, its host as [HostPort] writes it.
+func webURL(text string) (*url.URL, bool) {
+	u, err := url.Parse(text)
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.User != nil || strings.ContainsAny(text, "?#") {
+		return nil, false
+	}
+	hostPort, port := u.Host, u.Port() != ""
+	if !port {
+		hostPort += ":443" // only to be checked along with the host
+	}
+	h, ok := parseReachable(hostPort)
+	if !port {
+		h = HostPort(strings.TrimSuffix(string(h), ":443"))
+	}
+	u.Host = string(h)
+	return u, ok
+}
+
+// collector takes the address of whoever takes spans, and gives one without a path that of OTLP.
+func collector(at func(*Config) *string) kind {
+	parse := func(text string) (string, bool) {
+		u, ok := webURL(text)
+		if !ok || len(text) > 2048 {
+			return "", false
+		}
+		path := u.EscapedPath()
+		if strings.Trim(path, "/") == "" {
+			path = "/v1/traces"
+		}
+		return u.Scheme + "://" + u.Host + path, true
+	}
+	return one(at, optional(parse), itself, "http:// or https:// with a host, and perhaps a port and a path, and not 0.0.0.0 or ::")
+}
+
+func ratio(at func(*Config) *float64) kind {
+	parse := func(text string) (float64, bool) {
+		digits := strings.Trim(text, "0123456789.") == "" && text != "" && len(text) <= 12
+		x, err := strconv.ParseFloat(text, 64)
+		return x, digits && text[0] != '.' && err == nil && x <= 1
+	}
+	format := func(x float64) string { return strconv.FormatFloat(x, 'f', -1, 64) }
+	return one(at, parse, format, "a number from 0 to 1, such as 0.05")
 }

@@ -36,6 +36,8 @@ type setup struct {
 	gossipOnly, listOnly bool
 	// set overrides keys of all nodes' configuration, by section.key, in YAML.
 	set map[string]string
+	// env is added to the nodes' environment.
+	env []string
 	// hosts are where the nodes run, by turns of nodes; on this machine's loopback if nil.
 	hosts []host
 	// prepare makes a node's data directory, where it shall be there before the first start.
@@ -402,7 +404,7 @@ func (c *Cluster) startServer(on host, program, name, config, log string) (*proc
 	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Dir = c.dir
 	cmd.Stdout, cmd.Stderr = out, out
-	return start(name, cmd)
+	return start(name, cmd, c.setup.env...)
 }
 
 // Stop ends the process with SIGTERM and wants it to end well.

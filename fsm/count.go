@@ -23,3 +23,13 @@ func (v *View) Counts() []Count {
 		{"audit rows", v.writes.len()},
 	}
 }
+
+// LeaseCount is how many leases there are that do not linger, by whatever is in the state: one that is due counts until
+// its end is applied. This and the other counts cost the same however many there are.
+func (v *View) LeaseCount() int { return v.leases.len() - v.lingering.keys.Len() }
+
+// WaitingCount is how many tickets wait for an offer.
+func (v *View) WaitingCount() int { return v.waiting.keys.Len() }
+
+// ProjectCount is how many projects are open.
+func (v *View) ProjectCount() int { return v.projects.len() }

@@ -479,7 +479,17 @@ func (s *State) offerFirst(q *line) bool {
 	next.EndsMs = s.clock.LeaseMs() + int64(p.OfferTtl)*1000
 	s.setTicket(p, t, next)
 	s.notePace(p)
+	s.waits = append(s.waits, max(0, s.clock.WallMs-t.SinceMs))
 	return true
+}
+
+// Waits tells of each offer that the last entry made how long its ticket had waited, in milliseconds of the wall clock; nil
+// if it made none. It is for whoever measures: it holds until the next entry, and is in no snapshot.
+func (s *State) Waits() []int64 {
+	if len(s.waits) == 0 {
+		return nil
+	}
+	return s.waits
 }
 
 // withdrawOffers turns offers back into waiting tickets, which keep their places (rule P6). Offers

@@ -13,7 +13,7 @@ import (
 
 const (
 	// kindRestore marks the rows of the audit trail that tell of a restored backup. It is no field of Body and never
-	// will be: no command restores anything.
+	// will be, as Body reserves it: no command restores anything.
 	kindRestore = 10_000
 	// numbersAMs is how many numbers, such as fences, a cluster can't have given out in a millisecond.
 	numbersAMs = 1000

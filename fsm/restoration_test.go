@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/reflect/protoreflect"
+
 	"github.com/licet/licet/fsm/fsmpb"
 	"github.com/licet/licet/fsm/signed"
 )
@@ -157,5 +159,13 @@ func TestRestoringContractsOfAnotherVendor(t *testing.T) {
 func TestNoCommandRestores(t *testing.T) {
 	if slices.Contains(Known(), int32(kindRestore)) {
 		t.Errorf("a command has kind %d", kindRestore)
+	}
+}
+
+// No command ever gets the number, or the name, by which the audit trail tells of a restored backup.
+func TestRestorationIsNoCommand(t *testing.T) {
+	body := (&fsmpb.Body{}).ProtoReflect().Descriptor()
+	if !body.ReservedRanges().Has(kindRestore) || !body.ReservedNames().Has(protoreflect.Name(KindName(kindRestore))) {
+		t.Errorf("Body does not reserve %d, %s", kindRestore, KindName(kindRestore))
 	}
 }

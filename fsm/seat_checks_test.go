@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -149,6 +150,7 @@ var seatChecks = []struct {
 	{"C5, P3, P4: nothing reaches past contract, pool or days", (*seatWatch).checkEnds},
 	{"T1, T4: a token as long as somebody is connected", (*seatWatch).checkTokens},
 	{"T2: mono has one connection", (*seatWatch).checkMono},
+	{"counts are of the rows", (*seatWatch).checkCounts},
 	{"D2, K2: nobody loses a seat before the time that was told", (*seatWatch).checkTold},
 	{"K2: what has ended does not come back", (*seatWatch).checkEnded},
 	{"K6: lease ids only grow", (*seatWatch).checkFences},
@@ -346,6 +348,26 @@ func (w *seatWatch) checkTokens(*seatRun) string {
 		if n := connected[projectKey(x.Pool, x.Project)]; n == 0 || n != x.Connections {
 			return "project " + x.Project + " of pool " + x.Pool
 		}
+	}
+	return ""
+}
+
+func (w *seatWatch) checkCounts(m *seatRun) string {
+	leases, waiting := 0, 0
+	for _, l := range w.now.leases {
+		if !l.Lingering {
+			leases++
+		}
+	}
+	for _, t := range w.now.tickets {
+		if !t.Offered {
+			waiting++
+		}
+	}
+	v := m.s.View()
+	have, want := [3]int{v.LeaseCount(), v.WaitingCount(), v.ProjectCount()}, [3]int{leases, waiting, len(w.now.projects)}
+	if have != want {
+		return fmt.Sprintf("leases, tickets that wait, projects: %v are counted, %v are there", have, want)
 	}
 	return ""
 }

@@ -28,6 +28,9 @@ type State struct {
 	// spilled is the contract of a pool that has lost seats which were not its own alone, while one command is
 	// decided: those who wait for them may be in any other pool, although nothing ties the pools together any more.
 	spilled string
+	// waits are how long tickets had waited that got an offer from the present entry, in milliseconds. They are no
+	// part of the state.
+	waits []int64
 }
 
 // New returns the empty state that every log starts from.
@@ -54,6 +57,7 @@ func (s *State) Apply(index, term uint64, data []byte) ([]*fsmpb.Outcome, error)
 		}
 	}
 	s.index, s.term = index, term
+	s.waits = s.waits[:0]
 	if e.Term != term {
 		return superseded(e, index, term), nil
 	}

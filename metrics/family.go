@@ -50,7 +50,9 @@ func descs(list []Family) map[string]*prometheus.Desc {
 var (
 	seconds = []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}
 	// slow is for what writes or moves a whole state.
-	slow      = []float64{.001, .01, .1, .5, 1, 5, 10, 30, 60, 300, 1800}
+	slow = []float64{.001, .01, .1, .5, 1, 5, 10, 30, 60, 300, 1800}
+	// waits are people's: from a moment to a day.
+	waits     = []float64{1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 24 * 3600}
 	sizes     = []float64{1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096}
 	byteSizes = []float64{256, 1 << 10, 4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20}
 )

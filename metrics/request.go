@@ -19,6 +19,7 @@ var requestFamilies = []Family{
 	{"licet_batch_commands", histogram, []string{"path"}, "commands", "Commands of one batch: of an entry (path commit) or of a frame to the leader (path forward)."},
 	{"licet_batch_bytes", histogram, nil, "bytes", "Size of one entry that this node proposed."},
 	{"licet_read_index_seconds", histogram, nil, "seconds", "Time of one proof for linearizable reads: by the leader itself, or as asked of it."},
+	{"licet_ticket_wait_seconds", histogram, nil, "seconds", "How long a ticket had waited when it got an offer, by the state's clock. Each offer counts once in the cluster, on the leader that decided it; one whose leader was lost meanwhile does not."},
 	{"licet_snapshot_seconds", histogram, nil, "seconds", "Time to write a snapshot of the state."},
 	{"licet_snapshot_faults_total", counter, nil, "", "Snapshots that could not be written."},
 	{"licet_leader_changes_total", counter, nil, "", "How often this node learnt who leads: at its start, at each change, and after each time without a leader."},
@@ -27,7 +28,7 @@ var requestFamilies = []Family{
 // Requests are the instruments on the way of writes and reads. They take no lock that is held for long, and allocate nothing.
 type Requests struct {
 	// Times in seconds.
-	Propose, Forward, Commit, Apply, QueueWait, ReadIndex, Snapshot prometheus.Observer
+	Propose, Forward, Commit, Apply, QueueWait, ReadIndex, Snapshot, TicketWait prometheus.Observer
 	// Entry and Frame are numbers of commands, EntryBytes is a size.
 	Entry, Frame, EntryBytes prometheus.Observer
 	// SnapshotFaults and LeaderChanges count.
@@ -46,8 +47,8 @@ func newRequests(registry *prometheus.Registry) Requests {
 		Propose: m.histogram("licet_propose_seconds", seconds), Forward: m.histogram("licet_forward_seconds", seconds),
 		Commit: m.histogram("licet_commit_seconds", seconds), Apply: m.histogram("licet_apply_seconds", seconds),
 		QueueWait: m.histogram("licet_queue_wait_seconds", seconds), ReadIndex: m.histogram("licet_read_index_seconds", seconds),
-		Snapshot: m.histogram("licet_snapshot_seconds", slow),
-		Entry:    batches.WithLabelValues("commit"), Frame: batches.WithLabelValues("forward"), EntryBytes: m.histogram("licet_batch_bytes", byteSizes),
+		Snapshot: m.histogram("licet_snapshot_seconds", slow), TicketWait: m.histogram("licet_ticket_wait_seconds", waits),
+		Entry: batches.WithLabelValues("commit"), Frame: batches.WithLabelValues("forward"), EntryBytes: m.histogram("licet_batch_bytes", byteSizes),
 		SnapshotFaults: m.counter("licet_snapshot_faults_total"), LeaderChanges: m.counter("licet_leader_changes_total"),
 		http: m.histograms("licet_http_request_seconds", seconds), underway: m.gauge("licet_http_requests_underway"),
 		commands: m.counters("licet_commands_total"), faults: m.counters("licet_command_faults_total"),

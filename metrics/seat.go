@@ -8,6 +8,9 @@ var seatFamilies = []Family{
 	{"licet_contract_seats", gauge, []string{"contract", "product"}, "seats", "Seats of a product that the contract grants; of the same contracts."},
 	{"licet_contract_seats_used", gauge, []string{"contract", "product"}, "seats", "Seats of it that are in use in all its pools."},
 	{"licet_pools", gauge, nil, "", "Pools."},
+	{"licet_leases", gauge, nil, "", "Leases, borrows included, those that linger not. One that is due counts until it is reclaimed."},
+	{"licet_tickets_waiting", gauge, nil, "", "Tickets that wait for an offer, in all pools."},
+	{"licet_projects_open", gauge, nil, "", "Projects that hold a token."},
 	{"licet_pool_active", gauge, []string{"pool"}, "", "1 if the pool serves, 0 if it is not activated or has ended."},
 	{"licet_pool_seats_used", gauge, []string{"pool", "product"}, "seats", "Seats in use: by leases, tokens, lingering leases and offers."},
 	{"licet_pool_seats_free", gauge, []string{"pool", "product"}, "seats", "Seats that a checkout of the product could still take: what size, cap and, in a shared pool, the contract leave. The contract's overdraft and seats that are reserved are in it."},
@@ -66,6 +69,9 @@ func (e emitter) seats(v *fsm.View) {
 		}
 	}
 	e.gauge("licet_pools", number(len(pools)))
+	e.gauge("licet_leases", number(v.LeaseCount()))
+	e.gauge("licet_tickets_waiting", number(v.WaitingCount()))
+	e.gauge("licet_projects_open", number(v.ProjectCount()))
 	e.gauge("licet_pool_series_omitted", number(omitted))
 	if omitted > 0 {
 		e.product(rest)

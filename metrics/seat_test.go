@@ -100,6 +100,7 @@ func TestSeats(t *testing.T) {
 		`licet_pool_tickets_waiting{pool="design",product="cad"} 1`, `licet_pool_active{pool="lab"} 1`,
 		`licet_contract_seats{contract="acme",product="cad"} 10`, `licet_contract_seats_used{contract="acme",product="cad"} 4`,
 		`licet_pool_oldest_ticket_age_seconds{pool="design"} 0`, `licet_pool_wait_estimate_seconds{pool="design"} 0`,
+		"licet_leases 3", "licet_tickets_waiting 1", "licet_projects_open 0",
 		"licet_pools 2", "licet_pool_series_omitted 0", "licet_contracts 1", "licet_writes_decided_total 10",
 	} {
 		if !strings.Contains(text, want+"\n") {
@@ -113,6 +114,26 @@ func TestSeats(t *testing.T) {
 	m.do(&fsmpb.Body{Kind: &fsmpb.Body_Revoke{Revoke: &fsmpb.Revoke{Lease: 1}}})
 	if text := m.text(); !strings.Contains(text, `licet_pool_seats_offered{pool="design",product="cad"} 2`+"\n") {
 		t.Errorf("no offer: %q", linesOf(text, "licet_pool_"))
+	}
+}
+
+// How long tickets waited is told once, by the entry that made the offers.
+func TestWaits(t *testing.T) {
+	m := newMachine(t)
+	m.do(pool(&fsmpb.Pool{Name: "design", Contract: "acme", Size: 2, QueueLimit: 5}, &fsmpb.PoolProduct{Name: "cad"})...)
+	m.do(checkout("design", "cad", "ann", 2))
+	if got := m.state.Waits(); got != nil {
+		t.Errorf("nobody waited, and yet %v", got)
+	}
+	// An entry each second.
+	m.do(checkout("design", "cad", "bob", 1), checkout("design", "cad", "cid", 1), checkout("design", "cad", "dan", 1))
+	m.do(&fsmpb.Body{Kind: &fsmpb.Body_CheckIn{CheckIn: &fsmpb.CheckIn{Lease: 1, Holder: make([]byte, fsm.HolderSize)}}})
+	if got := m.state.Waits(); !slices.Equal(got, []int64{3000, 2000}) {
+		t.Errorf("two of three got an offer after %v ms", got)
+	}
+	m.do(&fsmpb.Body{Kind: &fsmpb.Body_PutSettings{PutSettings: &fsmpb.PutSettings{Settings: &fsmpb.Settings{RequestTtlSeconds: 3600}}}})
+	if got := m.state.Waits(); got != nil {
+		t.Errorf("the next entry tells %v again", got)
 	}
 }
 

@@ -46,11 +46,13 @@ func (n Node) SignBorrow(_ context.Context, b *signed.Borrow) (string, error) {
 }
 
 // RemoveMember implements api.Node.
-func (n Node) RemoveMember(ctx context.Context, id string) error { return n.Node.Remove(ctx, id) }
+func (n Node) RemoveMember(ctx context.Context, id, actor string) error {
+	return n.Node.Remove(ctx, id, actor)
+}
 
 // TransferLeadership implements api.Node.
-func (n Node) TransferLeadership(ctx context.Context, to string) error {
-	return n.Node.Transfer(ctx, to)
+func (n Node) TransferLeadership(ctx context.Context, to, actor string) error {
+	return n.Node.Transfer(ctx, to, actor)
 }
 
 // GossipKeys implements api.Node.
@@ -79,8 +81,8 @@ func (n Node) SignJoinToken(_ context.Context, id string, lasts time.Duration) (
 }
 
 // Leave implements api.Node.
-func (n Node) Leave(ctx context.Context) error {
-	err := n.Node.Leave(ctx)
+func (n Node) Leave(ctx context.Context, actor string) error {
+	err := n.Node.Leave(ctx, actor)
 	if err == nil {
 		n.Left()
 	}

@@ -638,8 +638,10 @@ func (x *JoinReply) GetSigningKey() []byte {
 }
 
 type RemoveRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Node  string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	// Who asked the caller for it; empty from builds that do not say.
+	Actor         string `protobuf:"bytes,2,opt,name=actor,proto3" json:"actor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -677,6 +679,13 @@ func (*RemoveRequest) Descriptor() ([]byte, []int) {
 func (x *RemoveRequest) GetNode() string {
 	if x != nil {
 		return x.Node
+	}
+	return ""
+}
+
+func (x *RemoveRequest) GetActor() string {
+	if x != nil {
+		return x.Actor
 	}
 	return ""
 }
@@ -728,7 +737,9 @@ func (x *RemoveReply) GetFault() *Fault {
 type TransferRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Empty: whoever is most up to date.
-	Node          string `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	Node string `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	// Who asked the caller for it; empty from builds that do not say.
+	Actor         string `protobuf:"bytes,2,opt,name=actor,proto3" json:"actor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -766,6 +777,13 @@ func (*TransferRequest) Descriptor() ([]byte, []int) {
 func (x *TransferRequest) GetNode() string {
 	if x != nil {
 		return x.Node
+	}
+	return ""
+}
+
+func (x *TransferRequest) GetActor() string {
+	if x != nil {
+		return x.Actor
 	}
 	return ""
 }
@@ -862,7 +880,10 @@ type Forwarded struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Command *fsmpb.Command         `protobuf:"bytes,1,opt,name=command,proto3" json:"command,omitempty"`
 	// How long the caller still waits.
-	TimeoutMs     int64 `protobuf:"varint,2,opt,name=timeout_ms,json=timeoutMs,proto3" json:"timeout_ms,omitempty"`
+	TimeoutMs int64 `protobuf:"varint,2,opt,name=timeout_ms,json=timeoutMs,proto3" json:"timeout_ms,omitempty"`
+	// The span that the leader's are children of, as W3C Trace Context writes it; empty if nobody traces the command. It
+	// does not go into the log. Builds without it leave it out and pass it by.
+	Traceparent   string `protobuf:"bytes,3,opt,name=traceparent,proto3" json:"traceparent,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -909,6 +930,13 @@ func (x *Forwarded) GetTimeoutMs() int64 {
 		return x.TimeoutMs
 	}
 	return 0
+}
+
+func (x *Forwarded) GetTraceparent() string {
+	if x != nil {
+		return x.Traceparent
+	}
+	return ""
 }
 
 type ForwardReply struct {
@@ -1684,21 +1712,24 @@ const file_cluster_clusterpb_node_proto_rawDesc = "" +
 	"\x05fault\x18\x01 \x01(\v2\x17.licet.cluster.v1.FaultR\x05fault\x12\x18\n" +
 	"\acluster\x18\x02 \x01(\tR\acluster\x12\x1f\n" +
 	"\vsigning_key\x18\x03 \x01(\fR\n" +
-	"signingKey\"#\n" +
+	"signingKey\"9\n" +
 	"\rRemoveRequest\x12\x12\n" +
-	"\x04node\x18\x01 \x01(\tR\x04node\"<\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12\x14\n" +
+	"\x05actor\x18\x02 \x01(\tR\x05actor\"<\n" +
 	"\vRemoveReply\x12-\n" +
-	"\x05fault\x18\x01 \x01(\v2\x17.licet.cluster.v1.FaultR\x05fault\"%\n" +
+	"\x05fault\x18\x01 \x01(\v2\x17.licet.cluster.v1.FaultR\x05fault\";\n" +
 	"\x0fTransferRequest\x12\x12\n" +
-	"\x04node\x18\x01 \x01(\tR\x04node\">\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12\x14\n" +
+	"\x05actor\x18\x02 \x01(\tR\x05actor\">\n" +
 	"\rTransferReply\x12-\n" +
 	"\x05fault\x18\x01 \x01(\v2\x17.licet.cluster.v1.FaultR\x05fault\"I\n" +
 	"\x0eForwardRequest\x127\n" +
-	"\bcommands\x18\x01 \x03(\v2\x1b.licet.cluster.v1.ForwardedR\bcommands\"[\n" +
+	"\bcommands\x18\x01 \x03(\v2\x1b.licet.cluster.v1.ForwardedR\bcommands\"}\n" +
 	"\tForwarded\x12/\n" +
 	"\acommand\x18\x01 \x01(\v2\x15.licet.fsm.v1.CommandR\acommand\x12\x1d\n" +
 	"\n" +
-	"timeout_ms\x18\x02 \x01(\x03R\ttimeoutMs\"I\n" +
+	"timeout_ms\x18\x02 \x01(\x03R\ttimeoutMs\x12 \n" +
+	"\vtraceparent\x18\x03 \x01(\tR\vtraceparent\"I\n" +
 	"\fForwardReply\x129\n" +
 	"\aresults\x18\x01 \x03(\v2\x1f.licet.cluster.v1.ForwardResultR\aresults\"o\n" +
 	"\rForwardResult\x12/\n" +

@@ -76,6 +76,9 @@ func (d *doctor) took(check string, f findings, format string, args ...any) {
 }
 
 func runDoctor(s *session) error {
+	if s.String("config") == "" && len(s.StringSlice("set")) > 0 {
+		return s.usagef("--set overrides keys of the configuration that --config names; give --config too, or neither")
+	}
 	d := &doctor{session: s}
 	o, err := s.clientOptions()
 	if err != nil {

@@ -162,6 +162,7 @@ var misuse = []struct {
 	{"contract show", "contract show: CONTRACT is missing"},
 	{"contract show ../keys", `CONTRACT: "../keys" is no name`},
 	{"contract show a b", `"b" is one argument too many`},
+	{"doctor --set log.level=debug", "--set overrides keys of the configuration that --config names"},
 	{"contract apply", "contract apply: FILE is missing"},
 	{"contract apply no-such-file", "FILE: no-such-file: no such file or directory"},
 	{"contract apply .", "FILE: .: is a directory"},

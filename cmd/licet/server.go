@@ -16,6 +16,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/urfave/cli/v2"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/licet/licet/api"
 	"github.com/licet/licet/cluster"
@@ -81,18 +82,24 @@ func runServer(ctx context.Context, c config.Config, read func() (config.Config,
 	if err := measured.TakeLibraries(); err != nil {
 		return err
 	}
+	traces, err := startTracing(ctx, c, log.Named("tracing"))
+	if err != nil {
+		return err
+	}
+	// At the very end: what happened while the node stopped is to be seen, too.
+	defer traces.stop()
 	listener, served, err := listenHTTP(ctx, c.HTTP, log)
 	if err != nil {
 		return err
 	}
-	running, certificates, err := startNode(ctx, c, measured, log)
+	running, certificates, err := startNode(ctx, c, measured, traces.tracer(), log)
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
 	serving := node.Node{Node: running, Left: left, APICertificate: served.NotAfter}
 	measured.Watch(serving.Sample)
 	handler, err := api.New(api.Options{
-		Node: serving, Tokens: tokens, Meter: measured,
+		Node: serving, Tokens: tokens, Meter: measured, Tracer: traces.tracer(),
 		Log: log.Named("api"), MaxBody: int64(c.Limits.BodyBytes), RequestTimeout: c.Limits.RequestTimeout,
 	})
 	if err != nil {
@@ -135,7 +142,7 @@ func serve(ctx context.Context, running *cluster.Node, listener net.Listener, ha
 	return err
 }
 
-func startNode(ctx context.Context, c config.Config, measured *metrics.Metrics, log hclog.Logger) (*cluster.Node, *transport.Certificates, error) {
+func startNode(ctx context.Context, c config.Config, measured *metrics.Metrics, tracer trace.Tracer, log hclog.Logger) (*cluster.Node, *transport.Certificates, error) {
 	options, err := nodeOptions(c, log)
 	if err != nil {
 		return nil, nil, err
@@ -150,7 +157,7 @@ func startNode(ctx context.Context, c config.Config, measured *metrics.Metrics, 
 	if err != nil {
 		return nil, nil, fmt.Errorf("node.listen: %w", err)
 	}
-	options.Port, options.Certificates, options.Metrics = port, certificates, measured
+	options.Port, options.Certificates, options.Metrics, options.Tracer = port, certificates, measured, tracer
 	running, err := cluster.Start(options)
 	return running, certificates, err
 }

@@ -2757,7 +2757,7 @@ type WriteRecord struct {
 	// Empty for what the leader proposed of its own.
 	Actor     string `protobuf:"bytes,5,opt,name=actor,proto3" json:"actor,omitempty"`
 	RequestId string `protobuf:"bytes,6,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
-	// The field number of the command's kind in Body.
+	// The field number of the command's kind in Body, or 10000 for a restored backup.
 	Kind uint32 `protobuf:"varint,7,opt,name=kind,proto3" json:"kind,omitempty"`
 	// SHA-256 of the body.
 	Fingerprint []byte `protobuf:"bytes,8,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"`
@@ -2988,7 +2988,7 @@ const file_fsm_fsmpb_fsm_proto_rawDesc = "" +
 	"\x05actor\x18\x01 \x01(\tR\x05actor\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x02 \x01(\tR\trequestId\x12\x12\n" +
-	"\x04body\x18\x03 \x01(\fR\x04body\"\xae\x10\n" +
+	"\x04body\x18\x03 \x01(\fR\x04body\"\xc6\x10\n" +
 	"\x04Body\x12:\n" +
 	"\n" +
 	"initialise\x18\x01 \x01(\v2\x18.licet.fsm.v1.InitialiseH\x00R\n" +
@@ -3028,7 +3028,7 @@ const file_fsm_fsmpb_fsm_proto_rawDesc = "" +
 	"\vleave_queue\x183 \x01(\v2\x18.licet.fsm.v1.LeaveQueueH\x00R\n" +
 	"leaveQueue\x12(\n" +
 	"\x04bulk\x184 \x01(\v2\x12.licet.fsm.v1.BulkH\x00R\x04bulkB\x06\n" +
-	"\x04kind\"0\n" +
+	"\x04kindJ\x06\b\x90N\x10\x91NR\x0erestore_backup\"0\n" +
 	"\x04Bulk\x12(\n" +
 	"\x05items\x18\x01 \x03(\v2\x12.licet.fsm.v1.BodyR\x05items\"m\n" +
 	"\n" +

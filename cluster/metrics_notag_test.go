@@ -1,0 +1,5 @@
+//go:build !hashicorpmetrics
+
+package cluster_test
+
+const metricsTag = false
