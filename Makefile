@@ -1,5 +1,5 @@
-# `make help` lists the targets. Go and make are all that run and build need; tests follow the runbook,
-# which calls bash, curl and openssl; the race detector needs a C compiler too, and so do race and ci.
+# `make help` lists the targets. Go and make are all that run, build and test need;
+# the race detector needs a C compiler too, and so do race and ci.
 
 # Raft and memberlist send their metrics to github.com/hashicorp/go-metrics only with this tag.
 TAGS := hashicorpmetrics
@@ -28,7 +28,7 @@ UNIT     = $(filter-out $(E2E),$(PACKAGES))
 BIN := $(CURDIR)/.bin
 
 .DEFAULT_GOAL := build
-.PHONY: help run build test unit e2e faults race lint fmt generate fuzz bench million cover vuln formats openssl prometheus upgrade \
+.PHONY: help run build test unit e2e faults race lint fmt generate fuzz bench million cover vuln formats runbook openssl prometheus upgrade \
          image docker-up docker-down docker-test package package-test reproducible vagrant-up ci clean
 
 help: ## list the targets
@@ -40,7 +40,7 @@ run: build ## build licet and start three nodes on this machine; Ctrl-C stops th
 build: ## build ./licet, one static file
 	@CGO_ENABLED=0 go build $(BUILDFLAGS) -o licet ./cmd/licet
 
-test: ## vet and test everything; needs Go, bash, curl and openssl
+test: ## vet and test everything; needs nothing but Go
 	go vet ./...
 	go test -timeout $(TIMEOUT) $(TESTFLAGS) $(UNIT)
 	go test -p 1 -timeout $(TIMEOUT) $(TESTFLAGS) $(E2E)
@@ -90,6 +90,9 @@ vuln: $(BIN)/vuln.stamp ## look dependencies up in the Go vulnerability database
 
 formats: $(BIN)/tools.stamp ## check that no stored or spoken format of the past was changed
 	BUF=$(BIN)/buf .ci/formats
+
+runbook: ## follow the commands of docs/operations.md; needs bash, curl and openssl 3
+	go test -tags '$(TAGS) runbook' -run '^TestRunbook$$' -count=1 -timeout $(TIMEOUT) -v ./e2e
 
 openssl: ## verify documents by docs/formats.md alone; needs openssl 3 and bash
 	go test -tags=$(TAGS),openssl -count=1 -run OpenSSL -v ./fsm/signed

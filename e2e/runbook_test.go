@@ -1,3 +1,5 @@
+//go:build runbook
+
 package e2e
 
 import (
