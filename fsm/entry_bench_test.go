@@ -27,10 +27,15 @@ var hotKinds = []struct {
 }
 
 // hotLeases are the leases of hotView, of which lease i+1 has the holder i.
-const hotLeases = 10_000
+const hotLeases = 20_000
 
-// hotView is a state with a contract, and a pool in which there are leases.
+var hotViews []*View
+
+// hotView is a state with a contract, and a pool in which there are leases. It is made once.
 func hotView(t tb) *View {
+	if hotViews != nil {
+		return hotViews[0]
+	}
 	r := &replica{t: t, s: New(), now: testEpoch}
 	r.must(initialiseBody())
 	c := testContract("acme", 1, map[string]uint64{"primary": signed.MaxQuantity})
@@ -43,7 +48,8 @@ func hotView(t tb) *View {
 	for i := range hotLeases {
 		r.must(checkoutBody(&fsmpb.Checkout{Pool: "pool", Product: "a", User: newUser(i), Client: "host", Ttl: 24 * 3600, Holder: benchHolder(i)}))
 	}
-	return r.s.View()
+	hotViews = []*View{r.s.View()}
+	return hotViews[0]
 }
 
 // hotEntry is the e-th entry of n commands of a kind.
