@@ -296,9 +296,9 @@ func recomputedIndexes(s *State) tables {
 		}
 	}
 	for _, w := range s.writes.rows.Values() {
-		fresh.writeBytes += writeOverhead + uint64(len(w.Body)+len(w.Outcome))
-		if w.RequestID != "" && !w.stray {
-			fresh.answers.Set(w.Actor+"\x00"+w.RequestID, w.Seq)
+		fresh.writeBytes += writeOverhead + uint64(len(w.Body())+len(w.Outcome()))
+		if w.RequestID() != "" && !w.stray {
+			fresh.answers.Set(w.Actor()+"\x00"+w.RequestID(), w.Seq)
 		}
 	}
 	return fresh

@@ -26,14 +26,17 @@ type Instance struct {
 	hashed
 }
 
-func (i *Instance) message(*encoder) (recordKind, message) { return 3, i.proto() }
+func (i *Instance) message(e *encoder) (recordKind, message) {
+	return 3, i.record(&e.instance, e.lend(i.Allocation), e.lend(i.Active))
+}
 
-func (i *Instance) proto() *fsmpb.InstanceRecord {
-	return &fsmpb.InstanceRecord{
-		Serial: i.Serial, Contract: i.Contract, Name: i.Name, Allocation: i.Allocation.proto(), KeyBase: i.KeyBase,
+func (i *Instance) record(into *fsmpb.InstanceRecord, allocation, active []*fsmpb.Quantity) *fsmpb.InstanceRecord {
+	*into = fsmpb.InstanceRecord{
+		Serial: i.Serial, Contract: i.Contract, Name: i.Name, Allocation: allocation, KeyBase: i.KeyBase,
 		CreatedMs: i.CreatedMs, ActivatedMs: i.ActivatedMs, ActivatedRevision: i.ActivatedRevision,
-		Reports: i.Reports, Active: i.Active.proto(),
+		Reports: i.Reports, Active: active,
 	}
+	return into
 }
 
 func instanceFromProto(r *fsmpb.InstanceRecord) *Instance {
@@ -334,12 +337,18 @@ func (t *tables) instanceStatus(i *Instance) InstanceStatus {
 
 func (s *State) instanceResult(i *Instance) *fsmpb.Outcome_Instance {
 	x := s.instanceStatus(i)
-	shown := i.proto()
-	shown.Active = x.Active.proto()
-	return &fsmpb.Outcome_Instance{Instance: &fsmpb.InstanceStatus{
-		Instance: shown, KeyRevision: x.KeyRevision, ExpiryMs: x.Expiry.UnixMilli(), GraceDays: x.GraceDays, Ended: x.Ended,
-		Blocked: x.Blocked.proto(),
-	}}
+	// One piece of memory for what lives and goes together.
+	var result struct {
+		fsmpb.Outcome_Instance
+		status fsmpb.InstanceStatus
+		shown  fsmpb.InstanceRecord
+	}
+	result.Instance = &result.status
+	result.status = fsmpb.InstanceStatus{
+		Instance: i.record(&result.shown, i.Allocation.proto(), x.Active.proto()), KeyRevision: x.KeyRevision, ExpiryMs: x.Expiry.UnixMilli(),
+		GraceDays: x.GraceDays, Ended: x.Ended, Blocked: x.Blocked.proto(),
+	}
+	return &result.Outcome_Instance
 }
 
 // InstanceStatusFromProto reads the status that an outcome carries.

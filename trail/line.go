@@ -126,8 +126,8 @@ func appendRow(b []byte, w *fsm.Write) ([]byte, error) {
 	b = strconv.AppendUint(append(b, `{"seq":`...), w.Seq, 10)
 	b = time.UnixMilli(w.WallMs).UTC().AppendFormat(append(b, `,"time":"`...), "2006-01-02T15:04:05.000Z")
 	b = strconv.AppendUint(append(b, `","index":`...), w.Index, 10)
-	b = appendString(append(b, `,"actor":`...), w.Actor)
-	b = appendString(append(b, `,"request_id":`...), w.RequestID)
+	b = appendString(append(b, `,"actor":`...), w.Actor())
+	b = appendString(append(b, `,"request_id":`...), w.RequestID())
 	b = appendString(append(b, `,"kind":`...), kindOf(w))
 	b = appendString(append(b, `,"outcome":`...), outcomeOf(w))
 	b = base64.StdEncoding.AppendEncode(append(b, `,"row":"`...), raw)
@@ -156,7 +156,7 @@ func kindOf(w *fsm.Write) string {
 
 func outcomeOf(w *fsm.Write) string {
 	// A refusal is an outcome's first field; to decode all others would cost as much as all the rest of the line.
-	if first, _, _ := protowire.ConsumeTag(w.Outcome); first != 1 {
+	if first, _, _ := protowire.ConsumeTag(w.Outcome()); first != 1 {
 		return "ok"
 	}
 	o, err := w.Decided()
