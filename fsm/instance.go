@@ -2,6 +2,7 @@ package fsm
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/licet/licet/fsm/fsmpb"
@@ -65,10 +66,11 @@ type instanceName struct {
 }
 
 func (a instanceName) less(b instanceName) bool {
-	if a.contract != b.contract {
-		return a.contract < b.contract
+	// Names differ mostly.
+	if c := strings.Compare(a.name, b.name); c != 0 {
+		return c < 0
 	}
-	return a.name < b.name
+	return a.contract < b.contract
 }
 
 // createInstance allocates users of a contract to a new instance (rules I1, I4).
@@ -101,7 +103,7 @@ func (s *State) createInstance(o *fsmpb.Outcome, cmd *fsmpb.CreateInstance) {
 	}
 	s.counters.lastSerial++
 	i := &Instance{
-		Serial: s.counters.lastSerial, Contract: cmd.Contract, Name: cmd.Name, Allocation: allocation,
+		Serial: s.counters.lastSerial, Contract: c.Doc.ID, Name: cmd.Name, Allocation: allocation,
 		KeyBase: 1 - int64(c.Terms), CreatedMs: s.clock.WallMs,
 	}
 	s.instances.set(&s.digest, i.Serial, i)

@@ -213,9 +213,12 @@ func (s *State) loadContract(r *fsmpb.ContractRecord) error {
 
 func (s *State) loadInstance(r *fsmpb.InstanceRecord) error {
 	i := instanceFromProto(r)
-	if _, ok := s.contracts.get(i.Contract); !ok {
+	c, ok := s.contracts.get(i.Contract)
+	if !ok {
 		return damaged(fmt.Errorf("instance %d of an unknown contract %q", i.Serial, i.Contract))
 	}
+	// Many have the same: one text for all.
+	i.Contract = c.Doc.ID
 	if _, ok := s.instances.get(i.Serial); ok {
 		return damaged(fmt.Errorf("instance %d stands there twice", i.Serial))
 	}

@@ -3,11 +3,11 @@ package fsm
 import (
 	"crypto/sha256"
 	"fmt"
-	"math"
 	"slices"
 
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/licet/licet/fsm/fsmpb"
 	"github.com/licet/licet/fsm/signed"
@@ -99,6 +99,16 @@ func (w *Write) Proto() *fsmpb.WriteRecord {
 	return m
 }
 
+// RowEncoder encodes rows one after the other as nodes keep them in files. The zero value is ready. Not safe for concurrent use.
+type RowEncoder struct{ encoder }
+
+// Encode returns the encoding of w.Proto(), which is good until the next call.
+func (e *RowEncoder) Encode(w *Write) []byte {
+	_, m := w.message(&e.encoder)
+	e.bytes = appendSized(e.bytes[:0], m, m.SizeVT())
+	return e.bytes
+}
+
 // KindName is what a command's kind is called, such as create_instance; empty if this build does not know it.
 func (w *Write) KindName() string { return KindName(w.Kind) }
 
@@ -107,14 +117,22 @@ func KindName(kind uint32) string {
 	if kind == kindRestore {
 		return "restore_backup"
 	}
-	if kind > math.MaxInt32 {
+	if int64(kind) >= int64(len(kindNames)) {
 		return ""
 	}
-	f := (&fsmpb.Body{}).ProtoReflect().Descriptor().Fields().ByNumber(protowire.Number(kind))
-	if f == nil {
-		return ""
+	return kindNames[kind]
+}
+
+// kindNames are those of this build, by number.
+var kindNames = namesOf((&fsmpb.Body{}).ProtoReflect().Descriptor().Fields())
+
+func namesOf(fields protoreflect.FieldDescriptors) (names []string) {
+	for i := range fields.Len() {
+		f := fields.Get(i)
+		names = append(names, make([]string, max(0, int(f.Number())+1-len(names)))...)
+		names[f.Number()] = string(f.Name())
 	}
-	return string(f.Name())
+	return names
 }
 
 // CommandName is what a command's kind is called; "kind N" if this build does not know it.
@@ -331,10 +349,10 @@ func (v *View) Requests() int { return v.answers.Len() }
 
 // WritesAfter returns up to limit rows of the audit trail whose numbers come after the given one.
 func (v *View) WritesAfter(seq uint64, limit int) []*Write {
-	var list []*Write
-	if limit <= 0 {
+	if limit <= 0 || seq >= v.counters.lastWrite {
 		return nil
 	}
+	list := make([]*Write, 0, min(uint64(limit), v.counters.lastWrite-seq, uint64(v.writes.len())))
 	v.writes.rows.Ascend(seq+1, func(_ uint64, w *Write) bool {
 		list = append(list, w)
 		return len(list) < limit

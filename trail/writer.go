@@ -40,8 +40,9 @@ type Writer struct {
 	// size is the file's, with what is still in the buffer.
 	size   int64
 	buffer []byte
-	// line is the memory of the row that is being added.
+	// line is the memory of the row that is being added, rows what encodes it.
 	line []byte
+	rows fsm.RowEncoder
 	// last is the last row that is accounted for, chain the chain after it.
 	last  uint64
 	chain Hash
@@ -171,17 +172,13 @@ func (w *Writer) row(row *fsm.Write) error {
 			"keep them elsewhere and start the node without them", w.Dir, w.last, row.Seq)
 	}
 	w.follows = true
-	text, err := appendRow(w.line[:0], row)
-	if err != nil {
-		return err
-	}
-	w.line = text
-	return w.add(text, row.Seq, row.Chain)
+	w.line = appendRow(w.line[:0], &w.rows, row)
+	return w.add(w.line, row.Seq, row.Chain)
 }
 
 // add adds a line, to the next file if this one is full.
 func (w *Writer) add(text []byte, last uint64, chain Hash) error {
-	if w.file == nil || w.size > 0 && w.size+int64(len(text)) > w.FileBytes && w.rows() {
+	if w.file == nil || w.size > 0 && w.size+int64(len(text)) > w.FileBytes && w.hasRows() {
 		if err := w.rotate(); err != nil {
 			return err
 		}
@@ -195,8 +192,8 @@ func (w *Writer) add(text []byte, last uint64, chain Hash) error {
 	return nil
 }
 
-// rows reports whether the file has more than its header, so that no row is too long for any file.
-func (w *Writer) rows() bool { return w.file.Name() != filepath.Join(w.Dir, fileName(w.last+1)) }
+// hasRows reports whether the file has more than its header, so that no row is too long for any file.
+func (w *Writer) hasRows() bool { return w.file.Name() != filepath.Join(w.Dir, fileName(w.last+1)) }
 
 // rotate ends the file and begins the next one, then removes the oldest ones that are too much.
 func (w *Writer) rotate() error {
