@@ -60,17 +60,17 @@ func EncodeEntry(e *fsmpb.Entry) ([]byte, error) {
 	return appendSized(make([]byte, 0, size), e, size), nil
 }
 
-// DecodeEntry reads a Raft log entry. Its errors wrap ErrUnknown where a newer
-// build wrote it.
+// DecodeEntry reads a Raft log entry, whose bytes must not be changed any more: bodies are parts of them. Its errors wrap ErrUnknown
+// where a newer build wrote it.
 func DecodeEntry(data []byte) (*fsmpb.Entry, error) {
-	e := new(fsmpb.Entry)
+	e := new(entry)
 	if err := decodeKnown(data, e, entryShape); err != nil {
 		return nil, fmt.Errorf("entry: %w", err)
 	}
 	if e.Format == 0 || e.Format > EntryFormat {
 		return nil, fmt.Errorf("entry of format %d, this build reads 1 to %d: %w", e.Format, EntryFormat, ErrUnknown)
 	}
-	return e, nil
+	return &e.Entry, nil
 }
 
 // DecodeBody reads a command's body. Its errors wrap ErrUnknown where a newer

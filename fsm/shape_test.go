@@ -16,7 +16,7 @@ var shaped = []struct {
 	shape *shape
 	empty func() decoded
 }{
-	{"entry", entryShape, func() decoded { return new(fsmpb.Entry) }},
+	{"entry", entryShape, func() decoded { return new(entry) }},
 	{"body", bodyShape, func() decoded { return new(fsmpb.Body) }},
 	{"record", recordShape, func() decoded { return new(fsmpb.Record) }},
 	{"header", headerShape, func() decoded { return new(fsmpb.SnapshotHeader) }},
