@@ -27,7 +27,7 @@ func sample(t testing.TB) []byte {
 		if err != nil {
 			t.Fatal(err)
 		}
-		text = appendRow(text, new(fsm.RowEncoder), w)
+		text = new(rowLines).append(text, w)
 	}
 	return text
 }
@@ -51,7 +51,7 @@ func FuzzLine(f *testing.F) {
 		case x.gap != nil:
 			again = appendGap(nil, *x.gap)
 		default:
-			again = appendRow(nil, new(fsm.RowEncoder), x.row)
+			again = new(rowLines).append(nil, x.row)
 			if x.row.KindName() == "" {
 				return
 			}

@@ -117,16 +117,27 @@ func appendJSON(b []byte, v any) []byte {
 	return append(append(b, text...), '\n')
 }
 
-// appendRow is written out by hand: each write passes here on each node.
-func appendRow(b []byte, e *fsm.RowEncoder, w *fsm.Write) []byte {
+// rowLines makes lines of rows, one after the other. The zero value is ready.
+type rowLines struct {
+	rows fsm.RowEncoder
+	// time is how wallMs reads: the rows of an entry have the same.
+	wallMs int64
+	time   []byte
+}
+
+// append is written out by hand: each write passes here on each node.
+func (l *rowLines) append(b []byte, w *fsm.Write) []byte {
+	if w.WallMs != l.wallMs || l.time == nil {
+		l.wallMs, l.time = w.WallMs, time.UnixMilli(w.WallMs).UTC().AppendFormat(l.time[:0], "2006-01-02T15:04:05.000Z")
+	}
 	b = strconv.AppendUint(append(b, `{"seq":`...), w.Seq, 10)
-	b = time.UnixMilli(w.WallMs).UTC().AppendFormat(append(b, `,"time":"`...), "2006-01-02T15:04:05.000Z")
+	b = append(append(b, `,"time":"`...), l.time...)
 	b = strconv.AppendUint(append(b, `","index":`...), w.Index, 10)
 	b = appendString(append(b, `,"actor":`...), w.Actor())
 	b = appendString(append(b, `,"request_id":`...), w.RequestID())
 	b = appendString(append(b, `,"kind":`...), kindOf(w))
 	b = appendString(append(b, `,"outcome":`...), outcomeOf(w))
-	b = base64.StdEncoding.AppendEncode(append(b, `,"row":"`...), e.Encode(w))
+	b = base64.StdEncoding.AppendEncode(append(b, `,"row":"`...), l.rows.Encode(w))
 	return append(b, "\"}\n"...)
 }
 
@@ -224,7 +235,7 @@ func decodeRow(text []byte) (*fsm.Write, error) {
 	if err != nil {
 		return nil, err
 	}
-	again := appendRow(nil, new(fsm.RowEncoder), w)
+	again := new(rowLines).append(nil, w)
 	// Builds that do not know the kind have another name for it.
 	if w.Seq == 0 || w.KindName() != "" && !bytes.Equal(again, ended(text)) {
 		return nil, fmt.Errorf("what is readable of row %d is not what the row holds", l.Seq)

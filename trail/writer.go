@@ -40,9 +40,9 @@ type Writer struct {
 	// size is the file's, with what is still in the buffer.
 	size   int64
 	buffer []byte
-	// line is the memory of the row that is being added, rows what encodes it.
-	line []byte
-	rows fsm.RowEncoder
+	// line is the memory of the row that is being added, lines what makes it.
+	line  []byte
+	lines rowLines
 	// last is the last row that is accounted for, chain the chain after it.
 	last  uint64
 	chain Hash
@@ -172,13 +172,13 @@ func (w *Writer) row(row *fsm.Write) error {
 			"keep them elsewhere and start the node without them", w.Dir, w.last, row.Seq)
 	}
 	w.follows = true
-	w.line = appendRow(w.line[:0], &w.rows, row)
+	w.line = w.lines.append(w.line[:0], row)
 	return w.add(w.line, row.Seq, row.Chain)
 }
 
 // add adds a line, to the next file if this one is full.
 func (w *Writer) add(text []byte, last uint64, chain Hash) error {
-	if w.file == nil || w.size > 0 && w.size+int64(len(text)) > w.FileBytes && w.hasRows() {
+	if w.file == nil || w.size > 0 && w.size+int64(len(text)) > w.FileBytes && w.rows() {
 		if err := w.rotate(); err != nil {
 			return err
 		}
@@ -192,8 +192,8 @@ func (w *Writer) add(text []byte, last uint64, chain Hash) error {
 	return nil
 }
 
-// hasRows reports whether the file has more than its header, so that no row is too long for any file.
-func (w *Writer) hasRows() bool { return w.file.Name() != filepath.Join(w.Dir, fileName(w.last+1)) }
+// rows reports whether the file has more than its header, so that no row is too long for any file.
+func (w *Writer) rows() bool { return w.file.Name() != filepath.Join(w.Dir, fileName(w.last+1)) }
 
 // rotate ends the file and begins the next one, then removes the oldest ones that are too much.
 func (w *Writer) rotate() error {
