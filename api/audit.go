@@ -29,7 +29,7 @@ const (
 type auditFilter struct{ actor, kind, outcome, requestID string }
 
 func (f *auditFilter) fits(w *fsm.Write) bool {
-	if f.actor != "" && w.Actor != f.actor || f.requestID != "" && w.RequestID != f.requestID || f.kind != "" && w.KindName() != f.kind {
+	if f.actor != "" && w.Actor() != f.actor || f.requestID != "" && w.RequestID() != f.requestID || f.kind != "" && w.KindName() != f.kind {
 		return false
 	}
 	if f.outcome == "" {
@@ -241,7 +241,7 @@ func auditRowOf(w *fsm.Write, oldest uint64) (apiv1.AuditRow, error) {
 		return apiv1.AuditRow{}, err
 	}
 	row := apiv1.AuditRow{
-		Seq: w.Seq, Index: w.Index, Time: time.UnixMilli(w.WallMs).UTC(), Actor: w.Actor, RequestID: w.RequestID,
+		Seq: w.Seq, Index: w.Index, Time: time.UnixMilli(w.WallMs).UTC(), Actor: w.Actor(), RequestID: w.RequestID(),
 		Kind: w.KindName(), Outcome: outcomeName(o.GetRefusal().GetCode()), Chain: hex.EncodeToString(w.Chain[:]), Source: apiv1.AuditSourceState,
 	}
 	if row.Kind == "" {
@@ -260,13 +260,13 @@ func auditRowOf(w *fsm.Write, oldest uint64) (apiv1.AuditRow, error) {
 
 // subjectOf shows the fields of the command as JSON, but for handles.
 func subjectOf(w *fsm.Write) (json.RawMessage, error) {
-	if len(w.Body) == 0 {
+	if len(w.Body()) == 0 {
 		return nil, nil
 	}
 	if restored := w.Restored(); restored != nil {
 		return restored, nil
 	}
-	body, err := fsm.DecodeBody(w.Body)
+	body, err := fsm.DecodeBody(w.Body())
 	if errors.Is(err, fsm.ErrUnknown) {
 		return nil, nil
 	}

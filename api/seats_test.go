@@ -236,7 +236,7 @@ func TestHandles(t *testing.T) {
 		t.Error("the handle is in the log")
 	}
 	for _, w := range f.node.view().WritesAfter(0, 100) {
-		if strings.Contains(string(w.Body)+string(w.Outcome), first.Handle) {
+		if strings.Contains(string(w.Body())+string(w.Outcome()), first.Handle) {
 			t.Error("the handle is in the state")
 		}
 	}

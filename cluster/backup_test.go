@@ -184,7 +184,7 @@ func TestRestoreIntoTheRunningCluster(t *testing.T) {
 		s.stop()
 	}
 	rows, err := trail.Rows(soundTrails(t, list).Reports[i].Dir, last, 1)
-	if err != nil || len(rows) != 1 || rows[0].KindName() != "restore_backup" || rows[0].Actor != "operator" {
+	if err != nil || len(rows) != 1 || rows[0].KindName() != "restore_backup" || rows[0].Actor() != "operator" {
 		t.Errorf("the row after row %d: %+v, %v", last, rows, err)
 	}
 }

@@ -1,8 +1,6 @@
 package cluster
 
 import (
-	"errors"
-
 	"github.com/licet/licet/fsm/fsmpb"
 )
 
@@ -10,11 +8,10 @@ import (
 var kinds = (&fsmpb.Body{}).ProtoReflect().Descriptor().Oneofs().ByName("kind")
 
 // count has metrics take what a command that this node was asked for came to.
-func (n *Node) count(body *fsmpb.Body, o *fsmpb.Outcome, err error) {
-	var fault *Error
+func (n *Node) count(body *fsmpb.Body, o *fsmpb.Outcome, err *Error) {
 	switch {
-	case errors.As(err, &fault):
-		n.metrics.GaveUp(string(fault.code))
+	case err != nil:
+		n.metrics.GaveUp(string(err.code))
 		return
 	case o.GetRepeated():
 		return

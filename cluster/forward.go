@@ -27,14 +27,17 @@ func (n *Node) Propose(ctx context.Context, c *fsmpb.Command) (*fsmpb.Outcome, e
 	ctx, cancel := context.WithTimeout(ctx, n.options.RequestTimeout)
 	defer cancel()
 	began := time.Now()
-	outcome, err := n.attempts(ctx, c)
+	outcome, fault := n.attempts(ctx, c)
 	n.metrics.Propose.Observe(time.Since(began).Seconds())
-	n.count(body, outcome, err)
-	return outcome, err
+	n.count(body, outcome, fault)
+	if fault != nil {
+		return nil, fault
+	}
+	return outcome, nil
 }
 
 // attempts sends the command until its outcome is known, or surely not to be had.
-func (n *Node) attempts(ctx context.Context, c *fsmpb.Command) (*fsmpb.Outcome, error) {
+func (n *Node) attempts(ctx context.Context, c *fsmpb.Command) (*fsmpb.Outcome, *Error) {
 	unknown := (*Error)(nil)
 	for {
 		changed := n.leader.changed()
@@ -55,7 +58,7 @@ func (n *Node) attempts(ctx context.Context, c *fsmpb.Command) (*fsmpb.Outcome, 
 
 // firstError prefers the news that an outcome is unknown: a later attempt that
 // surely did nothing says nothing of the earlier one.
-func firstError(unknown, err *Error) error {
+func firstError(unknown, err *Error) *Error {
 	if unknown != nil {
 		return unknown
 	}

@@ -241,7 +241,7 @@ func TestSnapshotForgedAccounts(t *testing.T) {
 	// Without writes, so that the forged row is the last one.
 	rows := slices.DeleteFunc(slices.Clone(good), func(row []byte) bool {
 		record := new(fsmpb.Record)
-		return decodeKnown(row[8:], record) != nil || record.GetWrite() != nil
+		return decodeKnown(row[8:], record, recordShape) != nil || record.GetWrite() != nil
 	})
 	account := func(a *fsmpb.AccountRecord) *fsmpb.Record {
 		return &fsmpb.Record{Kind: &fsmpb.Record_Account{Account: a}}

@@ -203,36 +203,6 @@ func BenchmarkStep(b *testing.B) {
 	}
 }
 
-// BenchmarkApply is what a replica does for an entry of 64 commands, the view for readers included.
-func BenchmarkApply(b *testing.B) {
-	for _, size := range sizes {
-		b.Run(size.name, func(b *testing.B) {
-			s := benchView(b, size.n).Fork()
-			entries := resizeEntries(b, b.N, 64, size.n)
-			b.ReportAllocs()
-			b.ResetTimer()
-			for _, data := range entries {
-				applyBench(b, s, data)
-				_ = s.View()
-			}
-			b.ReportMetric(float64(b.N)*64/b.Elapsed().Seconds(), "commands/s")
-		})
-	}
-}
-
-func resizeEntries(b *testing.B, entries, commands, n int) [][]byte {
-	list := make([][]byte, entries)
-	for e := range list {
-		batch := make([]*fsmpb.Command, commands)
-		for c := range batch {
-			i := e*commands + c
-			batch[c] = mustCommand(b, fmt.Sprint("b", i), resizeBody(uint64(i*7919%n+1), primary(uint64(20+i%100))))
-		}
-		list[e] = mustEntry(b, 1, testEpoch.Add(time.Second), batch...)
-	}
-	return list
-}
-
 func renewEntries(b *testing.B, entries, commands, n int) [][]byte {
 	list := make([][]byte, entries)
 	for e := range list {

@@ -197,16 +197,18 @@ func (r *request) checkRestriction() *fsmpb.Refusal {
 
 // checkModel holds project, count and borrow against the product's model (rules T1, K4).
 func (r *request) checkModel() *fsmpb.Refusal {
-	facts := []any{"product", r.product.Name, "model", string(r.model)}
+	var code Code
 	switch token := r.model != signed.Floating; {
 	case token && r.ask.Project == "":
-		return refuse(ProjectRequired, facts...)
+		code = ProjectRequired
 	case !token && r.ask.Project != "":
-		return refuse(ProjectNotAllowed, facts...)
+		code = ProjectNotAllowed
 	case token && (r.ask.Count > 1 || r.ask.BorrowDays > 0):
-		return refuse(TokenIsOne, facts...)
+		code = TokenIsOne
+	default:
+		return nil
 	}
-	return nil
+	return refuse(code, "product", r.product.Name, "model", string(r.model))
 }
 
 func (r *request) checkTTL() *fsmpb.Refusal {
@@ -219,14 +221,14 @@ func (r *request) checkTTL() *fsmpb.Refusal {
 // checkBorrow holds a borrow against rule P4.
 func (r *request) checkBorrow() *fsmpb.Refusal {
 	days, most := r.ask.BorrowDays, r.product.MaxCheckoutDays
-	facts := []any{"pool", r.pool.Name, "product", r.product.Name, "days", uint64(days), "max", uint64(most)}
-	switch {
-	case days == 0 || days <= most:
+	if days == 0 || days <= most {
 		return nil
-	case most == 0:
-		return refuse(BorrowNotAllowed, facts...)
 	}
-	return refuse(BorrowTooLong, facts...)
+	code := BorrowTooLong
+	if most == 0 {
+		code = BorrowNotAllowed
+	}
+	return refuse(code, "pool", r.pool.Name, "product", r.product.Name, "days", uint64(days), "max", uint64(most))
 }
 
 // checkProject connects to an open project, if its token allows that (rules T2, T3, T4).

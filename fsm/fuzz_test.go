@@ -92,7 +92,7 @@ func FuzzRecord(f *testing.F) {
 		s := New()
 		for _, payload := range [][]byte{meta, data} {
 			record := new(fsmpb.Record)
-			if decodeKnown(payload, record) != nil || s.load(record) != nil {
+			if decodeKnown(payload, record, recordShape) != nil || s.load(record) != nil {
 				return
 			}
 		}

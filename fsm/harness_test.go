@@ -231,7 +231,8 @@ func checkState(t tb, s *State) {
 	}
 	fresh := recomputedIndexes(s)
 	equal(t, "index by contract", s.byContract.keys.Items(), fresh.byContract.keys.Items())
-	equal(t, "index by name", s.byName.keys.Items(), fresh.byName.keys.Items())
+	equal(t, "names", s.byName.Keys(), fresh.byName.Keys())
+	equal(t, "serial numbers by name", s.byName.Values(), fresh.byName.Values())
 	equal(t, "request ids", s.answers.Keys(), fresh.answers.Keys())
 	equal(t, "answers", s.answers.Values(), fresh.answers.Values())
 	if s.writeBytes != fresh.writeBytes {
@@ -249,7 +250,7 @@ func equal[T any](t tb, what string, got, want T) {
 		// Much faster than cmp, which explains.
 		return
 	}
-	opts := cmp.AllowUnexported(deadline{}, contractInstance{}, instanceName{}, hashed{}, leaseDeadline{}, contractPool{}, leaseKey{}, lingerer{}, projectLease{}, ticketKey{}, userTicket{}, waiter{}, usageAge{})
+	opts := cmp.AllowUnexported(deadline{}, contractInstance{}, hashed{}, leaseDeadline{}, contractPool{}, leaseKey{}, lingerer{}, projectLease{}, ticketKey{}, userTicket{}, waiter{}, usageAge{})
 	if diff := cmp.Diff(want, got, opts); diff != "" {
 		t.Fatalf("%s (-want +got):\n%s", what, diff)
 	}
@@ -276,7 +277,7 @@ func recomputedIndexes(s *State) tables {
 	fresh := newTables()
 	for _, i := range s.instances.rows.Values() {
 		fresh.byContract.keys.Set(contractInstance{i.Contract, i.Serial})
-		fresh.byName.keys.Set(instanceName{i.Contract, i.Name, i.Serial})
+		fresh.byName.Set(i.Contract+"\x00"+i.Name, i.Serial)
 	}
 	for _, c := range s.contracts.rows.Values() {
 		if !c.Ended {
@@ -296,9 +297,9 @@ func recomputedIndexes(s *State) tables {
 		}
 	}
 	for _, w := range s.writes.rows.Values() {
-		fresh.writeBytes += writeOverhead + uint64(len(w.Body)+len(w.Outcome))
-		if w.RequestID != "" && !w.stray {
-			fresh.answers.Set(w.Actor+"\x00"+w.RequestID, w.Seq)
+		fresh.writeBytes += writeOverhead + uint64(len(w.Body())+len(w.Outcome()))
+		if w.RequestID() != "" && !w.stray {
+			fresh.answers.Set(w.Actor()+"\x00"+w.RequestID(), w.Seq)
 		}
 	}
 	return fresh

@@ -33,8 +33,6 @@ type Lease struct {
 
 func (l *Lease) message(e *encoder) (recordKind, message) { return 41, l.record(&e.lease) }
 
-func (l *Lease) proto() *fsmpb.LeaseRecord { return l.record(new(fsmpb.LeaseRecord)) }
-
 func (l *Lease) record(into *fsmpb.LeaseRecord) *fsmpb.LeaseRecord {
 	*into = fsmpb.LeaseRecord{
 		Id: l.ID, Pool: l.Pool, Product: l.Product, User: l.User, Client: l.Client, Count: l.held.count, Reserved: l.held.reserved,
@@ -241,10 +239,9 @@ func (s *State) renew(o *fsmpb.Outcome, cmd *fsmpb.Renew) {
 	next.EndsMs = max(l.EndsMs, s.clock.LeaseMs()+int64(ttl)*1000)
 	next.Renewals++
 	s.replaceLease(l, next)
-	x := s.leaseStatus(p, next)
 	// The holder knows the rest, and outcomes are remembered.
-	x.Lease = &fsmpb.LeaseRecord{Id: next.ID, Ttl: next.TTL, Renewals: next.Renewals}
-	o.Result = &fsmpb.Outcome_Lease{Lease: x}
+	told := &fsmpb.LeaseRecord{Id: next.ID, Ttl: next.TTL, Renewals: next.Renewals}
+	o.Result = &fsmpb.Outcome_Lease{Lease: &fsmpb.LeaseStatus{Lease: told, EndsMs: s.leaseEndsMs(p, next)}}
 }
 
 // replaceLease is for changes that move no seats.
@@ -375,15 +372,25 @@ func (s *State) leaseResult(o *fsmpb.Outcome, p *Pool, l *Lease) {
 }
 
 func (t *tables) leaseStatus(p *Pool, l *Lease) *fsmpb.LeaseStatus {
+	// One piece of memory for what lives and goes together.
+	var x struct {
+		fsmpb.LeaseStatus
+		lease fsmpb.LeaseRecord
+	}
+	x.Lease, x.EndsMs = l.record(&x.lease), t.leaseEndsMs(p, l)
+	// The state compares it; nobody else needs it.
+	x.lease.Holder = nil
+	return &x.LeaseStatus
+}
+
+// leaseEndsMs is when a lease ends if it is not renewed, on the wall clock.
+func (t *tables) leaseEndsMs(p *Pool, l *Lease) int64 {
 	c, _ := t.contracts.get(p.Contract)
 	ends := l.EndsMs
 	if !l.Borrow {
 		ends += t.clock.PauseMs
 	}
-	record := l.proto()
-	// The state compares it; nobody else needs it.
-	record.Holder = nil
-	return &fsmpb.LeaseStatus{Lease: record, EndsMs: min(ends, p.endsMs(c))}
+	return min(ends, p.endsMs(c))
 }
 
 // BorrowToken is the content of the token of a borrow (rule K4).

@@ -117,9 +117,10 @@ func (q Quantities) above(limit Quantities) Quantities {
 }
 
 func (q Quantities) proto() []*fsmpb.Quantity {
-	p := make([]*fsmpb.Quantity, len(q))
+	p, all := make([]*fsmpb.Quantity, len(q)), make([]fsmpb.Quantity, len(q))
 	for i, x := range q {
-		p[i] = &fsmpb.Quantity{Name: x.Name, N: x.N}
+		p[i] = &all[i]
+		p[i].Name, p[i].N = x.Name, x.N
 	}
 	return p
 }

@@ -69,7 +69,7 @@ func (s *State) Succeed(present *View, r Restoration) error {
 		return err
 	}
 	body := protowire.AppendBytes(protowire.AppendTag(nil, kindRestore, protowire.BytesType), text)
-	s.record(&fsmpb.Command{Actor: r.Actor, RequestId: r.RequestID, Body: body}, &fsmpb.Outcome{Index: s.index, Term: s.term}, false)
+	s.record(requestKey(r.Actor, r.RequestID), r.Actor, body, &fsmpb.Outcome{Index: s.index, Term: s.term}, false)
 	return nil
 }
 
@@ -129,7 +129,7 @@ func (w *Write) Restored() json.RawMessage {
 	if w.Kind != kindRestore {
 		return nil
 	}
-	_, _, n := protowire.ConsumeTag(w.Body)
-	text, _ := protowire.ConsumeBytes(w.Body[max(n, 0):])
+	_, _, n := protowire.ConsumeTag(w.Body())
+	text, _ := protowire.ConsumeBytes(w.Body()[max(n, 0):])
 	return text
 }

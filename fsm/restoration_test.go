@@ -103,7 +103,7 @@ func TestRestorationIsInTheAuditTrail(t *testing.T) {
 	if len(rows) != 1 || rows[0].Seq != last+1 || NextChain(chain, rows[0].Proto()) != rows[0].Chain {
 		t.Fatalf("%d rows after row %d: %+v", len(rows), last, rows)
 	}
-	if w := rows[0]; w.KindName() != "restore_backup" || w.Actor != testActor || w.RequestID != "restore" {
+	if w := rows[0]; w.KindName() != "restore_backup" || w.Actor() != testActor || w.RequestID() != "restore" {
 		t.Errorf("%+v", w)
 	}
 	var told restoredBackup

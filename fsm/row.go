@@ -23,23 +23,43 @@ type message interface {
 type row interface {
 	// message is the row as the field of Record that has its number.
 	message(e *encoder) (recordKind, message)
-	sum() *lanes
+	// sum is the row's hash, as keep was given it.
+	sum() lanes
+	keep(hash lanes)
 }
 
 // encoder encodes rows one after the other. It lends messages to rows of which there are many, so that these need no memory
 // of their own.
 type encoder struct {
-	bytes  []byte
-	lease  fsmpb.LeaseRecord
-	ticket fsmpb.TicketRecord
-	write  fsmpb.WriteRecord
+	bytes    []byte
+	lease    fsmpb.LeaseRecord
+	ticket   fsmpb.TicketRecord
+	write    fsmpb.WriteRecord
+	instance fsmpb.InstanceRecord
+	// quantities are lent, too, those of the present row first.
+	quantities []*fsmpb.Quantity
+	lent       int
 }
 
 // record is a row as snapshots and digests have it, until the next.
 func (e *encoder) record(r row) []byte {
+	e.lent = 0
 	kind, m := r.message(e)
 	e.bytes = appendRecord(e.bytes[:0], kind, m)
 	return e.bytes
+}
+
+// lend is q.proto, until the next row.
+func (e *encoder) lend(q Quantities) []*fsmpb.Quantity {
+	from := e.lent
+	for _, x := range q {
+		if e.lent == len(e.quantities) {
+			e.quantities = append(e.quantities, new(fsmpb.Quantity))
+		}
+		e.quantities[e.lent].Name, e.quantities[e.lent].N = x.Name, x.N
+		e.lent++
+	}
+	return e.quantities[from:e.lent:e.lent]
 }
 
 // link is a write as the chain has it, until the next row.
@@ -73,7 +93,9 @@ func hash64(text string) uint64 {
 // of the digest costs nothing.
 type hashed struct{ lanes lanes }
 
-func (h *hashed) sum() *lanes { return &h.lanes }
+func (h *hashed) sum() lanes { return h.lanes }
+
+func (h *hashed) keep(hash lanes) { h.lanes = hash }
 
 // appendRecord appends the bytes of a Record that holds a message.
 func appendRecord(b []byte, kind recordKind, m message) []byte {
@@ -95,9 +117,4 @@ func appendSized(b []byte, m message, size int) []byte {
 		panic("fsm: a message cannot be encoded: " + err.Error())
 	}
 	return b
-}
-
-func encodeOutcome(o *fsmpb.Outcome) []byte {
-	size := o.SizeVT()
-	return appendSized(make([]byte, 0, size), o, size)
 }

@@ -578,11 +578,11 @@ func (w *world) cmdAudit(ts *testscript.TestScript, args []string) {
 	field := (&fsmpb.Body{}).ProtoReflect().Descriptor().Fields().ByNumber(recordKind(row.Kind))
 	rules.Expect(ts, "kind", string(field.Name()), args[0])
 	o := new(fsmpb.Outcome)
-	ts.Check(proto.Unmarshal(row.Outcome, o))
+	ts.Check(proto.Unmarshal(row.Outcome(), o))
 	more := rules.Pairs(ts, args[1:])
 	rules.Expect(ts, "refusal", o.GetRefusal().GetCode(), more["refused"])
 	if actor, ok := more["actor"]; ok {
-		rules.Expect(ts, "actor", row.Actor, actor)
+		rules.Expect(ts, "actor", row.Actor(), actor)
 	}
 }
 

@@ -10,8 +10,6 @@ import (
 	"hash/crc32"
 	"io"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/licet/licet/fsm/fsmpb"
 )
 
@@ -127,7 +125,7 @@ func Restore(r io.Reader) (*State, error) {
 		return nil, err
 	}
 	header := new(fsmpb.SnapshotHeader)
-	if err := in.frame(header); err != nil {
+	if err := in.frame(header, headerShape); err != nil {
 		return nil, fmt.Errorf("header: %w", err)
 	}
 	s := New()
@@ -135,7 +133,7 @@ func Restore(r io.Reader) (*State, error) {
 	s.clock = Clock{WallMs: header.WallMs, PauseMs: header.PauseMs}
 	for n := range header.Records {
 		record := new(fsmpb.Record)
-		err := in.frame(record)
+		err := in.frame(record, recordShape)
 		if err == nil {
 			s.digest.loading = in.payload
 			err = s.load(record)
@@ -215,9 +213,12 @@ func (s *State) loadContract(r *fsmpb.ContractRecord) error {
 
 func (s *State) loadInstance(r *fsmpb.InstanceRecord) error {
 	i := instanceFromProto(r)
-	if _, ok := s.contracts.get(i.Contract); !ok {
+	c, ok := s.contracts.get(i.Contract)
+	if !ok {
 		return damaged(fmt.Errorf("instance %d of an unknown contract %q", i.Serial, i.Contract))
 	}
+	// Many have the same: one text for all.
+	i.Contract = c.Doc.ID
 	if _, ok := s.instances.get(i.Serial); ok {
 		return damaged(fmt.Errorf("instance %d stands there twice", i.Serial))
 	}
@@ -328,7 +329,7 @@ func (f *frameReader) magic() error {
 	return nil
 }
 
-func (f *frameReader) frame(into proto.Message) error {
+func (f *frameReader) frame(into decoded, s *shape) error {
 	var head [8]byte
 	if _, err := io.ReadFull(f.r, head[:]); err != nil {
 		return truncated(err)
@@ -348,7 +349,7 @@ func (f *frameReader) frame(into proto.Message) error {
 	if sum := crc32.Checksum(payload, castagnoli); sum != binary.BigEndian.Uint32(head[4:]) {
 		return fmt.Errorf("%w: a checksum does not fit", ErrSnapshotDamaged)
 	}
-	if err := decodeKnown(payload, into); err != nil {
+	if err := decodeKnown(payload, into, s); err != nil {
 		if errors.Is(err, ErrUnknown) {
 			return fmt.Errorf("%w (%w)", ErrSnapshotVersion, err)
 		}

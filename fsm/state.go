@@ -86,7 +86,7 @@ func (s *State) Step(c *fsmpb.Command, body *fsmpb.Body) *fsmpb.Outcome {
 	if leaderOnly(body) {
 		s.forgetWrites()
 		outcome := s.step(body)
-		s.record(&fsmpb.Command{Body: c.Body}, outcome, false)
+		s.record(requestKey("", ""), "", c.Body, outcome, false)
 		return outcome
 	}
 	if err := checkCaller(c); err != nil {
@@ -95,7 +95,8 @@ func (s *State) Step(c *fsmpb.Command, body *fsmpb.Body) *fsmpb.Outcome {
 	if s.meta.ClusterID == "" {
 		return s.refused(refuse(NotInitialised))
 	}
-	outcome, stray := s.answered(c)
+	key := requestKey(c.Actor, c.RequestId)
+	outcome, stray := s.answered(c, key)
 	if outcome != nil && !stray {
 		return outcome
 	}
@@ -103,7 +104,7 @@ func (s *State) Step(c *fsmpb.Command, body *fsmpb.Body) *fsmpb.Outcome {
 	if outcome == nil {
 		outcome = s.step(body)
 	}
-	s.record(c, outcome, stray)
+	s.record(key, c.Actor, c.Body, outcome, stray)
 	return outcome
 }
 

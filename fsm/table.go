@@ -72,9 +72,10 @@ type tables struct {
 	// Derived, rebuilt by restore.
 	allocated  *btree.Map[string, Quantities]
 	byContract index[contractInstance]
-	byName     index[instanceName]
-	due        index[deadline]
-	leaseDue   index[leaseDeadline]
+	// byName leads from a contract and a name to a serial number.
+	byName   *btree.Map[string, uint64]
+	due      index[deadline]
+	leaseDue index[leaseDeadline]
 	// ending are the pools that are over and still have leases or tickets.
 	ending  *btree.Map[string, struct{}]
 	poolsOf index[contractPool]
@@ -117,7 +118,7 @@ func newTables() tables {
 		writes:      newTable[uint64, *Write](),
 		allocated:   new(btree.Map[string, Quantities]),
 		byContract:  newIndex(contractInstance.less),
-		byName:      newIndex(instanceName.less),
+		byName:      new(btree.Map[string, uint64]),
 		due:         newIndex(deadline.less),
 		leaseDue:    newIndex(leaseDeadline.less),
 		ending:      new(btree.Map[string, struct{}]),
@@ -163,7 +164,7 @@ func (t *tables) copy() tables {
 	c.writes = t.writes.copy()
 	c.allocated = t.allocated.Copy()
 	c.byContract = t.byContract.copy()
-	c.byName = t.byName.copy()
+	c.byName = t.byName.Copy()
 	c.due = t.due.copy()
 	c.leaseDue = t.leaseDue.copy()
 	c.ending = t.ending.Copy()

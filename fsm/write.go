@@ -3,11 +3,11 @@ package fsm
 import (
 	"crypto/sha256"
 	"fmt"
-	"math"
 	"slices"
 
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/licet/licet/fsm/fsmpb"
 	"github.com/licet/licet/fsm/signed"
@@ -28,35 +28,41 @@ const (
 // what it came to. The same request is answered by it again (rule E1).
 type Write struct {
 	// Seq counts all writes from 1 without a gap.
-	Seq      uint64
-	Index    uint64
-	Position uint32
+	Seq   uint64
+	Index uint64
 	// WallMs is the state's wall clock, milliseconds since 1970-01-01 UTC.
-	WallMs int64
-	// Actor is empty for what the leader proposed of its own.
-	Actor, RequestID string
+	WallMs   int64
+	Position uint32
 	// Kind is the number of the command's kind.
 	Kind        uint32
 	Fingerprint [sha256.Size]byte
-	// Body is an encoded command, empty if it was long or held a document.
-	Body []byte
-	// Outcome is encoded.
-	Outcome []byte
 	// Chain is the SHA-256 of the chain before this row and of the row.
 	Chain [sha256.Size]byte
+	// key is the request's: the first actor bytes of it are who asked. The first body bytes of text are the command, the others
+	// the outcome. There are many rows, and each pointer in them costs time whenever memory is collected.
+	key         string
+	text        []byte
+	actor, body uint32
 	// stray rows don't answer for their request id: it is another request's.
 	stray bool
-	// key is the request's, of which Actor and RequestID are parts.
-	key string
-	hashed
 }
 
-// of says whose write it is.
-func (w *Write) of(actor, id string) *Write {
-	w.key = requestKey(actor, id)
-	w.Actor, w.RequestID = w.key[:len(actor)], w.key[len(actor)+1:]
-	return w
-}
+// Actor is who asked; empty for what the leader proposed of its own.
+func (w *Write) Actor() string { return w.key[:w.actor] }
+
+// RequestID is the request's; empty for what the leader proposed of its own.
+func (w *Write) RequestID() string { return w.key[w.actor+1:] }
+
+// Body is an encoded command, empty if it was long or held a document. It must not be changed.
+func (w *Write) Body() []byte { return w.text[:w.body:w.body] }
+
+// Outcome is encoded. It must not be changed.
+func (w *Write) Outcome() []byte { return w.text[w.body:] }
+
+// sum is the chain: no other hash is needed.
+func (w *Write) sum() lanes { return lanesOf(&w.Chain) }
+
+func (w *Write) keep(lanes) {}
 
 func (w *Write) message(e *encoder) (recordKind, message) {
 	m := w.record(&e.write)
@@ -67,8 +73,8 @@ func (w *Write) message(e *encoder) (recordKind, message) {
 // record is the row without the chain, as the chain hashes it.
 func (w *Write) record(into *fsmpb.WriteRecord) *fsmpb.WriteRecord {
 	*into = fsmpb.WriteRecord{
-		Seq: w.Seq, Index: w.Index, Position: w.Position, WallMs: w.WallMs, Actor: w.Actor, RequestId: w.RequestID,
-		Kind: w.Kind, Fingerprint: w.Fingerprint[:], Body: w.Body, Outcome: w.Outcome, Stray: w.stray,
+		Seq: w.Seq, Index: w.Index, Position: w.Position, WallMs: w.WallMs, Actor: w.Actor(), RequestId: w.RequestID(),
+		Kind: w.Kind, Fingerprint: w.Fingerprint[:], Body: w.Body(), Outcome: w.Outcome(), Stray: w.stray,
 	}
 	return into
 }
@@ -78,11 +84,12 @@ func WriteFromProto(p *fsmpb.WriteRecord) (*Write, error) {
 	if len(p.Fingerprint) != sha256.Size || len(p.Chain) != sha256.Size {
 		return nil, fmt.Errorf("write %d: a fingerprint of %d bytes, a chain of %d", p.Seq, len(p.Fingerprint), len(p.Chain))
 	}
-	return (&Write{
+	return &Write{
 		Seq: p.Seq, Index: p.Index, Position: p.Position, WallMs: p.WallMs,
-		Kind: p.Kind, Fingerprint: [sha256.Size]byte(p.Fingerprint), Body: p.Body, Outcome: p.Outcome,
-		Chain: [sha256.Size]byte(p.Chain), stray: p.Stray,
-	}).of(p.Actor, p.RequestId), nil
+		Kind: p.Kind, Fingerprint: [sha256.Size]byte(p.Fingerprint), Chain: [sha256.Size]byte(p.Chain),
+		key: requestKey(p.Actor, p.RequestId), actor: uint32(len(p.Actor)),
+		text: slices.Concat(p.Body, p.Outcome), body: uint32(len(p.Body)), stray: p.Stray,
+	}, nil
 }
 
 // Proto is the row as nodes keep it in files.
@@ -90,6 +97,16 @@ func (w *Write) Proto() *fsmpb.WriteRecord {
 	m := w.record(new(fsmpb.WriteRecord))
 	m.Chain = w.Chain[:]
 	return m
+}
+
+// RowEncoder encodes rows one after the other as nodes keep them in files. The zero value is ready. Not safe for concurrent use.
+type RowEncoder struct{ encoder }
+
+// Encode returns the encoding of w.Proto(), which is good until the next call.
+func (e *RowEncoder) Encode(w *Write) []byte {
+	_, m := w.message(&e.encoder)
+	e.bytes = appendSized(e.bytes[:0], m, m.SizeVT())
+	return e.bytes
 }
 
 // KindName is what a command's kind is called, such as create_instance; empty if this build does not know it.
@@ -100,14 +117,22 @@ func KindName(kind uint32) string {
 	if kind == kindRestore {
 		return "restore_backup"
 	}
-	if kind > math.MaxInt32 {
+	if int64(kind) >= int64(len(kindNames)) {
 		return ""
 	}
-	f := (&fsmpb.Body{}).ProtoReflect().Descriptor().Fields().ByNumber(protowire.Number(kind))
-	if f == nil {
-		return ""
+	return kindNames[kind]
+}
+
+// kindNames are those of this build, by number.
+var kindNames = namesOf((&fsmpb.Body{}).ProtoReflect().Descriptor().Fields())
+
+func namesOf(fields protoreflect.FieldDescriptors) (names []string) {
+	for i := range fields.Len() {
+		f := fields.Get(i)
+		names = append(names, make([]string, max(0, int(f.Number())+1-len(names)))...)
+		names[f.Number()] = string(f.Name())
 	}
-	return string(f.Name())
+	return names
 }
 
 // CommandName is what a command's kind is called; "kind N" if this build does not know it.
@@ -125,7 +150,7 @@ func CommandName(c *fsmpb.Command) string {
 // Decided is the outcome, without the hint that only who asked was told.
 func (w *Write) Decided() (*fsmpb.Outcome, error) {
 	o := new(fsmpb.Outcome)
-	if err := proto.Unmarshal(w.Outcome, o); err != nil {
+	if err := proto.Unmarshal(w.Outcome(), o); err != nil {
 		return nil, fmt.Errorf("write %d: the recorded outcome: %w", w.Seq, err)
 	}
 	return o, nil
@@ -142,13 +167,15 @@ func NextChain(before [sha256.Size]byte, p *fsmpb.WriteRecord) [sha256.Size]byte
 // chain takes a row as it is encoded without its chain.
 func chain(before [sha256.Size]byte, row []byte) [sha256.Size]byte {
 	hash := sha256.Sum256(row)
-	return sha256.Sum256(append(before[:], hash[:]...))
+	var both [2 * sha256.Size]byte
+	copy(both[copy(both[:], before[:]):], hash[:])
+	return sha256.Sum256(both[:])
 }
 
-func (w *Write) bytes() uint64 { return uint64(len(w.Body)+len(w.Outcome)) + writeOverhead }
+func (w *Write) bytes() uint64 { return uint64(len(w.text)) + writeOverhead }
 
 // answers reports whether the write can answer for a request id.
-func (w *Write) answers() bool { return w.RequestID != "" && !w.stray }
+func (w *Write) answers() bool { return w.RequestID() != "" && !w.stray }
 
 // requestKey can't be ambiguous: names hold no NUL. Ids that are made one after the other mostly sort like that, so that
 // the memory that look-ups touch is still in the processor's cache; a hash would scatter them.
@@ -176,10 +203,10 @@ func checkCaller(c *fsmpb.Command) error {
 	return CheckRequestID(c.RequestId)
 }
 
-// answered answers a request that was answered before (rule E1). A nil outcome means that it was not; stray, that
-// its id belongs to another request.
-func (s *State) answered(c *fsmpb.Command) (o *fsmpb.Outcome, stray bool) {
-	seq, ok := s.answers.Get(requestKey(c.Actor, c.RequestId))
+// answered answers a request that was answered before (rule E1); key is the request's. A nil outcome means that it was not; stray,
+// that its id belongs to another request.
+func (s *State) answered(c *fsmpb.Command, key string) (o *fsmpb.Outcome, stray bool) {
+	seq, ok := s.answers.Get(key)
 	if !ok {
 		return nil, false
 	}
@@ -191,24 +218,28 @@ func (s *State) answered(c *fsmpb.Command) (o *fsmpb.Outcome, stray bool) {
 		return s.refused(refuse(IdempotencyMismatch, "request_id", c.RequestId)), true
 	}
 	o = new(fsmpb.Outcome)
-	if err := proto.Unmarshal(known.Outcome, o); err != nil {
+	if err := proto.Unmarshal(known.Outcome(), o); err != nil {
 		return s.refused(invalid(fmt.Errorf("the recorded outcome: %w", err))), true
 	}
 	o.Repeated = true
 	return o, false
 }
 
-// record adds a write to the audit trail. Hints are left out: their wording differs between builds.
-func (s *State) record(c *fsmpb.Command, o *fsmpb.Outcome, stray bool) {
-	kind, _, _ := protowire.ConsumeTag(c.Body)
+// record adds a write of a request, whose key and actor are given, to the audit trail. Hints are left out: their wording differs
+// between builds.
+func (s *State) record(key, actor string, body []byte, o *fsmpb.Outcome, stray bool) {
+	kind, _, _ := protowire.ConsumeTag(body)
 	s.counters.lastWrite++
-	w := (&Write{
+	w := &Write{
 		Seq: s.counters.lastWrite, Index: s.index, Position: s.position, WallMs: s.clock.WallMs,
-		Kind: uint32(kind), Fingerprint: sha256.Sum256(c.Body), Outcome: encodeOutcome(withoutHint(o)), stray: stray,
-	}).of(c.Actor, c.RequestId)
-	if len(c.Body) <= maxKeptBody && !holdsDocument(kind) {
-		w.Body = c.Body
+		Kind: uint32(kind), Fingerprint: sha256.Sum256(body), key: key, actor: uint32(len(actor)), stray: stray,
 	}
+	if len(body) > maxKeptBody || holdsDocument(kind) {
+		body = nil
+	}
+	o = withoutHint(o)
+	size := o.SizeVT()
+	w.text, w.body = appendSized(append(make([]byte, 0, len(body)+size), body...), o, size), uint32(len(body))
 	w.Chain = chain(s.counters.chain, s.digest.encoder().link(w))
 	s.counters.chain = w.Chain
 	s.addWrite(w)
@@ -240,7 +271,6 @@ func holdsDocument(kind protowire.Number) bool {
 
 // addWrite takes a row whose chain is computed; the chain is its hash in the digest, too.
 func (s *State) addWrite(w *Write) {
-	w.lanes = lanesOf(&w.Chain)
 	s.writes.rows.Set(w.Seq, w)
 	s.digest.count(w)
 	s.writeBytes += w.bytes()
@@ -319,10 +349,10 @@ func (v *View) Requests() int { return v.answers.Len() }
 
 // WritesAfter returns up to limit rows of the audit trail whose numbers come after the given one.
 func (v *View) WritesAfter(seq uint64, limit int) []*Write {
-	var list []*Write
-	if limit <= 0 {
+	if limit <= 0 || seq >= v.counters.lastWrite {
 		return nil
 	}
+	list := make([]*Write, 0, min(uint64(limit), v.counters.lastWrite-seq, uint64(v.writes.len())))
 	v.writes.rows.Ascend(seq+1, func(_ uint64, w *Write) bool {
 		list = append(list, w)
 		return len(list) < limit

@@ -27,9 +27,7 @@ func sample(t testing.TB) []byte {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if text, err = appendRow(text, w); err != nil {
-			t.Fatal(err)
-		}
+		text = new(rowLines).append(text, w)
 	}
 	return text
 }
@@ -53,9 +51,7 @@ func FuzzLine(f *testing.F) {
 		case x.gap != nil:
 			again = appendGap(nil, *x.gap)
 		default:
-			if again, err = appendRow(nil, x.row); err != nil {
-				t.Fatal(err)
-			}
+			again = new(rowLines).append(nil, x.row)
 			if x.row.KindName() == "" {
 				return
 			}

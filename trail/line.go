@@ -117,21 +117,28 @@ func appendJSON(b []byte, v any) []byte {
 	return append(append(b, text...), '\n')
 }
 
-// appendRow is written out by hand: each write passes here on each node.
-func appendRow(b []byte, w *fsm.Write) ([]byte, error) {
-	raw, err := w.Proto().MarshalVTStrict()
-	if err != nil {
-		return nil, fmt.Errorf("row %d: %w", w.Seq, err)
+// rowLines makes lines of rows, one after the other. The zero value is ready.
+type rowLines struct {
+	rows fsm.RowEncoder
+	// time is how wallMs reads: the rows of an entry have the same.
+	wallMs int64
+	time   []byte
+}
+
+// append is written out by hand: each write passes here on each node.
+func (l *rowLines) append(b []byte, w *fsm.Write) []byte {
+	if w.WallMs != l.wallMs || l.time == nil {
+		l.wallMs, l.time = w.WallMs, time.UnixMilli(w.WallMs).UTC().AppendFormat(l.time[:0], "2006-01-02T15:04:05.000Z")
 	}
 	b = strconv.AppendUint(append(b, `{"seq":`...), w.Seq, 10)
-	b = time.UnixMilli(w.WallMs).UTC().AppendFormat(append(b, `,"time":"`...), "2006-01-02T15:04:05.000Z")
+	b = append(append(b, `,"time":"`...), l.time...)
 	b = strconv.AppendUint(append(b, `","index":`...), w.Index, 10)
-	b = appendString(append(b, `,"actor":`...), w.Actor)
-	b = appendString(append(b, `,"request_id":`...), w.RequestID)
+	b = appendString(append(b, `,"actor":`...), w.Actor())
+	b = appendString(append(b, `,"request_id":`...), w.RequestID())
 	b = appendString(append(b, `,"kind":`...), kindOf(w))
 	b = appendString(append(b, `,"outcome":`...), outcomeOf(w))
-	b = base64.StdEncoding.AppendEncode(append(b, `,"row":"`...), raw)
-	return append(b, "\"}\n"...), nil
+	b = base64.StdEncoding.AppendEncode(append(b, `,"row":"`...), l.rows.Encode(w))
+	return append(b, "\"}\n"...)
 }
 
 func appendString(b []byte, text string) []byte {
@@ -156,7 +163,7 @@ func kindOf(w *fsm.Write) string {
 
 func outcomeOf(w *fsm.Write) string {
 	// A refusal is an outcome's first field; to decode all others would cost as much as all the rest of the line.
-	if first, _, _ := protowire.ConsumeTag(w.Outcome); first != 1 {
+	if first, _, _ := protowire.ConsumeTag(w.Outcome()); first != 1 {
 		return "ok"
 	}
 	o, err := w.Decided()
@@ -228,10 +235,7 @@ func decodeRow(text []byte) (*fsm.Write, error) {
 	if err != nil {
 		return nil, err
 	}
-	again, err := appendRow(nil, w)
-	if err != nil {
-		return nil, err
-	}
+	again := new(rowLines).append(nil, w)
 	// Builds that do not know the kind have another name for it.
 	if w.Seq == 0 || w.KindName() != "" && !bytes.Equal(again, ended(text)) {
 		return nil, fmt.Errorf("what is readable of row %d is not what the row holds", l.Seq)

@@ -40,8 +40,9 @@ type Writer struct {
 	// size is the file's, with what is still in the buffer.
 	size   int64
 	buffer []byte
-	// line is the memory of the row that is being added.
-	line []byte
+	// line is the memory of the row that is being added, lines what makes it.
+	line  []byte
+	lines rowLines
 	// last is the last row that is accounted for, chain the chain after it.
 	last  uint64
 	chain Hash
@@ -171,12 +172,8 @@ func (w *Writer) row(row *fsm.Write) error {
 			"keep them elsewhere and start the node without them", w.Dir, w.last, row.Seq)
 	}
 	w.follows = true
-	text, err := appendRow(w.line[:0], row)
-	if err != nil {
-		return err
-	}
-	w.line = text
-	return w.add(text, row.Seq, row.Chain)
+	w.line = w.lines.append(w.line[:0], row)
+	return w.add(w.line, row.Seq, row.Chain)
 }
 
 // add adds a line, to the next file if this one is full.
