@@ -53,7 +53,7 @@ func AppendCheckpoint(dir, document string) error {
 			return err
 		}
 	}
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600) //nolint:gosec // It is below the data directory.
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return err
 	}
@@ -74,7 +74,7 @@ func whole(text []byte) []byte { return text[:bytes.LastIndexByte(text, '\n')+1]
 // checkpoints reads a directory's own.
 func checkpoints(dir string) (list []string, err error) {
 	for _, name := range []string{olderCheckpoints, checkpointFile} {
-		text, err := os.ReadFile(filepath.Join(dir, name)) //nolint:gosec // It is the directory that is to be verified.
+		text, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
 		}
