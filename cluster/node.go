@@ -32,7 +32,7 @@ import (
 )
 
 const (
-	// entriesUnderway is how many of the leader's batches are in Raft at a time; the next
+	// entriesUnderway is how many of the leader's batches are in Raft at a time, where nodes are near; the next
 	// one fills meanwhile.
 	entriesUnderway = 1
 	// framesUnderway is how many frames a follower has at the leader at a time. Only one
@@ -40,6 +40,9 @@ const (
 	framesUnderway = 1
 	// proofsUnderway is how many proofs of leadership run at a time.
 	proofsUnderway = 2
+	// patience is longer than a batch takes where nodes are near, and two at a time would halve each other. Where all
+	// take longer, nodes are far, and a request must not wait for another one's round trip.
+	patience = 5 * time.Millisecond
 	// retainSnapshots is how many snapshots stay on disk.
 	retainSnapshots = 2
 	// raftTimeout bounds one message of Raft.
@@ -69,7 +72,7 @@ type Node struct {
 	keeper     *keeper
 	raft       *raft.Raft
 	snapshots  snapshotStore
-	carrier    *raft.NetworkTransport
+	carrier    carrier
 	rpc        *grpc.Server
 	peers      *peers
 	refusals   *Refusals
@@ -228,16 +231,14 @@ func (n *Node) openRaft() error {
 	if err != nil {
 		return fmt.Errorf("raft in %s: %w", o.DataDir, err)
 	}
-	n.carrier = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+	n.carrier = carrier{raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream: wary{
 			transport.NewRaftLayer[raft.ServerAddress](o.Port, transport.RaftOptions{Advertise: o.Advertise, NodeAt: n.nodeAt, Refused: n.refusals.unlike}),
 			n.identity.dropped, n.refuseDropped,
 		},
 		MaxPool: 3, Timeout: raftTimeout, Logger: log, MsgpackUseNewTimeFormat: true,
-		// Without pipelining: a rejected append can park a follower's replication for
-		// ever (hashicorp/raft #612), and batching makes up for it.
-		MaxRPCsInFlight: 1,
-	})
+		MaxRPCsInFlight: appendsUnderway,
+	})}
 	c := raft.DefaultConfig()
 	c.LocalID = raft.ServerID(o.ID)
 	c.HeartbeatTimeout, c.ElectionTimeout = o.HeartbeatTimeout, o.ElectionTimeout
@@ -288,9 +289,9 @@ func (n *Node) run() {
 	n.leader = newLeaderWatch(n.ctx, n.raft, 3*(o.HeartbeatTimeout+o.ElectionTimeout), n.tellLeader)
 	n.pilot = &pilot{node: n}
 	n.autopilot = newAutopilot(n, n.pilot)
-	n.proposals = newBatcher(o.Queue, entriesUnderway, o.BatchCommands, o.BatchBytes, (*proposal).size, n.propose)
-	n.forwards = newBatcher(o.Queue, framesUnderway, o.BatchCommands, o.BatchBytes, (*proposal).size, n.forward)
-	n.readers = newBatcher(o.Queue, proofsUnderway, o.Queue, o.Queue, func(*reader) int { return 1 }, n.prove)
+	n.proposals = newBatcher(o.Queue, entriesUnderway, patience, o.BatchCommands, o.BatchBytes, (*proposal).size, n.propose)
+	n.forwards = newBatcher(o.Queue, framesUnderway, patience, o.BatchCommands, o.BatchBytes, (*proposal).size, n.forward)
+	n.readers = newBatcher(o.Queue, proofsUnderway, patience, o.Queue, o.Queue, func(*reader) int { return 1 }, n.prove)
 	n.rpc = grpc.NewServer(grpc.Creds(transport.ServerCredentials()), grpc.MaxRecvMsgSize(maxFrame),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}))
 	clusterpb.RegisterNodeServer(n.rpc, &server{node: n})
@@ -478,7 +479,7 @@ func (n *Node) close() error {
 		// Raft has ended: no more rows come.
 		errs = append(errs, n.keeper.close())
 	}
-	if n.carrier != nil {
+	if n.carrier.NetworkTransport != nil {
 		errs = append(errs, n.carrier.Close())
 	}
 	errs = append(errs, n.options.Port.Close())
