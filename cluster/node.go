@@ -72,6 +72,7 @@ type Node struct {
 	keeper     *keeper
 	raft       *raft.Raft
 	snapshots  snapshotStore
+	stream     *transport.RaftLayer[raft.ServerAddress]
 	carrier    carrier
 	rpc        *grpc.Server
 	peers      *peers
@@ -107,7 +108,7 @@ type Node struct {
 	rotating sync.Mutex
 	// restoring is held while a backup is read and restored.
 	restoring sync.Mutex
-	// refused are the members left behind by a recovery that the log has told of.
+	// refused are those of whom the log has told that they are not heard.
 	refused sync.Map
 
 	// ctx ends when the node stops; stopped is its Done channel.
@@ -180,7 +181,7 @@ func (n *Node) open() error {
 		return err
 	}
 	n.replica.trail, n.replica.snapshots, n.replica.metrics = n.keeper, filepath.Join(o.DataDir, snapshotDir), n.metrics
-	n.replica.readable = n.snapshotReadable
+	n.replica.readable, n.replica.members = n.snapshotReadable, n.noteMembers
 	n.peers = newPeers(o.Certificates, n.refusals, n.nodeAt, n.clock.steady)
 	n.peers.heard = n.hear
 	if err := n.openRaft(); err != nil {
@@ -231,11 +232,9 @@ func (n *Node) openRaft() error {
 	if err != nil {
 		return fmt.Errorf("raft in %s: %w", o.DataDir, err)
 	}
+	n.stream = transport.NewRaftLayer[raft.ServerAddress](o.Port, transport.RaftOptions{Advertise: o.Advertise, NodeAt: n.nodeAt, Refused: n.refusals.unlike})
 	n.carrier = carrier{raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
-		Stream: wary{
-			transport.NewRaftLayer[raft.ServerAddress](o.Port, transport.RaftOptions{Advertise: o.Advertise, NodeAt: n.nodeAt, Refused: n.refusals.unlike}),
-			n.identity.dropped, n.refuseDropped,
-		},
+		Stream:  wary{n.stream, n.identity.barred, n.refuseBarred},
 		MaxPool: 3, Timeout: raftTimeout, Logger: log, MsgpackUseNewTimeFormat: true,
 		MaxRPCsInFlight: appendsUnderway,
 	})}
@@ -265,13 +264,6 @@ func newRaft(c *raft.Config, machine raft.FSM, logs raft.LogStore, stable raft.S
 	return raft.NewRaft(c, machine, logs, stable, snapshots, carrier)
 }
 
-// refuseDropped says once of each node that it was left behind.
-func (n *Node) refuseDropped(node string) {
-	if _, said := n.refused.LoadOrStore(node, true); !said {
-		n.log.Error("a member that the recovery left behind runs again; wipe its data directory and let it join under a new node id", "node", node)
-	}
-}
-
 // nodeAt returns the id of the member at an address, so that nobody else is
 // taken for it; "" if none is known there.
 func (n *Node) nodeAt(address string) string {
@@ -292,7 +284,7 @@ func (n *Node) run() {
 	n.proposals = newBatcher(o.Queue, entriesUnderway, patience, o.BatchCommands, o.BatchBytes, (*proposal).size, n.propose)
 	n.forwards = newBatcher(o.Queue, framesUnderway, patience, o.BatchCommands, o.BatchBytes, (*proposal).size, n.forward)
 	n.readers = newBatcher(o.Queue, proofsUnderway, patience, o.Queue, o.Queue, func(*reader) int { return 1 }, n.prove)
-	n.rpc = grpc.NewServer(grpc.Creds(transport.ServerCredentials()), grpc.MaxRecvMsgSize(maxFrame),
+	n.rpc = grpc.NewServer(grpc.Creds(transport.ServerCredentials()), grpc.MaxRecvMsgSize(maxFrame), grpc.UnaryInterceptor(n.admitCalls),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}))
 	clusterpb.RegisterNodeServer(n.rpc, &server{node: n})
 	n.start(func() {
