@@ -3,18 +3,32 @@ package cluster
 import (
 	"runtime"
 	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// batchesUnderway bounds the batches of one batcher that are not done.
+	batchesUnderway = 16
+	// farAfter is after how many slow batches it is the way that is long. One that was quick shows the contrary: a busy
+	// machine has some.
+	farAfter = 16
 )
 
 // batcher collects what arrives while earlier batches are under way, and hands
-// it on in one piece as soon as one of them is done. Nothing waits on a timer:
-// what arrives at an idle batcher is handed on at once, alone.
+// it on in one piece as soon as one of them is done; where the way is long, also when one
+// has been under way for patience. What arrives at an idle batcher is handed on at once, alone.
 //
 // Safe for concurrent use.
 type batcher[T any] struct {
 	// queue bounds what waits; offer refuses what is beyond it.
 	queue chan T
-	// slots bounds the batches under way.
-	slots chan struct{}
+	// slots bounds the batches under way that hold up the next one, underway all of them.
+	slots, underway chan struct{}
+	// patience is for how long a batch holds up the next one where the way is long, which is where all take longer.
+	patience time.Duration
+	// slow counts the batches since one took less than patience, up to farAfter.
+	slow atomic.Int32
 	// most and bytes bound one batch; a single larger item still goes, alone.
 	most, bytes int
 	size        func(T) int
@@ -26,10 +40,12 @@ type batcher[T any] struct {
 	running sync.WaitGroup
 }
 
-func newBatcher[T any](waiting, underway, most, bytes int, size func(T) int, flush func([]T)) *batcher[T] {
+// newBatcher returns one whose queue has room for waiting, and which has up to slots batches under way at a time
+// that are quick. See the fields for the rest.
+func newBatcher[T any](waiting, slots int, patience time.Duration, most, bytes int, size func(T) int, flush func([]T)) *batcher[T] {
 	b := &batcher[T]{
-		queue: make(chan T, waiting), slots: make(chan struct{}, underway),
-		most: most, bytes: bytes, size: size, flush: flush, stop: make(chan struct{}),
+		queue: make(chan T, waiting), slots: make(chan struct{}, slots), underway: make(chan struct{}, batchesUnderway),
+		patience: patience, most: most, bytes: bytes, size: size, flush: flush, stop: make(chan struct{}),
 	}
 	b.running.Add(1)
 	go b.run()
@@ -57,9 +73,7 @@ func (b *batcher[T]) run() {
 	defer b.running.Done()
 	var left []T
 	for {
-		select {
-		case b.slots <- struct{}{}:
-		case <-b.stop:
+		if !b.acquire(b.underway) || !b.acquire(b.slots) {
 			return
 		}
 		if len(left) == 0 {
@@ -75,9 +89,34 @@ func (b *batcher[T]) run() {
 		b.running.Add(1)
 		go func() {
 			defer b.running.Done()
-			b.flush(batch)
-			<-b.slots
+			b.deliver(batch)
 		}()
+	}
+}
+
+func (b *batcher[T]) deliver(batch []T) {
+	began, release := time.Now(), sync.OnceFunc(func() { <-b.slots })
+	slow := b.slow.Load()
+	if slow == farAfter {
+		defer time.AfterFunc(b.patience, release).Stop()
+	}
+	b.flush(batch)
+	if time.Since(began) < b.patience {
+		b.slow.Store(0)
+	} else if slow < farAfter {
+		b.slow.Store(slow + 1)
+	}
+	release()
+	<-b.underway
+}
+
+// acquire is false when the batcher stops.
+func (b *batcher[T]) acquire(room chan struct{}) bool {
+	select {
+	case room <- struct{}{}:
+		return true
+	case <-b.stop:
+		return false
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 )
@@ -43,7 +44,7 @@ func TestBatcher(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			defer goleak.VerifyNone(t)
 			got := newCollector()
-			b := newBatcher(10, 1, c.most, c.bytes, c.size, got.flush)
+			b := newBatcher(10, 1, time.Hour, c.most, c.bytes, c.size, got.flush)
 			b.offer(0)
 			<-got.begun // The first is under way alone: nothing waits at an idle batcher.
 			for i := 1; i <= 5; i++ {
@@ -67,7 +68,7 @@ func TestBatcher(t *testing.T) {
 func TestBatcherRefusesAtOnceWhatIsBeyondItsQueue(t *testing.T) {
 	defer goleak.VerifyNone(t)
 	got := newCollector()
-	b := newBatcher(3, 1, 10, 100, func(int) int { return 1 }, got.flush)
+	b := newBatcher(3, 1, time.Hour, 10, 100, func(int) int { return 1 }, got.flush)
 	b.offer(0)
 	<-got.begun
 	for i := range 3 {
@@ -86,4 +87,48 @@ func TestBatcherRefusesAtOnceWhatIsBeyondItsQueue(t *testing.T) {
 	got.goOn <- struct{}{}
 	got.goOn <- struct{}{}
 	b.close()
+}
+
+// Where all batches take long nobody waits for the round trip of those before, and what is under way has a bound all
+// the same. One quick batch, and they wait for each other again.
+func TestBatcherDoesNotWaitWhereTheWayIsLong(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	got := newCollector()
+	b := newBatcher(10, 1, time.Nanosecond, 10, 100, func(int) int { return 1 }, got.flush)
+	for range farAfter {
+		b.offer(0)
+		<-got.begun
+		if len(b.slots) != 1 {
+			t.Error("the next one would not wait, although it is not known yet that the way is long")
+		}
+		got.goOn <- struct{}{}
+	}
+	for range batchesUnderway {
+		b.offer(0)
+		<-got.begun // although none is done
+	}
+	b.offer(0)
+	if len(b.underway) != cap(b.underway) || len(got.begun) != 0 {
+		t.Error("more are under way than may be")
+	}
+	got.goOn <- struct{}{}
+	<-got.begun
+	for range batchesUnderway {
+		got.goOn <- struct{}{}
+	}
+	b.close()
+}
+
+// One batch that was quick shows that those before were slow for another reason.
+func TestQuickBatchShowsThatTheWayIsShort(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	done := make(chan struct{})
+	b := newBatcher(10, 1, time.Hour, 10, 100, func(int) int { return 1 }, func([]int) { done <- struct{}{} })
+	b.slow.Store(farAfter)
+	b.offer(0)
+	<-done
+	b.close()
+	if n := b.slow.Load(); n != 0 {
+		t.Errorf("%d slow batches are remembered", n)
+	}
 }

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"maps"
 	"slices"
 
@@ -97,3 +98,17 @@ func (n *Node) Hear(id string, without []int32) {
 
 // Seen is the furthest that this node knows another's state to have been.
 func (n *Node) Seen(id string) uint64 { return n.progress.of(id) }
+
+// Witnesses is how many voters this leader would have to ask before it answers a node that is, or is not, in its term.
+func (n *Node) Witnesses(asking string, agrees bool) int {
+	missing, _ := n.witnesses(asking, agrees)
+	return missing
+}
+
+// Confirm has a leader prove that nobody leads after a term.
+func (n *Node) Confirm(ctx context.Context, term uint64) error {
+	if err := n.confirm(ctx, term, "", 0); err != nil {
+		return err
+	}
+	return nil
+}

@@ -50,6 +50,11 @@ type identityDocument struct {
 	Left bool `json:"left,omitempty"`
 	// Dropped are the members that a recovery left behind.
 	Dropped []string `json:"dropped,omitempty"`
+	// Members are those of the last configuration that this node knew to be decided, at MembersIndex.
+	Members      []string `json:"members,omitempty"`
+	MembersIndex uint64   `json:"members_index,omitempty"`
+	// Removed are ids of those who were members and are none any more.
+	Removed []string `json:"removed,omitempty"`
 }
 
 // openIdentity locks the directory and checks that it is this node's.

@@ -155,6 +155,9 @@ func (n *Node) admit(request *clusterpb.JoinRequest) (*clusterpb.JoinReply, erro
 	if n.identity.dropped(request.Node) {
 		return refuse(errorf(MemberRefused, "Node id %s was left behind when the cluster was recovered; join under a new id.", request.Node))
 	}
+	if n.identity.barred(request.Node) {
+		return refuse(errorf(MemberRefused, "Node id %s was a member's that was removed; join under a new id.", request.Node))
+	}
 	if request.Cluster != "" {
 		return refuse(n.move(request))
 	}

@@ -32,7 +32,7 @@ import (
 )
 
 const (
-	// entriesUnderway is how many of the leader's batches are in Raft at a time; the next
+	// entriesUnderway is how many of the leader's batches are in Raft at a time, where nodes are near; the next
 	// one fills meanwhile.
 	entriesUnderway = 1
 	// framesUnderway is how many frames a follower has at the leader at a time. Only one
@@ -40,6 +40,9 @@ const (
 	framesUnderway = 1
 	// proofsUnderway is how many proofs of leadership run at a time.
 	proofsUnderway = 2
+	// patience is longer than a batch takes where nodes are near, and two at a time would halve each other. Where all
+	// take longer, nodes are far, and a request must not wait for another one's round trip.
+	patience = 5 * time.Millisecond
 	// retainSnapshots is how many snapshots stay on disk.
 	retainSnapshots = 2
 	// raftTimeout bounds one message of Raft.
@@ -69,7 +72,8 @@ type Node struct {
 	keeper     *keeper
 	raft       *raft.Raft
 	snapshots  snapshotStore
-	carrier    *raft.NetworkTransport
+	stream     *transport.RaftLayer[raft.ServerAddress]
+	carrier    carrier
 	rpc        *grpc.Server
 	peers      *peers
 	refusals   *Refusals
@@ -104,7 +108,7 @@ type Node struct {
 	rotating sync.Mutex
 	// restoring is held while a backup is read and restored.
 	restoring sync.Mutex
-	// refused are the members left behind by a recovery that the log has told of.
+	// refused are those of whom the log has told that they are not heard.
 	refused sync.Map
 
 	// ctx ends when the node stops; stopped is its Done channel.
@@ -177,7 +181,7 @@ func (n *Node) open() error {
 		return err
 	}
 	n.replica.trail, n.replica.snapshots, n.replica.metrics = n.keeper, filepath.Join(o.DataDir, snapshotDir), n.metrics
-	n.replica.readable = n.snapshotReadable
+	n.replica.readable, n.replica.members = n.snapshotReadable, n.noteMembers
 	n.peers = newPeers(o.Certificates, n.refusals, n.nodeAt, n.clock.steady)
 	n.peers.heard = n.hear
 	if err := n.openRaft(); err != nil {
@@ -228,16 +232,12 @@ func (n *Node) openRaft() error {
 	if err != nil {
 		return fmt.Errorf("raft in %s: %w", o.DataDir, err)
 	}
-	n.carrier = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
-		Stream: wary{
-			transport.NewRaftLayer[raft.ServerAddress](o.Port, transport.RaftOptions{Advertise: o.Advertise, NodeAt: n.nodeAt, Refused: n.refusals.unlike}),
-			n.identity.dropped, n.refuseDropped,
-		},
+	n.stream = transport.NewRaftLayer[raft.ServerAddress](o.Port, transport.RaftOptions{Advertise: o.Advertise, NodeAt: n.nodeAt, Refused: n.refusals.unlike})
+	n.carrier = carrier{raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+		Stream:  wary{n.stream, n.identity.barred, n.refuseBarred},
 		MaxPool: 3, Timeout: raftTimeout, Logger: log, MsgpackUseNewTimeFormat: true,
-		// Without pipelining: a rejected append can park a follower's replication for
-		// ever (hashicorp/raft #612), and batching makes up for it.
-		MaxRPCsInFlight: 1,
-	})
+		MaxRPCsInFlight: appendsUnderway,
+	})}
 	c := raft.DefaultConfig()
 	c.LocalID = raft.ServerID(o.ID)
 	c.HeartbeatTimeout, c.ElectionTimeout = o.HeartbeatTimeout, o.ElectionTimeout
@@ -264,13 +264,6 @@ func newRaft(c *raft.Config, machine raft.FSM, logs raft.LogStore, stable raft.S
 	return raft.NewRaft(c, machine, logs, stable, snapshots, carrier)
 }
 
-// refuseDropped says once of each node that it was left behind.
-func (n *Node) refuseDropped(node string) {
-	if _, said := n.refused.LoadOrStore(node, true); !said {
-		n.log.Error("a member that the recovery left behind runs again; wipe its data directory and let it join under a new node id", "node", node)
-	}
-}
-
 // nodeAt returns the id of the member at an address, so that nobody else is
 // taken for it; "" if none is known there.
 func (n *Node) nodeAt(address string) string {
@@ -288,10 +281,10 @@ func (n *Node) run() {
 	n.leader = newLeaderWatch(n.ctx, n.raft, 3*(o.HeartbeatTimeout+o.ElectionTimeout), n.tellLeader)
 	n.pilot = &pilot{node: n}
 	n.autopilot = newAutopilot(n, n.pilot)
-	n.proposals = newBatcher(o.Queue, entriesUnderway, o.BatchCommands, o.BatchBytes, (*proposal).size, n.propose)
-	n.forwards = newBatcher(o.Queue, framesUnderway, o.BatchCommands, o.BatchBytes, (*proposal).size, n.forward)
-	n.readers = newBatcher(o.Queue, proofsUnderway, o.Queue, o.Queue, func(*reader) int { return 1 }, n.prove)
-	n.rpc = grpc.NewServer(grpc.Creds(transport.ServerCredentials()), grpc.MaxRecvMsgSize(maxFrame),
+	n.proposals = newBatcher(o.Queue, entriesUnderway, patience, o.BatchCommands, o.BatchBytes, (*proposal).size, n.propose)
+	n.forwards = newBatcher(o.Queue, framesUnderway, patience, o.BatchCommands, o.BatchBytes, (*proposal).size, n.forward)
+	n.readers = newBatcher(o.Queue, proofsUnderway, patience, o.Queue, o.Queue, func(*reader) int { return 1 }, n.prove)
+	n.rpc = grpc.NewServer(grpc.Creds(transport.ServerCredentials()), grpc.MaxRecvMsgSize(maxFrame), grpc.UnaryInterceptor(n.admitCalls),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}))
 	clusterpb.RegisterNodeServer(n.rpc, &server{node: n})
 	n.start(func() {
@@ -478,7 +471,7 @@ func (n *Node) close() error {
 		// Raft has ended: no more rows come.
 		errs = append(errs, n.keeper.close())
 	}
-	if n.carrier != nil {
+	if n.carrier.NetworkTransport != nil {
 		errs = append(errs, n.carrier.Close())
 	}
 	errs = append(errs, n.options.Port.Close())

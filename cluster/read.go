@@ -8,6 +8,7 @@ import (
 
 	"github.com/licet/licet/cluster/clusterpb"
 	"github.com/licet/licet/fsm"
+	"github.com/licet/licet/transport"
 )
 
 // Read says how new a view has to be.
@@ -117,7 +118,7 @@ func (n *Node) prove(batch []*reader) {
 
 func (n *Node) confirmedIndex(ctx context.Context) (uint64, *Error) {
 	if n.leadsTerm.Load() != 0 {
-		return n.leaderIndex()
+		return n.leaderIndex(ctx, "", 0)
 	}
 	address := n.leader.address()
 	if address == "" || address == n.options.Advertise {
@@ -127,7 +128,7 @@ func (n *Node) confirmedIndex(ctx context.Context) (uint64, *Error) {
 	if err != nil {
 		return 0, errorf(notLeader, "The leader can't be reached: %v.", err)
 	}
-	reply, err := client.ReadIndex(ctx, &clusterpb.ReadIndexRequest{})
+	reply, err := client.ReadIndex(ctx, &clusterpb.ReadIndexRequest{Term: n.raft.CurrentTerm()})
 	if err != nil {
 		// A read can always be asked again.
 		return 0, errorf(notLeader, "The leader did not answer: %s.", status.Convert(err).Message())
@@ -138,12 +139,13 @@ func (n *Node) confirmedIndex(ctx context.Context) (uint64, *Error) {
 // leaderIndex returns what this leader had applied when it began to prove that it
 // leads. Every acknowledged write of its term was applied here before it was
 // acknowledged, and every earlier one before the term was opened (lead); the
-// index of raft's own entries would be one that no state reaches.
-func (n *Node) leaderIndex() (uint64, *Error) {
+// index of raft's own entries would be one that no state reaches. A node that asks
+// says in which term it was then.
+func (n *Node) leaderIndex(ctx context.Context, asking string, at uint64) (uint64, *Error) {
 	term := n.leadsTerm.Load()
 	index := n.replica.view.Load().Index()
-	if err := n.raft.VerifyLeader().Error(); err != nil {
-		return 0, errorf(notLeader, "This node does not lead any more: %v.", err)
+	if err := n.confirm(ctx, term, asking, at); err != nil {
+		return 0, err
 	}
 	// The term of the proof must be the one that was opened: a node that lost its office
 	// and was elected again may not have applied what was acknowledged in between.
@@ -154,7 +156,8 @@ func (n *Node) leaderIndex() (uint64, *Error) {
 }
 
 // ReadIndex implements clusterpb.NodeServer.
-func (s *server) ReadIndex(context.Context, *clusterpb.ReadIndexRequest) (*clusterpb.ReadIndexReply, error) {
-	index, err := s.node.leaderIndex()
+func (s *server) ReadIndex(ctx context.Context, request *clusterpb.ReadIndexRequest) (*clusterpb.ReadIndexReply, error) {
+	asking, _ := transport.PeerNode(ctx)
+	index, err := s.node.leaderIndex(ctx, asking, request.Term)
 	return &clusterpb.ReadIndexReply{Index: index, Fault: err.fault()}, nil
 }

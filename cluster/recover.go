@@ -119,11 +119,11 @@ func (i *identity) dropped(node string) bool {
 	return slices.Contains(i.is.Dropped, node)
 }
 
-// wary is a stream layer that does not hear members which a recovery left behind: should two of them come up again, they are a
+// wary is a stream layer that does not hear who is barred. Should two members that a recovery left behind come up again, they are a
 // majority of the old members, and Raft would believe their leader.
 type wary struct {
 	*transport.RaftLayer[raft.ServerAddress]
-	dropped func(node string) bool
+	barred  func(node string) bool
 	refused func(node string)
 }
 
@@ -135,7 +135,7 @@ func (w wary) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		node := nodeOf(conn)
-		if !w.dropped(node) {
+		if !w.barred(node) {
 			return conn, nil
 		}
 		w.refused(node)

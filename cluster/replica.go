@@ -37,12 +37,14 @@ type replica struct {
 	metrics *metrics.Metrics
 	// readable says why a snapshot of this build could not be read by some member; nil in tests that need none.
 	readable func() error
+	// members is told of each configuration that was decided; nil in tests that need none.
+	members func(index uint64, servers []raft.Server)
 
 	mu      sync.Mutex
 	waiters map[chan struct{}]uint64
 }
 
-var _ raft.FSM = (*replica)(nil)
+var _ raft.ConfigurationStore = (*replica)(nil)
 
 func newReplica(steady func() time.Time, fail func(error)) *replica {
 	r := &replica{state: fsm.New(), steady: steady, fail: fail, waiters: map[chan struct{}]uint64{}}
@@ -79,6 +81,13 @@ func (r *replica) Apply(l *raft.Log) any {
 		r.metrics.Apply.Observe(ended.Sub(began).Seconds())
 	}
 	return &applied{outcomes, began, ended, slices.Clone(r.state.Waits())}
+}
+
+// StoreConfiguration implements raft.ConfigurationStore.
+func (r *replica) StoreConfiguration(index uint64, configuration raft.Configuration) {
+	if r.members != nil {
+		r.members(index, configuration.Servers)
+	}
 }
 
 // lastApplied is the stamp of the last entry, in milliseconds, and when it was applied here; zero if none was.

@@ -15,6 +15,9 @@ var rounds = []string{
 	"pre-vote received from unknown sender", "failed to contact",
 }
 
+// repeated is what raft reports of each connection to a follower.
+var repeated = []string{"pipelining replication", "aborting pipeline replication"}
+
 // roundLog tells each of them once, when it begins; the rest is for debugging. That there is no leader, and that a
 // member is out of reach, the node says itself. Safe for concurrent use.
 type roundLog struct {
@@ -39,8 +42,11 @@ func (l *roundLog) Info(message string, args ...any) {
 	l.Log(l.level(hclog.Info, message), message, args...)
 }
 
-// level is debug for what was told within newsAfter.
+// level is debug for what was told within newsAfter, or always is.
 func (l *roundLog) level(level hclog.Level, message string) hclog.Level {
+	if slices.Contains(repeated, message) {
+		return hclog.Debug
+	}
 	if !slices.Contains(rounds, message) {
 		return level
 	}

@@ -22,6 +22,7 @@ func TestRoundLog(t *testing.T) {
 	}
 	l.Warn("heartbeat timeout reached, starting election")
 	l.Warn("heartbeat timeout reached, starting election")
+	l.Info("pipelining replication", "peer", "lyon")
 	now = now.Add(2 * time.Minute)
 	l.Warn("Election timeout reached, restarting election")
 	got := strings.Count(out.String(), "\n")

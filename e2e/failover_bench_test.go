@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -66,28 +67,31 @@ func report(b *testing.B, took []time.Duration) {
 // roundTrip is between far sites.
 const roundTrip = 40 * time.Millisecond
 
-// BenchmarkFarSites measures checkouts, one after the other, with 40 ms of round trip between all nodes and the timing for
-// far sites: at the leader's site, and at a follower's, from where one costs two round trips. An operation is one checkout.
+// BenchmarkFarSites measures what a user waits for with 40 ms of round trip between all nodes and the timing for far sites,
+// at the leader's site and at a follower's: checkouts one after the other, and of 16 users at a time, and linearizable
+// reads. An operation is one answer.
 func BenchmarkFarSites(b *testing.B) {
 	c := farCluster(b)
-	leader, follower := c.Leader(), c.Follower()
-	for _, at := range []struct {
-		name string
-		node *Node
-	}{{"leader", leader}, {"follower", follower}} {
-		b.Run(at.name, func(b *testing.B) {
+	leader := c.Leader()
+	for name, node := range map[string]*Node{"leader": leader, "follower": c.Follower()} {
+		b.Run(name+"/checkout", func(b *testing.B) { report(b, farCheckouts(b, node, name, b.N)) })
+		b.Run(name+"/checkout-of-16", func(b *testing.B) {
+			all := make([][]time.Duration, 16)
+			var users sync.WaitGroup
+			for user := range all {
+				users.Go(func() { all[user] = farCheckouts(b, node, fmt.Sprint(name, user), b.N) })
+			}
+			users.Wait()
+			report(b, slices.Concat(all...))
+		})
+		b.Run(name+"/read", func(b *testing.B) {
 			var took []time.Duration
-			for i := range b.N {
-				ask := apiv1.Checkout{Pool: "far", Product: "cad", User: fmt.Sprint(at.name, i), Client: "ws"}
+			for range b.N {
 				begin := time.Now()
-				a, err := at.node.client.Checkout(context.Background(), ask)
-				if err != nil {
+				if _, err := node.client.Pool(context.Background(), "far"); err != nil {
 					b.Fatal(err)
 				}
 				took = append(took, time.Since(begin))
-				if _, err := at.node.client.Return(context.Background(), a.Value.Lease.ID, a.Value.Lease.Handle); err != nil {
-					b.Fatal(err)
-				}
 			}
 			report(b, took)
 		})
@@ -95,6 +99,25 @@ func BenchmarkFarSites(b *testing.B) {
 	if now := c.Leader(); now != leader {
 		b.Fatalf("%s led, and now %s: the timing does not suit such links", leader.id, now.id)
 	}
+}
+
+// farCheckouts are how long n checkouts took, each of which is returned.
+func farCheckouts(b *testing.B, at *Node, user string, n int) (took []time.Duration) {
+	for i := range n {
+		ask := apiv1.Checkout{Pool: "far", Product: "cad", User: fmt.Sprint(user, "-", i), Client: "ws"}
+		begin := time.Now()
+		a, err := at.client.Checkout(context.Background(), ask)
+		if err != nil {
+			b.Error(err)
+			return took
+		}
+		took = append(took, time.Since(begin))
+		if _, err := at.client.Return(context.Background(), a.Value.Lease.ID, a.Value.Lease.Handle); err != nil {
+			b.Error(err)
+			return took
+		}
+	}
+	return took
 }
 
 // farCluster has a proxy before every node that holds each byte up for half a round trip, in both directions.
@@ -130,10 +153,10 @@ func farCluster(b *testing.B) *Cluster {
 		n.Start()
 	}
 	c.WaitReady()
-	document := c.sign(contractYAML("far", 1, 1) + "products:\n  cad: {model: floating, quantity: 3}\n")
+	document := c.sign(contractYAML("far", 1, 1) + "products:\n  cad: {model: floating, quantity: 100}\n")
 	_, err := c.http.PutContract(context.Background(), strings.TrimSpace(document))
 	if err == nil {
-		_, err = c.http.CreatePool(context.Background(), apiv1.PoolDefinition{Name: "far", Contract: "far", Size: 3, Products: map[string]apiv1.PoolProduct{"cad": {}}})
+		_, err = c.http.CreatePool(context.Background(), apiv1.PoolDefinition{Name: "far", Contract: "far", Size: 100, Products: map[string]apiv1.PoolProduct{"cad": {}}})
 	}
 	if err == nil {
 		_, err = c.http.ActivatePool(context.Background(), "far")

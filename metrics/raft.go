@@ -10,7 +10,7 @@ import (
 var raftFamilies = []Family{
 	{"licet_raft_apply_total", counter, nil, "", "Entries that this node handed to Raft as leader."},
 	{"licet_raft_barriers_total", counter, nil, "", "Barriers that this node asked Raft for."},
-	{"licet_raft_verify_leader_total", counter, nil, "", "Proofs of leadership that this node asked Raft for."},
+	{"licet_raft_verify_leader_total", counter, nil, "", "Proofs of leadership that this node asked Raft for: before gossip keys rotate, and for reads while voters of earlier versions are there."},
 	{"licet_raft_state_changes_total", counter, []string{"state"}, "", "How often this node became follower, candidate or leader."},
 	{"licet_raft_timeouts_total", counter, []string{"timeout"}, "", "How often this node missed the leader (heartbeat), or the majority as leader (lease)."},
 	{"licet_raft_commit_seconds", histogram, nil, "seconds", "Time from an entry's dispatch by the leader until it is on a majority."},

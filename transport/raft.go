@@ -97,6 +97,14 @@ func (l *RaftLayer[Address]) Close() error {
 	return errors.Join(l.backlog.Close(), l.open.close())
 }
 
+// Drop closes the connections to nodes that are not wanted any more, in either direction.
+func (l *RaftLayer[Address]) Drop(unwanted func(node string) bool) {
+	l.open.drop(func(conn *setConn) bool {
+		identity, err := IdentityOf(conn.chain[0])
+		return err != nil || unwanted(identity.Name)
+	})
+}
+
 // hostPort is an address as it is advertised: names in it are not resolved,
 // because what they stand for may change.
 type hostPort string
@@ -136,6 +144,17 @@ func (s *connSet) add(conn *nodeConn) (net.Conn, error) {
 	member := &setConn{nodeConn: conn, set: s}
 	s.conns[member] = struct{}{}
 	return member, nil
+}
+
+func (s *connSet) drop(unwanted func(*setConn) bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for conn := range s.conns {
+		if unwanted(conn) {
+			_ = conn.abort() // whoever uses it finds it closed
+			delete(s.conns, conn)
+		}
+	}
 }
 
 func (s *connSet) close() error {

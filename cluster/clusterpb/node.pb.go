@@ -1038,7 +1038,9 @@ func (x *ForwardResult) GetFault() *Fault {
 }
 
 type ReadIndexRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The term that the asking node knew when it asked, which it did after the reads began; 0 from nodes of old.
+	Term          uint64 `protobuf:"varint,1,opt,name=term,proto3" json:"term,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1071,6 +1073,13 @@ func (x *ReadIndexRequest) ProtoReflect() protoreflect.Message {
 // Deprecated: Use ReadIndexRequest.ProtoReflect.Descriptor instead.
 func (*ReadIndexRequest) Descriptor() ([]byte, []int) {
 	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ReadIndexRequest) GetTerm() uint64 {
+	if x != nil {
+		return x.Term
+	}
+	return 0
 }
 
 type ReadIndexReply struct {
@@ -1125,6 +1134,87 @@ func (x *ReadIndexReply) GetFault() *Fault {
 	return nil
 }
 
+type VouchRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VouchRequest) Reset() {
+	*x = VouchRequest{}
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VouchRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VouchRequest) ProtoMessage() {}
+
+func (x *VouchRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VouchRequest.ProtoReflect.Descriptor instead.
+func (*VouchRequest) Descriptor() ([]byte, []int) {
+	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{16}
+}
+
+type VouchReply struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The node has voted in no later term.
+	Term          uint64 `protobuf:"varint,1,opt,name=term,proto3" json:"term,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VouchReply) Reset() {
+	*x = VouchReply{}
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VouchReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VouchReply) ProtoMessage() {}
+
+func (x *VouchReply) ProtoReflect() protoreflect.Message {
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VouchReply.ProtoReflect.Descriptor instead.
+func (*VouchReply) Descriptor() ([]byte, []int) {
+	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *VouchReply) GetTerm() uint64 {
+	if x != nil {
+		return x.Term
+	}
+	return 0
+}
+
 // Keyring has a node's gossip keys.
 type Keyring struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1141,7 +1231,7 @@ type Keyring struct {
 
 func (x *Keyring) Reset() {
 	*x = Keyring{}
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[16]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1153,7 +1243,7 @@ func (x *Keyring) String() string {
 func (*Keyring) ProtoMessage() {}
 
 func (x *Keyring) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[16]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1166,7 +1256,7 @@ func (x *Keyring) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Keyring.ProtoReflect.Descriptor instead.
 func (*Keyring) Descriptor() ([]byte, []int) {
-	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{16}
+	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Keyring) GetGeneration() uint64 {
@@ -1211,7 +1301,7 @@ type KeyringState struct {
 
 func (x *KeyringState) Reset() {
 	*x = KeyringState{}
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[17]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1223,7 +1313,7 @@ func (x *KeyringState) String() string {
 func (*KeyringState) ProtoMessage() {}
 
 func (x *KeyringState) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[17]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1236,7 +1326,7 @@ func (x *KeyringState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyringState.ProtoReflect.Descriptor instead.
 func (*KeyringState) Descriptor() ([]byte, []int) {
-	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{17}
+	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *KeyringState) GetGeneration() uint64 {
@@ -1275,7 +1365,7 @@ type GetKeyringRequest struct {
 
 func (x *GetKeyringRequest) Reset() {
 	*x = GetKeyringRequest{}
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[18]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1287,7 +1377,7 @@ func (x *GetKeyringRequest) String() string {
 func (*GetKeyringRequest) ProtoMessage() {}
 
 func (x *GetKeyringRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[18]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1300,7 +1390,7 @@ func (x *GetKeyringRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetKeyringRequest.ProtoReflect.Descriptor instead.
 func (*GetKeyringRequest) Descriptor() ([]byte, []int) {
-	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{18}
+	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{20}
 }
 
 type GetKeyringReply struct {
@@ -1313,7 +1403,7 @@ type GetKeyringReply struct {
 
 func (x *GetKeyringReply) Reset() {
 	*x = GetKeyringReply{}
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[19]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1325,7 +1415,7 @@ func (x *GetKeyringReply) String() string {
 func (*GetKeyringReply) ProtoMessage() {}
 
 func (x *GetKeyringReply) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[19]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1338,7 +1428,7 @@ func (x *GetKeyringReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetKeyringReply.ProtoReflect.Descriptor instead.
 func (*GetKeyringReply) Descriptor() ([]byte, []int) {
-	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{19}
+	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *GetKeyringReply) GetFault() *Fault {
@@ -1364,7 +1454,7 @@ type PutKeyringRequest struct {
 
 func (x *PutKeyringRequest) Reset() {
 	*x = PutKeyringRequest{}
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[20]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1376,7 +1466,7 @@ func (x *PutKeyringRequest) String() string {
 func (*PutKeyringRequest) ProtoMessage() {}
 
 func (x *PutKeyringRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[20]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1389,7 +1479,7 @@ func (x *PutKeyringRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutKeyringRequest.ProtoReflect.Descriptor instead.
 func (*PutKeyringRequest) Descriptor() ([]byte, []int) {
-	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{20}
+	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *PutKeyringRequest) GetKeyring() *Keyring {
@@ -1408,7 +1498,7 @@ type PutKeyringReply struct {
 
 func (x *PutKeyringReply) Reset() {
 	*x = PutKeyringReply{}
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[21]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1420,7 +1510,7 @@ func (x *PutKeyringReply) String() string {
 func (*PutKeyringReply) ProtoMessage() {}
 
 func (x *PutKeyringReply) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[21]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1433,7 +1523,7 @@ func (x *PutKeyringReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutKeyringReply.ProtoReflect.Descriptor instead.
 func (*PutKeyringReply) Descriptor() ([]byte, []int) {
-	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{21}
+	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *PutKeyringReply) GetFault() *Fault {
@@ -1451,7 +1541,7 @@ type RotateKeyringRequest struct {
 
 func (x *RotateKeyringRequest) Reset() {
 	*x = RotateKeyringRequest{}
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[22]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1463,7 +1553,7 @@ func (x *RotateKeyringRequest) String() string {
 func (*RotateKeyringRequest) ProtoMessage() {}
 
 func (x *RotateKeyringRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[22]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1476,7 +1566,7 @@ func (x *RotateKeyringRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateKeyringRequest.ProtoReflect.Descriptor instead.
 func (*RotateKeyringRequest) Descriptor() ([]byte, []int) {
-	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{22}
+	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{24}
 }
 
 type RotateKeyringReply struct {
@@ -1493,7 +1583,7 @@ type RotateKeyringReply struct {
 
 func (x *RotateKeyringReply) Reset() {
 	*x = RotateKeyringReply{}
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[23]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1505,7 +1595,7 @@ func (x *RotateKeyringReply) String() string {
 func (*RotateKeyringReply) ProtoMessage() {}
 
 func (x *RotateKeyringReply) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[23]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1518,7 +1608,7 @@ func (x *RotateKeyringReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateKeyringReply.ProtoReflect.Descriptor instead.
 func (*RotateKeyringReply) Descriptor() ([]byte, []int) {
-	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{23}
+	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *RotateKeyringReply) GetFault() *Fault {
@@ -1559,7 +1649,7 @@ type MissedNode struct {
 
 func (x *MissedNode) Reset() {
 	*x = MissedNode{}
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[24]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1571,7 +1661,7 @@ func (x *MissedNode) String() string {
 func (*MissedNode) ProtoMessage() {}
 
 func (x *MissedNode) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[24]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1584,7 +1674,7 @@ func (x *MissedNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MissedNode.ProtoReflect.Descriptor instead.
 func (*MissedNode) Descriptor() ([]byte, []int) {
-	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{24}
+	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *MissedNode) GetNode() string {
@@ -1612,7 +1702,7 @@ type Fault struct {
 
 func (x *Fault) Reset() {
 	*x = Fault{}
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[25]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1624,7 +1714,7 @@ func (x *Fault) String() string {
 func (*Fault) ProtoMessage() {}
 
 func (x *Fault) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[25]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1637,7 +1727,7 @@ func (x *Fault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fault.ProtoReflect.Descriptor instead.
 func (*Fault) Descriptor() ([]byte, []int) {
-	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{25}
+	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Fault) GetCode() string {
@@ -1734,11 +1824,16 @@ const file_cluster_clusterpb_node_proto_rawDesc = "" +
 	"\aresults\x18\x01 \x03(\v2\x1f.licet.cluster.v1.ForwardResultR\aresults\"o\n" +
 	"\rForwardResult\x12/\n" +
 	"\aoutcome\x18\x01 \x01(\v2\x15.licet.fsm.v1.OutcomeR\aoutcome\x12-\n" +
-	"\x05fault\x18\x02 \x01(\v2\x17.licet.cluster.v1.FaultR\x05fault\"\x12\n" +
-	"\x10ReadIndexRequest\"U\n" +
+	"\x05fault\x18\x02 \x01(\v2\x17.licet.cluster.v1.FaultR\x05fault\"&\n" +
+	"\x10ReadIndexRequest\x12\x12\n" +
+	"\x04term\x18\x01 \x01(\x04R\x04term\"U\n" +
 	"\x0eReadIndexReply\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12-\n" +
-	"\x05fault\x18\x02 \x01(\v2\x17.licet.cluster.v1.FaultR\x05fault\"\x8c\x01\n" +
+	"\x05fault\x18\x02 \x01(\v2\x17.licet.cluster.v1.FaultR\x05fault\"\x0e\n" +
+	"\fVouchRequest\" \n" +
+	"\n" +
+	"VouchReply\x12\x12\n" +
+	"\x04term\x18\x01 \x01(\x04R\x04term\"\x8c\x01\n" +
 	"\aKeyring\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x01 \x01(\x04R\n" +
@@ -1777,7 +1872,7 @@ const file_cluster_clusterpb_node_proto_rawDesc = "" +
 	"\vKeyringStep\x12\x1c\n" +
 	"\x18KEYRING_STEP_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16KEYRING_STEP_INSTALLED\x10\x01\x12\x15\n" +
-	"\x11KEYRING_STEP_USED\x10\x022\xa3\x06\n" +
+	"\x11KEYRING_STEP_USED\x10\x022\xea\x06\n" +
 	"\x04Node\x12E\n" +
 	"\x05Probe\x12\x1e.licet.cluster.v1.ProbeRequest\x1a\x1c.licet.cluster.v1.ProbeReply\x12K\n" +
 	"\aPromise\x12 .licet.cluster.v1.PromiseRequest\x1a\x1e.licet.cluster.v1.PromiseReply\x12B\n" +
@@ -1785,7 +1880,8 @@ const file_cluster_clusterpb_node_proto_rawDesc = "" +
 	"\x06Remove\x12\x1f.licet.cluster.v1.RemoveRequest\x1a\x1d.licet.cluster.v1.RemoveReply\x12N\n" +
 	"\bTransfer\x12!.licet.cluster.v1.TransferRequest\x1a\x1f.licet.cluster.v1.TransferReply\x12K\n" +
 	"\aForward\x12 .licet.cluster.v1.ForwardRequest\x1a\x1e.licet.cluster.v1.ForwardReply\x12Q\n" +
-	"\tReadIndex\x12\".licet.cluster.v1.ReadIndexRequest\x1a .licet.cluster.v1.ReadIndexReply\x12T\n" +
+	"\tReadIndex\x12\".licet.cluster.v1.ReadIndexRequest\x1a .licet.cluster.v1.ReadIndexReply\x12E\n" +
+	"\x05Vouch\x12\x1e.licet.cluster.v1.VouchRequest\x1a\x1c.licet.cluster.v1.VouchReply\x12T\n" +
 	"\n" +
 	"GetKeyring\x12#.licet.cluster.v1.GetKeyringRequest\x1a!.licet.cluster.v1.GetKeyringReply\x12T\n" +
 	"\n" +
@@ -1805,7 +1901,7 @@ func file_cluster_clusterpb_node_proto_rawDescGZIP() []byte {
 }
 
 var file_cluster_clusterpb_node_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_cluster_clusterpb_node_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_cluster_clusterpb_node_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_cluster_clusterpb_node_proto_goTypes = []any{
 	(KeyringStep)(0),             // 0: licet.cluster.v1.KeyringStep
 	(*ProbeRequest)(nil),         // 1: licet.cluster.v1.ProbeRequest
@@ -1824,39 +1920,41 @@ var file_cluster_clusterpb_node_proto_goTypes = []any{
 	(*ForwardResult)(nil),        // 14: licet.cluster.v1.ForwardResult
 	(*ReadIndexRequest)(nil),     // 15: licet.cluster.v1.ReadIndexRequest
 	(*ReadIndexReply)(nil),       // 16: licet.cluster.v1.ReadIndexReply
-	(*Keyring)(nil),              // 17: licet.cluster.v1.Keyring
-	(*KeyringState)(nil),         // 18: licet.cluster.v1.KeyringState
-	(*GetKeyringRequest)(nil),    // 19: licet.cluster.v1.GetKeyringRequest
-	(*GetKeyringReply)(nil),      // 20: licet.cluster.v1.GetKeyringReply
-	(*PutKeyringRequest)(nil),    // 21: licet.cluster.v1.PutKeyringRequest
-	(*PutKeyringReply)(nil),      // 22: licet.cluster.v1.PutKeyringReply
-	(*RotateKeyringRequest)(nil), // 23: licet.cluster.v1.RotateKeyringRequest
-	(*RotateKeyringReply)(nil),   // 24: licet.cluster.v1.RotateKeyringReply
-	(*MissedNode)(nil),           // 25: licet.cluster.v1.MissedNode
-	(*Fault)(nil),                // 26: licet.cluster.v1.Fault
-	(*fsmpb.Command)(nil),        // 27: licet.fsm.v1.Command
-	(*fsmpb.Outcome)(nil),        // 28: licet.fsm.v1.Outcome
+	(*VouchRequest)(nil),         // 17: licet.cluster.v1.VouchRequest
+	(*VouchReply)(nil),           // 18: licet.cluster.v1.VouchReply
+	(*Keyring)(nil),              // 19: licet.cluster.v1.Keyring
+	(*KeyringState)(nil),         // 20: licet.cluster.v1.KeyringState
+	(*GetKeyringRequest)(nil),    // 21: licet.cluster.v1.GetKeyringRequest
+	(*GetKeyringReply)(nil),      // 22: licet.cluster.v1.GetKeyringReply
+	(*PutKeyringRequest)(nil),    // 23: licet.cluster.v1.PutKeyringRequest
+	(*PutKeyringReply)(nil),      // 24: licet.cluster.v1.PutKeyringReply
+	(*RotateKeyringRequest)(nil), // 25: licet.cluster.v1.RotateKeyringRequest
+	(*RotateKeyringReply)(nil),   // 26: licet.cluster.v1.RotateKeyringReply
+	(*MissedNode)(nil),           // 27: licet.cluster.v1.MissedNode
+	(*Fault)(nil),                // 28: licet.cluster.v1.Fault
+	(*fsmpb.Command)(nil),        // 29: licet.fsm.v1.Command
+	(*fsmpb.Outcome)(nil),        // 30: licet.fsm.v1.Outcome
 }
 var file_cluster_clusterpb_node_proto_depIdxs = []int32{
-	18, // 0: licet.cluster.v1.ProbeReply.keyring:type_name -> licet.cluster.v1.KeyringState
-	26, // 1: licet.cluster.v1.JoinReply.fault:type_name -> licet.cluster.v1.Fault
-	26, // 2: licet.cluster.v1.RemoveReply.fault:type_name -> licet.cluster.v1.Fault
-	26, // 3: licet.cluster.v1.TransferReply.fault:type_name -> licet.cluster.v1.Fault
+	20, // 0: licet.cluster.v1.ProbeReply.keyring:type_name -> licet.cluster.v1.KeyringState
+	28, // 1: licet.cluster.v1.JoinReply.fault:type_name -> licet.cluster.v1.Fault
+	28, // 2: licet.cluster.v1.RemoveReply.fault:type_name -> licet.cluster.v1.Fault
+	28, // 3: licet.cluster.v1.TransferReply.fault:type_name -> licet.cluster.v1.Fault
 	12, // 4: licet.cluster.v1.ForwardRequest.commands:type_name -> licet.cluster.v1.Forwarded
-	27, // 5: licet.cluster.v1.Forwarded.command:type_name -> licet.fsm.v1.Command
+	29, // 5: licet.cluster.v1.Forwarded.command:type_name -> licet.fsm.v1.Command
 	14, // 6: licet.cluster.v1.ForwardReply.results:type_name -> licet.cluster.v1.ForwardResult
-	28, // 7: licet.cluster.v1.ForwardResult.outcome:type_name -> licet.fsm.v1.Outcome
-	26, // 8: licet.cluster.v1.ForwardResult.fault:type_name -> licet.cluster.v1.Fault
-	26, // 9: licet.cluster.v1.ReadIndexReply.fault:type_name -> licet.cluster.v1.Fault
+	30, // 7: licet.cluster.v1.ForwardResult.outcome:type_name -> licet.fsm.v1.Outcome
+	28, // 8: licet.cluster.v1.ForwardResult.fault:type_name -> licet.cluster.v1.Fault
+	28, // 9: licet.cluster.v1.ReadIndexReply.fault:type_name -> licet.cluster.v1.Fault
 	0,  // 10: licet.cluster.v1.Keyring.step:type_name -> licet.cluster.v1.KeyringStep
 	0,  // 11: licet.cluster.v1.KeyringState.step:type_name -> licet.cluster.v1.KeyringStep
-	26, // 12: licet.cluster.v1.GetKeyringReply.fault:type_name -> licet.cluster.v1.Fault
-	17, // 13: licet.cluster.v1.GetKeyringReply.keyring:type_name -> licet.cluster.v1.Keyring
-	17, // 14: licet.cluster.v1.PutKeyringRequest.keyring:type_name -> licet.cluster.v1.Keyring
-	26, // 15: licet.cluster.v1.PutKeyringReply.fault:type_name -> licet.cluster.v1.Fault
-	26, // 16: licet.cluster.v1.RotateKeyringReply.fault:type_name -> licet.cluster.v1.Fault
-	18, // 17: licet.cluster.v1.RotateKeyringReply.keyring:type_name -> licet.cluster.v1.KeyringState
-	25, // 18: licet.cluster.v1.RotateKeyringReply.missed:type_name -> licet.cluster.v1.MissedNode
+	28, // 12: licet.cluster.v1.GetKeyringReply.fault:type_name -> licet.cluster.v1.Fault
+	19, // 13: licet.cluster.v1.GetKeyringReply.keyring:type_name -> licet.cluster.v1.Keyring
+	19, // 14: licet.cluster.v1.PutKeyringRequest.keyring:type_name -> licet.cluster.v1.Keyring
+	28, // 15: licet.cluster.v1.PutKeyringReply.fault:type_name -> licet.cluster.v1.Fault
+	28, // 16: licet.cluster.v1.RotateKeyringReply.fault:type_name -> licet.cluster.v1.Fault
+	20, // 17: licet.cluster.v1.RotateKeyringReply.keyring:type_name -> licet.cluster.v1.KeyringState
+	27, // 18: licet.cluster.v1.RotateKeyringReply.missed:type_name -> licet.cluster.v1.MissedNode
 	1,  // 19: licet.cluster.v1.Node.Probe:input_type -> licet.cluster.v1.ProbeRequest
 	3,  // 20: licet.cluster.v1.Node.Promise:input_type -> licet.cluster.v1.PromiseRequest
 	5,  // 21: licet.cluster.v1.Node.Join:input_type -> licet.cluster.v1.JoinRequest
@@ -1864,21 +1962,23 @@ var file_cluster_clusterpb_node_proto_depIdxs = []int32{
 	9,  // 23: licet.cluster.v1.Node.Transfer:input_type -> licet.cluster.v1.TransferRequest
 	11, // 24: licet.cluster.v1.Node.Forward:input_type -> licet.cluster.v1.ForwardRequest
 	15, // 25: licet.cluster.v1.Node.ReadIndex:input_type -> licet.cluster.v1.ReadIndexRequest
-	19, // 26: licet.cluster.v1.Node.GetKeyring:input_type -> licet.cluster.v1.GetKeyringRequest
-	21, // 27: licet.cluster.v1.Node.PutKeyring:input_type -> licet.cluster.v1.PutKeyringRequest
-	23, // 28: licet.cluster.v1.Node.RotateKeyring:input_type -> licet.cluster.v1.RotateKeyringRequest
-	2,  // 29: licet.cluster.v1.Node.Probe:output_type -> licet.cluster.v1.ProbeReply
-	4,  // 30: licet.cluster.v1.Node.Promise:output_type -> licet.cluster.v1.PromiseReply
-	6,  // 31: licet.cluster.v1.Node.Join:output_type -> licet.cluster.v1.JoinReply
-	8,  // 32: licet.cluster.v1.Node.Remove:output_type -> licet.cluster.v1.RemoveReply
-	10, // 33: licet.cluster.v1.Node.Transfer:output_type -> licet.cluster.v1.TransferReply
-	13, // 34: licet.cluster.v1.Node.Forward:output_type -> licet.cluster.v1.ForwardReply
-	16, // 35: licet.cluster.v1.Node.ReadIndex:output_type -> licet.cluster.v1.ReadIndexReply
-	20, // 36: licet.cluster.v1.Node.GetKeyring:output_type -> licet.cluster.v1.GetKeyringReply
-	22, // 37: licet.cluster.v1.Node.PutKeyring:output_type -> licet.cluster.v1.PutKeyringReply
-	24, // 38: licet.cluster.v1.Node.RotateKeyring:output_type -> licet.cluster.v1.RotateKeyringReply
-	29, // [29:39] is the sub-list for method output_type
-	19, // [19:29] is the sub-list for method input_type
+	17, // 26: licet.cluster.v1.Node.Vouch:input_type -> licet.cluster.v1.VouchRequest
+	21, // 27: licet.cluster.v1.Node.GetKeyring:input_type -> licet.cluster.v1.GetKeyringRequest
+	23, // 28: licet.cluster.v1.Node.PutKeyring:input_type -> licet.cluster.v1.PutKeyringRequest
+	25, // 29: licet.cluster.v1.Node.RotateKeyring:input_type -> licet.cluster.v1.RotateKeyringRequest
+	2,  // 30: licet.cluster.v1.Node.Probe:output_type -> licet.cluster.v1.ProbeReply
+	4,  // 31: licet.cluster.v1.Node.Promise:output_type -> licet.cluster.v1.PromiseReply
+	6,  // 32: licet.cluster.v1.Node.Join:output_type -> licet.cluster.v1.JoinReply
+	8,  // 33: licet.cluster.v1.Node.Remove:output_type -> licet.cluster.v1.RemoveReply
+	10, // 34: licet.cluster.v1.Node.Transfer:output_type -> licet.cluster.v1.TransferReply
+	13, // 35: licet.cluster.v1.Node.Forward:output_type -> licet.cluster.v1.ForwardReply
+	16, // 36: licet.cluster.v1.Node.ReadIndex:output_type -> licet.cluster.v1.ReadIndexReply
+	18, // 37: licet.cluster.v1.Node.Vouch:output_type -> licet.cluster.v1.VouchReply
+	22, // 38: licet.cluster.v1.Node.GetKeyring:output_type -> licet.cluster.v1.GetKeyringReply
+	24, // 39: licet.cluster.v1.Node.PutKeyring:output_type -> licet.cluster.v1.PutKeyringReply
+	26, // 40: licet.cluster.v1.Node.RotateKeyring:output_type -> licet.cluster.v1.RotateKeyringReply
+	30, // [30:41] is the sub-list for method output_type
+	19, // [19:30] is the sub-list for method input_type
 	19, // [19:19] is the sub-list for extension type_name
 	19, // [19:19] is the sub-list for extension extendee
 	0,  // [0:19] is the sub-list for field type_name
@@ -1895,7 +1995,7 @@ func file_cluster_clusterpb_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cluster_clusterpb_node_proto_rawDesc), len(file_cluster_clusterpb_node_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   26,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

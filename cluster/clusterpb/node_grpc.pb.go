@@ -29,6 +29,7 @@ const (
 	Node_Transfer_FullMethodName      = "/licet.cluster.v1.Node/Transfer"
 	Node_Forward_FullMethodName       = "/licet.cluster.v1.Node/Forward"
 	Node_ReadIndex_FullMethodName     = "/licet.cluster.v1.Node/ReadIndex"
+	Node_Vouch_FullMethodName         = "/licet.cluster.v1.Node/Vouch"
 	Node_GetKeyring_FullMethodName    = "/licet.cluster.v1.Node/GetKeyring"
 	Node_PutKeyring_FullMethodName    = "/licet.cluster.v1.Node/PutKeyring"
 	Node_RotateKeyring_FullMethodName = "/licet.cluster.v1.Node/RotateKeyring"
@@ -54,6 +55,8 @@ type NodeClient interface {
 	// ReadIndex asks the leader how far a node must have applied for a
 	// linearizable read (Raft dissertation, section 6.4).
 	ReadIndex(ctx context.Context, in *ReadIndexRequest, opts ...grpc.CallOption) (*ReadIndexReply, error)
+	// Vouch tells a leader in which term a voter is. It never waits.
+	Vouch(ctx context.Context, in *VouchRequest, opts ...grpc.CallOption) (*VouchReply, error)
 	// GetKeyring hands a member the gossip keys that the node has.
 	GetKeyring(ctx context.Context, in *GetKeyringRequest, opts ...grpc.CallOption) (*GetKeyringReply, error)
 	// PutKeyring replaces the gossip keys of the node by a member's newer ones.
@@ -140,6 +143,16 @@ func (c *nodeClient) ReadIndex(ctx context.Context, in *ReadIndexRequest, opts .
 	return out, nil
 }
 
+func (c *nodeClient) Vouch(ctx context.Context, in *VouchRequest, opts ...grpc.CallOption) (*VouchReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(VouchReply)
+	err := c.cc.Invoke(ctx, Node_Vouch_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *nodeClient) GetKeyring(ctx context.Context, in *GetKeyringRequest, opts ...grpc.CallOption) (*GetKeyringReply, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetKeyringReply)
@@ -190,6 +203,8 @@ type NodeServer interface {
 	// ReadIndex asks the leader how far a node must have applied for a
 	// linearizable read (Raft dissertation, section 6.4).
 	ReadIndex(context.Context, *ReadIndexRequest) (*ReadIndexReply, error)
+	// Vouch tells a leader in which term a voter is. It never waits.
+	Vouch(context.Context, *VouchRequest) (*VouchReply, error)
 	// GetKeyring hands a member the gossip keys that the node has.
 	GetKeyring(context.Context, *GetKeyringRequest) (*GetKeyringReply, error)
 	// PutKeyring replaces the gossip keys of the node by a member's newer ones.
@@ -226,6 +241,9 @@ func (UnimplementedNodeServer) Forward(context.Context, *ForwardRequest) (*Forwa
 }
 func (UnimplementedNodeServer) ReadIndex(context.Context, *ReadIndexRequest) (*ReadIndexReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method ReadIndex not implemented")
+}
+func (UnimplementedNodeServer) Vouch(context.Context, *VouchRequest) (*VouchReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method Vouch not implemented")
 }
 func (UnimplementedNodeServer) GetKeyring(context.Context, *GetKeyringRequest) (*GetKeyringReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetKeyring not implemented")
@@ -383,6 +401,24 @@ func _Node_ReadIndex_Handler(srv interface{}, ctx context.Context, dec func(inte
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Node_Vouch_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(VouchRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NodeServer).Vouch(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Node_Vouch_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NodeServer).Vouch(ctx, req.(*VouchRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Node_GetKeyring_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetKeyringRequest)
 	if err := dec(in); err != nil {
@@ -471,6 +507,10 @@ var Node_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ReadIndex",
 			Handler:    _Node_ReadIndex_Handler,
+		},
+		{
+			MethodName: "Vouch",
+			Handler:    _Node_Vouch_Handler,
 		},
 		{
 			MethodName: "GetKeyring",
