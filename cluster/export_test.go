@@ -97,3 +97,9 @@ func (n *Node) Hear(id string, without []int32) {
 
 // Seen is the furthest that this node knows another's state to have been.
 func (n *Node) Seen(id string) uint64 { return n.progress.of(id) }
+
+// ForwardedBy and PrincipalProto are how frames name who asks.
+var (
+	ForwardedBy    = forwardedBy
+	PrincipalProto = principalProto
+)

@@ -883,7 +883,9 @@ type Forwarded struct {
 	TimeoutMs int64 `protobuf:"varint,2,opt,name=timeout_ms,json=timeoutMs,proto3" json:"timeout_ms,omitempty"`
 	// The span that the leader's are children of, as W3C Trace Context writes it; empty if nobody traces the command. It
 	// does not go into the log. Builds without it leave it out and pass it by.
-	Traceparent   string `protobuf:"bytes,3,opt,name=traceparent,proto3" json:"traceparent,omitempty"`
+	Traceparent string `protobuf:"bytes,3,opt,name=traceparent,proto3" json:"traceparent,omitempty"`
+	// Whom the sender authenticated; absent from builds that know one operator alone.
+	Principal     *Principal `protobuf:"bytes,10,opt,name=principal,proto3" json:"principal,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -939,6 +941,85 @@ func (x *Forwarded) GetTraceparent() string {
 	return ""
 }
 
+func (x *Forwarded) GetPrincipal() *Principal {
+	if x != nil {
+		return x.Principal
+	}
+	return nil
+}
+
+// Principal is who asks, as the node that was asked found out.
+type Principal struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How it proved itself: process, file, token, certificate or oidc.
+	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	// The number of a token; the name of a certificate; issuer and subject.
+	Id string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	// Of tokens the receiver looks role and scope up itself.
+	Role          string            `protobuf:"bytes,3,opt,name=role,proto3" json:"role,omitempty"`
+	Scope         *fsmpb.TokenScope `protobuf:"bytes,4,opt,name=scope,proto3" json:"scope,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Principal) Reset() {
+	*x = Principal{}
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Principal) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Principal) ProtoMessage() {}
+
+func (x *Principal) ProtoReflect() protoreflect.Message {
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Principal.ProtoReflect.Descriptor instead.
+func (*Principal) Descriptor() ([]byte, []int) {
+	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *Principal) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Principal) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Principal) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
+func (x *Principal) GetScope() *fsmpb.TokenScope {
+	if x != nil {
+		return x.Scope
+	}
+	return nil
+}
+
 type ForwardReply struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// In the order of the commands.
@@ -949,7 +1030,7 @@ type ForwardReply struct {
 
 func (x *ForwardReply) Reset() {
 	*x = ForwardReply{}
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[12]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -961,7 +1042,7 @@ func (x *ForwardReply) String() string {
 func (*ForwardReply) ProtoMessage() {}
 
 func (x *ForwardReply) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[12]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -974,7 +1055,7 @@ func (x *ForwardReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwardReply.ProtoReflect.Descriptor instead.
 func (*ForwardReply) Descriptor() ([]byte, []int) {
-	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{12}
+	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ForwardReply) GetResults() []*ForwardResult {
@@ -995,7 +1076,7 @@ type ForwardResult struct {
 
 func (x *ForwardResult) Reset() {
 	*x = ForwardResult{}
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[13]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1007,7 +1088,7 @@ func (x *ForwardResult) String() string {
 func (*ForwardResult) ProtoMessage() {}
 
 func (x *ForwardResult) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[13]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1020,7 +1101,7 @@ func (x *ForwardResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwardResult.ProtoReflect.Descriptor instead.
 func (*ForwardResult) Descriptor() ([]byte, []int) {
-	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{13}
+	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ForwardResult) GetOutcome() *fsmpb.Outcome {
@@ -1045,7 +1126,7 @@ type ReadIndexRequest struct {
 
 func (x *ReadIndexRequest) Reset() {
 	*x = ReadIndexRequest{}
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[14]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1057,7 +1138,7 @@ func (x *ReadIndexRequest) String() string {
 func (*ReadIndexRequest) ProtoMessage() {}
 
 func (x *ReadIndexRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[14]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1070,7 +1151,7 @@ func (x *ReadIndexRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadIndexRequest.ProtoReflect.Descriptor instead.
 func (*ReadIndexRequest) Descriptor() ([]byte, []int) {
-	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{14}
+	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{15}
 }
 
 type ReadIndexReply struct {
@@ -1083,7 +1164,7 @@ type ReadIndexReply struct {
 
 func (x *ReadIndexReply) Reset() {
 	*x = ReadIndexReply{}
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[15]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1095,7 +1176,7 @@ func (x *ReadIndexReply) String() string {
 func (*ReadIndexReply) ProtoMessage() {}
 
 func (x *ReadIndexReply) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[15]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1108,7 +1189,7 @@ func (x *ReadIndexReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadIndexReply.ProtoReflect.Descriptor instead.
 func (*ReadIndexReply) Descriptor() ([]byte, []int) {
-	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{15}
+	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ReadIndexReply) GetIndex() uint64 {
@@ -1141,7 +1222,7 @@ type Keyring struct {
 
 func (x *Keyring) Reset() {
 	*x = Keyring{}
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[16]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1153,7 +1234,7 @@ func (x *Keyring) String() string {
 func (*Keyring) ProtoMessage() {}
 
 func (x *Keyring) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[16]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1166,7 +1247,7 @@ func (x *Keyring) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Keyring.ProtoReflect.Descriptor instead.
 func (*Keyring) Descriptor() ([]byte, []int) {
-	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{16}
+	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Keyring) GetGeneration() uint64 {
@@ -1211,7 +1292,7 @@ type KeyringState struct {
 
 func (x *KeyringState) Reset() {
 	*x = KeyringState{}
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[17]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1223,7 +1304,7 @@ func (x *KeyringState) String() string {
 func (*KeyringState) ProtoMessage() {}
 
 func (x *KeyringState) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[17]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1236,7 +1317,7 @@ func (x *KeyringState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyringState.ProtoReflect.Descriptor instead.
 func (*KeyringState) Descriptor() ([]byte, []int) {
-	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{17}
+	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *KeyringState) GetGeneration() uint64 {
@@ -1275,7 +1356,7 @@ type GetKeyringRequest struct {
 
 func (x *GetKeyringRequest) Reset() {
 	*x = GetKeyringRequest{}
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[18]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1287,7 +1368,7 @@ func (x *GetKeyringRequest) String() string {
 func (*GetKeyringRequest) ProtoMessage() {}
 
 func (x *GetKeyringRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[18]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1300,7 +1381,7 @@ func (x *GetKeyringRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetKeyringRequest.ProtoReflect.Descriptor instead.
 func (*GetKeyringRequest) Descriptor() ([]byte, []int) {
-	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{18}
+	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{19}
 }
 
 type GetKeyringReply struct {
@@ -1313,7 +1394,7 @@ type GetKeyringReply struct {
 
 func (x *GetKeyringReply) Reset() {
 	*x = GetKeyringReply{}
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[19]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1325,7 +1406,7 @@ func (x *GetKeyringReply) String() string {
 func (*GetKeyringReply) ProtoMessage() {}
 
 func (x *GetKeyringReply) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[19]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1338,7 +1419,7 @@ func (x *GetKeyringReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetKeyringReply.ProtoReflect.Descriptor instead.
 func (*GetKeyringReply) Descriptor() ([]byte, []int) {
-	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{19}
+	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *GetKeyringReply) GetFault() *Fault {
@@ -1364,7 +1445,7 @@ type PutKeyringRequest struct {
 
 func (x *PutKeyringRequest) Reset() {
 	*x = PutKeyringRequest{}
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[20]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1376,7 +1457,7 @@ func (x *PutKeyringRequest) String() string {
 func (*PutKeyringRequest) ProtoMessage() {}
 
 func (x *PutKeyringRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[20]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1389,7 +1470,7 @@ func (x *PutKeyringRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutKeyringRequest.ProtoReflect.Descriptor instead.
 func (*PutKeyringRequest) Descriptor() ([]byte, []int) {
-	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{20}
+	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *PutKeyringRequest) GetKeyring() *Keyring {
@@ -1408,7 +1489,7 @@ type PutKeyringReply struct {
 
 func (x *PutKeyringReply) Reset() {
 	*x = PutKeyringReply{}
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[21]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1420,7 +1501,7 @@ func (x *PutKeyringReply) String() string {
 func (*PutKeyringReply) ProtoMessage() {}
 
 func (x *PutKeyringReply) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[21]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1433,7 +1514,7 @@ func (x *PutKeyringReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutKeyringReply.ProtoReflect.Descriptor instead.
 func (*PutKeyringReply) Descriptor() ([]byte, []int) {
-	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{21}
+	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *PutKeyringReply) GetFault() *Fault {
@@ -1451,7 +1532,7 @@ type RotateKeyringRequest struct {
 
 func (x *RotateKeyringRequest) Reset() {
 	*x = RotateKeyringRequest{}
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[22]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1463,7 +1544,7 @@ func (x *RotateKeyringRequest) String() string {
 func (*RotateKeyringRequest) ProtoMessage() {}
 
 func (x *RotateKeyringRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[22]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1476,7 +1557,7 @@ func (x *RotateKeyringRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateKeyringRequest.ProtoReflect.Descriptor instead.
 func (*RotateKeyringRequest) Descriptor() ([]byte, []int) {
-	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{22}
+	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{23}
 }
 
 type RotateKeyringReply struct {
@@ -1493,7 +1574,7 @@ type RotateKeyringReply struct {
 
 func (x *RotateKeyringReply) Reset() {
 	*x = RotateKeyringReply{}
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[23]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1505,7 +1586,7 @@ func (x *RotateKeyringReply) String() string {
 func (*RotateKeyringReply) ProtoMessage() {}
 
 func (x *RotateKeyringReply) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[23]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1518,7 +1599,7 @@ func (x *RotateKeyringReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateKeyringReply.ProtoReflect.Descriptor instead.
 func (*RotateKeyringReply) Descriptor() ([]byte, []int) {
-	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{23}
+	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *RotateKeyringReply) GetFault() *Fault {
@@ -1559,7 +1640,7 @@ type MissedNode struct {
 
 func (x *MissedNode) Reset() {
 	*x = MissedNode{}
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[24]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1571,7 +1652,7 @@ func (x *MissedNode) String() string {
 func (*MissedNode) ProtoMessage() {}
 
 func (x *MissedNode) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[24]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1584,7 +1665,7 @@ func (x *MissedNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MissedNode.ProtoReflect.Descriptor instead.
 func (*MissedNode) Descriptor() ([]byte, []int) {
-	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{24}
+	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *MissedNode) GetNode() string {
@@ -1612,7 +1693,7 @@ type Fault struct {
 
 func (x *Fault) Reset() {
 	*x = Fault{}
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[25]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1624,7 +1705,7 @@ func (x *Fault) String() string {
 func (*Fault) ProtoMessage() {}
 
 func (x *Fault) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[25]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1637,7 +1718,7 @@ func (x *Fault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fault.ProtoReflect.Descriptor instead.
 func (*Fault) Descriptor() ([]byte, []int) {
-	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{25}
+	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Fault) GetCode() string {
@@ -1658,7 +1739,7 @@ var File_cluster_clusterpb_node_proto protoreflect.FileDescriptor
 
 const file_cluster_clusterpb_node_proto_rawDesc = "" +
 	"\n" +
-	"\x1ccluster/clusterpb/node.proto\x12\x10licet.cluster.v1\x1a\x13fsm/fsmpb/fsm.proto\"h\n" +
+	"\x1ccluster/clusterpb/node.proto\x12\x10licet.cluster.v1\x1a\x13fsm/fsmpb/fsm.proto\x1a\x15fsm/fsmpb/token.proto\"h\n" +
 	"\fProbeRequest\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x1f\n" +
 	"\vbefore_term\x18\x02 \x01(\x04R\n" +
@@ -1724,12 +1805,19 @@ const file_cluster_clusterpb_node_proto_rawDesc = "" +
 	"\rTransferReply\x12-\n" +
 	"\x05fault\x18\x01 \x01(\v2\x17.licet.cluster.v1.FaultR\x05fault\"I\n" +
 	"\x0eForwardRequest\x127\n" +
-	"\bcommands\x18\x01 \x03(\v2\x1b.licet.cluster.v1.ForwardedR\bcommands\"}\n" +
+	"\bcommands\x18\x01 \x03(\v2\x1b.licet.cluster.v1.ForwardedR\bcommands\"\xb8\x01\n" +
 	"\tForwarded\x12/\n" +
 	"\acommand\x18\x01 \x01(\v2\x15.licet.fsm.v1.CommandR\acommand\x12\x1d\n" +
 	"\n" +
 	"timeout_ms\x18\x02 \x01(\x03R\ttimeoutMs\x12 \n" +
-	"\vtraceparent\x18\x03 \x01(\tR\vtraceparent\"I\n" +
+	"\vtraceparent\x18\x03 \x01(\tR\vtraceparent\x129\n" +
+	"\tprincipal\x18\n" +
+	" \x01(\v2\x1b.licet.cluster.v1.PrincipalR\tprincipal\"s\n" +
+	"\tPrincipal\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\x12\x12\n" +
+	"\x04role\x18\x03 \x01(\tR\x04role\x12.\n" +
+	"\x05scope\x18\x04 \x01(\v2\x18.licet.fsm.v1.TokenScopeR\x05scope\"I\n" +
 	"\fForwardReply\x129\n" +
 	"\aresults\x18\x01 \x03(\v2\x1f.licet.cluster.v1.ForwardResultR\aresults\"o\n" +
 	"\rForwardResult\x12/\n" +
@@ -1805,7 +1893,7 @@ func file_cluster_clusterpb_node_proto_rawDescGZIP() []byte {
 }
 
 var file_cluster_clusterpb_node_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_cluster_clusterpb_node_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_cluster_clusterpb_node_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_cluster_clusterpb_node_proto_goTypes = []any{
 	(KeyringStep)(0),             // 0: licet.cluster.v1.KeyringStep
 	(*ProbeRequest)(nil),         // 1: licet.cluster.v1.ProbeRequest
@@ -1820,68 +1908,72 @@ var file_cluster_clusterpb_node_proto_goTypes = []any{
 	(*TransferReply)(nil),        // 10: licet.cluster.v1.TransferReply
 	(*ForwardRequest)(nil),       // 11: licet.cluster.v1.ForwardRequest
 	(*Forwarded)(nil),            // 12: licet.cluster.v1.Forwarded
-	(*ForwardReply)(nil),         // 13: licet.cluster.v1.ForwardReply
-	(*ForwardResult)(nil),        // 14: licet.cluster.v1.ForwardResult
-	(*ReadIndexRequest)(nil),     // 15: licet.cluster.v1.ReadIndexRequest
-	(*ReadIndexReply)(nil),       // 16: licet.cluster.v1.ReadIndexReply
-	(*Keyring)(nil),              // 17: licet.cluster.v1.Keyring
-	(*KeyringState)(nil),         // 18: licet.cluster.v1.KeyringState
-	(*GetKeyringRequest)(nil),    // 19: licet.cluster.v1.GetKeyringRequest
-	(*GetKeyringReply)(nil),      // 20: licet.cluster.v1.GetKeyringReply
-	(*PutKeyringRequest)(nil),    // 21: licet.cluster.v1.PutKeyringRequest
-	(*PutKeyringReply)(nil),      // 22: licet.cluster.v1.PutKeyringReply
-	(*RotateKeyringRequest)(nil), // 23: licet.cluster.v1.RotateKeyringRequest
-	(*RotateKeyringReply)(nil),   // 24: licet.cluster.v1.RotateKeyringReply
-	(*MissedNode)(nil),           // 25: licet.cluster.v1.MissedNode
-	(*Fault)(nil),                // 26: licet.cluster.v1.Fault
-	(*fsmpb.Command)(nil),        // 27: licet.fsm.v1.Command
-	(*fsmpb.Outcome)(nil),        // 28: licet.fsm.v1.Outcome
+	(*Principal)(nil),            // 13: licet.cluster.v1.Principal
+	(*ForwardReply)(nil),         // 14: licet.cluster.v1.ForwardReply
+	(*ForwardResult)(nil),        // 15: licet.cluster.v1.ForwardResult
+	(*ReadIndexRequest)(nil),     // 16: licet.cluster.v1.ReadIndexRequest
+	(*ReadIndexReply)(nil),       // 17: licet.cluster.v1.ReadIndexReply
+	(*Keyring)(nil),              // 18: licet.cluster.v1.Keyring
+	(*KeyringState)(nil),         // 19: licet.cluster.v1.KeyringState
+	(*GetKeyringRequest)(nil),    // 20: licet.cluster.v1.GetKeyringRequest
+	(*GetKeyringReply)(nil),      // 21: licet.cluster.v1.GetKeyringReply
+	(*PutKeyringRequest)(nil),    // 22: licet.cluster.v1.PutKeyringRequest
+	(*PutKeyringReply)(nil),      // 23: licet.cluster.v1.PutKeyringReply
+	(*RotateKeyringRequest)(nil), // 24: licet.cluster.v1.RotateKeyringRequest
+	(*RotateKeyringReply)(nil),   // 25: licet.cluster.v1.RotateKeyringReply
+	(*MissedNode)(nil),           // 26: licet.cluster.v1.MissedNode
+	(*Fault)(nil),                // 27: licet.cluster.v1.Fault
+	(*fsmpb.Command)(nil),        // 28: licet.fsm.v1.Command
+	(*fsmpb.TokenScope)(nil),     // 29: licet.fsm.v1.TokenScope
+	(*fsmpb.Outcome)(nil),        // 30: licet.fsm.v1.Outcome
 }
 var file_cluster_clusterpb_node_proto_depIdxs = []int32{
-	18, // 0: licet.cluster.v1.ProbeReply.keyring:type_name -> licet.cluster.v1.KeyringState
-	26, // 1: licet.cluster.v1.JoinReply.fault:type_name -> licet.cluster.v1.Fault
-	26, // 2: licet.cluster.v1.RemoveReply.fault:type_name -> licet.cluster.v1.Fault
-	26, // 3: licet.cluster.v1.TransferReply.fault:type_name -> licet.cluster.v1.Fault
+	19, // 0: licet.cluster.v1.ProbeReply.keyring:type_name -> licet.cluster.v1.KeyringState
+	27, // 1: licet.cluster.v1.JoinReply.fault:type_name -> licet.cluster.v1.Fault
+	27, // 2: licet.cluster.v1.RemoveReply.fault:type_name -> licet.cluster.v1.Fault
+	27, // 3: licet.cluster.v1.TransferReply.fault:type_name -> licet.cluster.v1.Fault
 	12, // 4: licet.cluster.v1.ForwardRequest.commands:type_name -> licet.cluster.v1.Forwarded
-	27, // 5: licet.cluster.v1.Forwarded.command:type_name -> licet.fsm.v1.Command
-	14, // 6: licet.cluster.v1.ForwardReply.results:type_name -> licet.cluster.v1.ForwardResult
-	28, // 7: licet.cluster.v1.ForwardResult.outcome:type_name -> licet.fsm.v1.Outcome
-	26, // 8: licet.cluster.v1.ForwardResult.fault:type_name -> licet.cluster.v1.Fault
-	26, // 9: licet.cluster.v1.ReadIndexReply.fault:type_name -> licet.cluster.v1.Fault
-	0,  // 10: licet.cluster.v1.Keyring.step:type_name -> licet.cluster.v1.KeyringStep
-	0,  // 11: licet.cluster.v1.KeyringState.step:type_name -> licet.cluster.v1.KeyringStep
-	26, // 12: licet.cluster.v1.GetKeyringReply.fault:type_name -> licet.cluster.v1.Fault
-	17, // 13: licet.cluster.v1.GetKeyringReply.keyring:type_name -> licet.cluster.v1.Keyring
-	17, // 14: licet.cluster.v1.PutKeyringRequest.keyring:type_name -> licet.cluster.v1.Keyring
-	26, // 15: licet.cluster.v1.PutKeyringReply.fault:type_name -> licet.cluster.v1.Fault
-	26, // 16: licet.cluster.v1.RotateKeyringReply.fault:type_name -> licet.cluster.v1.Fault
-	18, // 17: licet.cluster.v1.RotateKeyringReply.keyring:type_name -> licet.cluster.v1.KeyringState
-	25, // 18: licet.cluster.v1.RotateKeyringReply.missed:type_name -> licet.cluster.v1.MissedNode
-	1,  // 19: licet.cluster.v1.Node.Probe:input_type -> licet.cluster.v1.ProbeRequest
-	3,  // 20: licet.cluster.v1.Node.Promise:input_type -> licet.cluster.v1.PromiseRequest
-	5,  // 21: licet.cluster.v1.Node.Join:input_type -> licet.cluster.v1.JoinRequest
-	7,  // 22: licet.cluster.v1.Node.Remove:input_type -> licet.cluster.v1.RemoveRequest
-	9,  // 23: licet.cluster.v1.Node.Transfer:input_type -> licet.cluster.v1.TransferRequest
-	11, // 24: licet.cluster.v1.Node.Forward:input_type -> licet.cluster.v1.ForwardRequest
-	15, // 25: licet.cluster.v1.Node.ReadIndex:input_type -> licet.cluster.v1.ReadIndexRequest
-	19, // 26: licet.cluster.v1.Node.GetKeyring:input_type -> licet.cluster.v1.GetKeyringRequest
-	21, // 27: licet.cluster.v1.Node.PutKeyring:input_type -> licet.cluster.v1.PutKeyringRequest
-	23, // 28: licet.cluster.v1.Node.RotateKeyring:input_type -> licet.cluster.v1.RotateKeyringRequest
-	2,  // 29: licet.cluster.v1.Node.Probe:output_type -> licet.cluster.v1.ProbeReply
-	4,  // 30: licet.cluster.v1.Node.Promise:output_type -> licet.cluster.v1.PromiseReply
-	6,  // 31: licet.cluster.v1.Node.Join:output_type -> licet.cluster.v1.JoinReply
-	8,  // 32: licet.cluster.v1.Node.Remove:output_type -> licet.cluster.v1.RemoveReply
-	10, // 33: licet.cluster.v1.Node.Transfer:output_type -> licet.cluster.v1.TransferReply
-	13, // 34: licet.cluster.v1.Node.Forward:output_type -> licet.cluster.v1.ForwardReply
-	16, // 35: licet.cluster.v1.Node.ReadIndex:output_type -> licet.cluster.v1.ReadIndexReply
-	20, // 36: licet.cluster.v1.Node.GetKeyring:output_type -> licet.cluster.v1.GetKeyringReply
-	22, // 37: licet.cluster.v1.Node.PutKeyring:output_type -> licet.cluster.v1.PutKeyringReply
-	24, // 38: licet.cluster.v1.Node.RotateKeyring:output_type -> licet.cluster.v1.RotateKeyringReply
-	29, // [29:39] is the sub-list for method output_type
-	19, // [19:29] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	28, // 5: licet.cluster.v1.Forwarded.command:type_name -> licet.fsm.v1.Command
+	13, // 6: licet.cluster.v1.Forwarded.principal:type_name -> licet.cluster.v1.Principal
+	29, // 7: licet.cluster.v1.Principal.scope:type_name -> licet.fsm.v1.TokenScope
+	15, // 8: licet.cluster.v1.ForwardReply.results:type_name -> licet.cluster.v1.ForwardResult
+	30, // 9: licet.cluster.v1.ForwardResult.outcome:type_name -> licet.fsm.v1.Outcome
+	27, // 10: licet.cluster.v1.ForwardResult.fault:type_name -> licet.cluster.v1.Fault
+	27, // 11: licet.cluster.v1.ReadIndexReply.fault:type_name -> licet.cluster.v1.Fault
+	0,  // 12: licet.cluster.v1.Keyring.step:type_name -> licet.cluster.v1.KeyringStep
+	0,  // 13: licet.cluster.v1.KeyringState.step:type_name -> licet.cluster.v1.KeyringStep
+	27, // 14: licet.cluster.v1.GetKeyringReply.fault:type_name -> licet.cluster.v1.Fault
+	18, // 15: licet.cluster.v1.GetKeyringReply.keyring:type_name -> licet.cluster.v1.Keyring
+	18, // 16: licet.cluster.v1.PutKeyringRequest.keyring:type_name -> licet.cluster.v1.Keyring
+	27, // 17: licet.cluster.v1.PutKeyringReply.fault:type_name -> licet.cluster.v1.Fault
+	27, // 18: licet.cluster.v1.RotateKeyringReply.fault:type_name -> licet.cluster.v1.Fault
+	19, // 19: licet.cluster.v1.RotateKeyringReply.keyring:type_name -> licet.cluster.v1.KeyringState
+	26, // 20: licet.cluster.v1.RotateKeyringReply.missed:type_name -> licet.cluster.v1.MissedNode
+	1,  // 21: licet.cluster.v1.Node.Probe:input_type -> licet.cluster.v1.ProbeRequest
+	3,  // 22: licet.cluster.v1.Node.Promise:input_type -> licet.cluster.v1.PromiseRequest
+	5,  // 23: licet.cluster.v1.Node.Join:input_type -> licet.cluster.v1.JoinRequest
+	7,  // 24: licet.cluster.v1.Node.Remove:input_type -> licet.cluster.v1.RemoveRequest
+	9,  // 25: licet.cluster.v1.Node.Transfer:input_type -> licet.cluster.v1.TransferRequest
+	11, // 26: licet.cluster.v1.Node.Forward:input_type -> licet.cluster.v1.ForwardRequest
+	16, // 27: licet.cluster.v1.Node.ReadIndex:input_type -> licet.cluster.v1.ReadIndexRequest
+	20, // 28: licet.cluster.v1.Node.GetKeyring:input_type -> licet.cluster.v1.GetKeyringRequest
+	22, // 29: licet.cluster.v1.Node.PutKeyring:input_type -> licet.cluster.v1.PutKeyringRequest
+	24, // 30: licet.cluster.v1.Node.RotateKeyring:input_type -> licet.cluster.v1.RotateKeyringRequest
+	2,  // 31: licet.cluster.v1.Node.Probe:output_type -> licet.cluster.v1.ProbeReply
+	4,  // 32: licet.cluster.v1.Node.Promise:output_type -> licet.cluster.v1.PromiseReply
+	6,  // 33: licet.cluster.v1.Node.Join:output_type -> licet.cluster.v1.JoinReply
+	8,  // 34: licet.cluster.v1.Node.Remove:output_type -> licet.cluster.v1.RemoveReply
+	10, // 35: licet.cluster.v1.Node.Transfer:output_type -> licet.cluster.v1.TransferReply
+	14, // 36: licet.cluster.v1.Node.Forward:output_type -> licet.cluster.v1.ForwardReply
+	17, // 37: licet.cluster.v1.Node.ReadIndex:output_type -> licet.cluster.v1.ReadIndexReply
+	21, // 38: licet.cluster.v1.Node.GetKeyring:output_type -> licet.cluster.v1.GetKeyringReply
+	23, // 39: licet.cluster.v1.Node.PutKeyring:output_type -> licet.cluster.v1.PutKeyringReply
+	25, // 40: licet.cluster.v1.Node.RotateKeyring:output_type -> licet.cluster.v1.RotateKeyringReply
+	31, // [31:41] is the sub-list for method output_type
+	21, // [21:31] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_cluster_clusterpb_node_proto_init() }
@@ -1895,7 +1987,7 @@ func file_cluster_clusterpb_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cluster_clusterpb_node_proto_rawDesc), len(file_cluster_clusterpb_node_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   26,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
