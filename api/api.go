@@ -6,6 +6,7 @@
 package api
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/http"
@@ -16,6 +17,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/licet/licet/fsm"
 	"github.com/licet/licet/fsm/signed"
 )
 
@@ -30,8 +32,10 @@ const (
 type Options struct {
 	// Node is the node behind the interface.
 	Node Node
-	// Tokens are accepted as bearer tokens; at least one.
+	// Tokens are those of the node's configuration.
 	Tokens []Token
+	// Certified says whom a verified certificate of a client stands for; ErrNoRole if for nobody. Nil: certificates have no roles.
+	Certified func(*x509.Certificate) (fsm.Principal, error)
 	// Meter is told what is served; nil measures nothing.
 	Meter Meter
 	// Tracer takes a span of each exchange whose sender is known; nil takes none.
@@ -52,6 +56,7 @@ type service struct {
 	// Options do not change.
 	Options
 	waiters waiters
+	uses    uses
 	// backups has a place for each backup that is written.
 	backups chan struct{}
 	// scrapes bounds those that are being answered.
@@ -91,11 +96,8 @@ func New(o Options) (*Handler, error) {
 	if o.Node == nil {
 		return nil, errors.New("api: no node")
 	}
-	if len(o.Tokens) == 0 {
-		return nil, errors.New("api: no token, so that nobody could be authorised")
-	}
 	for _, t := range o.Tokens {
-		if err := signed.CheckName("actor", t.Actor); err != nil {
+		if err := signed.CheckName("actor", t.Principal.Actor()); err != nil {
 			return nil, fmt.Errorf("api: token: %w", err)
 		}
 	}

@@ -331,7 +331,10 @@ func badValues(s *openapi3.Schema) []string {
 	case s.Type.Is("string") && len(s.Enum) > 0:
 		bad = append(bad, "{}", "1", `""`, `"x"`, `"`+strings.ToUpper(fmt.Sprint(s.Enum[0]))+`"`)
 	case s.Type.Is("string"):
-		bad = append(bad, "{}", "1", `""`, `"`+strings.Repeat("a", int(*s.MaxLength)+1)+`"`)
+		bad = append(bad, "{}", "1", `"`+strings.Repeat("a", int(*s.MaxLength)+1)+`"`)
+		if s.Pattern == "" || s.MinLength > 0 {
+			bad = append(bad, `""`)
+		}
 		if s.Pattern != "" {
 			for _, name := range badNames(s) {
 				text, _ := json.Marshal(name)

@@ -112,6 +112,9 @@ func (s *service) explainCheckout(c *call) (*answer, error) {
 	if err := c.form.done(); err != nil {
 		return nil, err
 	}
+	if c.principal.Scoped() {
+		c.reach = &fsm.Reach{Right: fsm.MayReadSeats, Pool: ask.Pool, User: ask.User}
+	}
 	v, err := s.view(c)
 	if err != nil {
 		return nil, err

@@ -150,8 +150,10 @@ func (s *service) fail(w http.ResponseWriter, r *http.Request, err error) {
 	h := w.Header()
 	status := p.status()
 	switch status {
-	case http.StatusUnauthorized:
-		h.Set("WWW-Authenticate", "Bearer")
+	case http.StatusUnauthorized, http.StatusForbidden:
+		if p.challenge != "" {
+			h.Set("WWW-Authenticate", p.challenge)
+		}
 	case http.StatusServiceUnavailable:
 		seconds := max(1, int64((p.retryAfter+time.Second-1)/time.Second))
 		h.Set("Retry-After", strconv.FormatInt(seconds, 10))

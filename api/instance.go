@@ -23,7 +23,9 @@ func (s *service) listInstances(c *call) (*answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	found := v.Instances(contract, after, limit+1)
+	found := visible(after, limit, func(after uint64, n int) []fsm.InstanceStatus { return v.Instances(contract, after, n) },
+		func(x fsm.InstanceStatus) uint64 { return x.Serial },
+		func(x fsm.InstanceStatus) bool { return c.sees(x.Site) })
 	page := apiv1.InstanceList{Instances: make([]apiv1.Instance, 0, min(limit, len(found)))}
 	for _, x := range found[:min(limit, len(found))] {
 		page.Instances = append(page.Instances, instanceOf(x))
@@ -32,6 +34,19 @@ func (s *service) listInstances(c *call) (*answer, error) {
 		page.Next = page.Instances[limit-1].Serial
 	}
 	return ok(page), nil
+}
+
+// site reads a site, which is empty to take it off; nil if nothing is said of it.
+func (f *form) site() *string {
+	value, ok := f.take("site")
+	if !ok {
+		return nil
+	}
+	site := ""
+	if value != "" {
+		site = f.checked("site", signed.CheckName)
+	}
+	return &site
 }
 
 // serial reads the serial number in the path.
@@ -85,6 +100,7 @@ func (s *service) createInstance(c *call) (*answer, error) {
 		Contract:   c.form.checked("contract", signed.CheckName),
 		Name:       c.form.checked("name", signed.CheckName),
 		Allocation: c.form.quantities("allocation", 1),
+		Site:       c.form.optional("site", signed.CheckName),
 	}
 	if err := c.form.done(); err != nil {
 		return nil, err
@@ -105,7 +121,11 @@ func (s *service) resizeInstance(c *call) (*answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	command := &fsmpb.ResizeInstance{Serial: n, Allocation: c.form.quantities("allocation", 1)}
+	command := &fsmpb.ResizeInstance{Serial: n}
+	command.Site = c.form.site()
+	if command.Site == nil || c.form.has("allocation") {
+		command.Allocation = c.form.quantities("allocation", 1)
+	}
 	if err := c.form.done(); err != nil {
 		return nil, err
 	}
@@ -159,7 +179,7 @@ func (s *service) decideWithKey(c *call, body *fsmpb.Body) (apiv1.Instance, erro
 func instanceOf(x fsm.InstanceStatus) apiv1.Instance {
 	excess := x.Excess()
 	out := apiv1.Instance{
-		Serial: x.Serial, Contract: x.Contract, Name: x.Name, State: apiv1.InstanceStateActive,
+		Serial: x.Serial, Contract: x.Contract, Name: x.Name, Site: x.Site, State: apiv1.InstanceStateActive,
 		Areas: make(map[string]apiv1.InstanceArea, len(x.Allocation)), KeyRevision: x.KeyRevision,
 		Expiry: x.Expiry, GraceDays: x.GraceDays, Ends: x.LicenseKey("").Ends(), Created: time.UnixMilli(x.CreatedMs).UTC(),
 	}

@@ -19,6 +19,10 @@ func (s *service) listLeases(c *call) (*answer, error) {
 	if err := c.query.done(); err != nil {
 		return nil, err
 	}
+	if c.principal.Scoped() {
+		// It names one of its pools, or sees none.
+		c.reach = &fsm.Reach{Right: fsm.MayList, Pool: f.Pool}
+	}
 	v, err := s.view(c)
 	if err != nil {
 		return nil, err

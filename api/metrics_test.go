@@ -79,7 +79,7 @@ func TestMetricsToken(t *testing.T) {
 		if id == "getMetrics" || r.anonymous {
 			continue
 		}
-		if p := f.do(limited(r)).refused(apiv1.CodeUnauthorized); !strings.Contains(p.Detail, "/metrics alone") {
+		if p := f.do(limited(r)).want(403).refused(apiv1.CodeForbidden); !strings.Contains(p.Detail, "metrics") {
 			t.Errorf("%s: %s", id, p.Detail)
 		}
 	}

@@ -18,8 +18,15 @@ import (
 // error from Propose means that the outcome is unknown (rule E2), from any
 // other method that nothing was done.
 type Node interface {
-	// Propose has a command decided by the cluster, through whichever node leads (rule E3).
-	Propose(ctx context.Context, c *fsmpb.Command) (*fsmpb.Outcome, error)
+	// ProposeFor has a command of a principal decided by the cluster, through whichever node leads (rule E3); the leader
+	// judges again whether the principal may.
+	ProposeFor(ctx context.Context, p fsm.Principal, c *fsmpb.Command) (*fsmpb.Outcome, error)
+	// Note has a command decided that nodes propose on their own.
+	Note(ctx context.Context, body *fsmpb.Body) error
+	// View is the state as far as the node has applied it. It never waits.
+	View() *fsm.View
+	// TokenSecret is the secret of the API token that a request makes: the same on every node, derived anew each time.
+	TokenSecret(actor, requestID string) ([]byte, error)
 	// DryRun tells what a command would come to (rule K7), changing nothing.
 	DryRun(ctx context.Context, c *fsmpb.Command) (*fsmpb.Outcome, error)
 	// Read returns a view and, for a stale read, the age of its data.

@@ -45,6 +45,10 @@ type fakeNode struct {
 	index     uint64
 	now       time.Time
 	proposals int
+	// behind is what the node has applied, if that is not all.
+	behind *fsm.View
+	// noted is how often uses of tokens were noted.
+	noted int
 	// changed is closed when an entry is applied.
 	changed chan struct{}
 	calls   []string
@@ -165,7 +169,8 @@ func (n *fakeNode) fault(ctx context.Context, call string) error {
 	return n.fail
 }
 
-func (n *fakeNode) Propose(ctx context.Context, c *fsmpb.Command) (*fsmpb.Outcome, error) {
+// ProposeFor judges like a leader.
+func (n *fakeNode) ProposeFor(ctx context.Context, p fsm.Principal, c *fsmpb.Command) (*fsmpb.Outcome, error) {
 	if err := n.fault(ctx, "propose"); err != nil {
 		return nil, err
 	}
@@ -176,6 +181,35 @@ func (n *fakeNode) Propose(ctx context.Context, c *fsmpb.Command) (*fsmpb.Outcom
 		return &fsmpb.Outcome{Index: n.index, Refusal: n.refuse}, nil
 	}
 	return n.apply(c)
+}
+
+func (n *fakeNode) Note(ctx context.Context, body *fsmpb.Body) error {
+	n.mu.Lock()
+	n.noted++
+	n.mu.Unlock()
+	c, err := fsm.NewCommand("", "", body)
+	if err == nil {
+		_, err = n.apply(c)
+	}
+	return err
+}
+
+func (n *fakeNode) usesNoted() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.noted
+}
+
+func (n *fakeNode) View() *fsm.View {
+	if n.behind != nil {
+		return n.behind
+	}
+	return n.view()
+}
+
+func (n *fakeNode) TokenSecret(actor, requestID string) ([]byte, error) {
+	sum := sha256.Sum256([]byte("token " + actor + " " + requestID))
+	return sum[:], n.signFail
 }
 
 func (n *fakeNode) DryRun(ctx context.Context, c *fsmpb.Command) (*fsmpb.Outcome, error) {

@@ -20,7 +20,9 @@ func (s *service) listPools(c *call) (*answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	found := v.Pools(contract, after, limit+1)
+	found := visible(after, limit, func(after string, n int) []fsm.PoolStatus { return v.Pools(contract, after, n) },
+		func(x fsm.PoolStatus) string { return x.Name },
+		func(x fsm.PoolStatus) bool { return c.sees(x.Site) })
 	page := apiv1.PoolList{Pools: make([]apiv1.Pool, 0, min(limit, len(found)))}
 	for _, x := range found[:min(limit, len(found))] {
 		page.Pools = append(page.Pools, poolStatusOf(x))
@@ -163,7 +165,7 @@ func poolOf(x *fsmpb.PoolRecord, use *fsmpb.PoolUse) apiv1.Pool {
 // definitionOf is the reverse of form.pool, defaults filled in.
 func definitionOf(x *fsmpb.Pool) apiv1.PoolDefinition {
 	out := apiv1.PoolDefinition{
-		Name: x.GetName(), Contract: x.GetContract(), Size: x.GetSize(), Shared: x.GetShared(), Restriction: restrictionOf(x.GetRestriction()),
+		Name: x.GetName(), Contract: x.GetContract(), Site: x.GetSite(), Size: x.GetSize(), Shared: x.GetShared(), Restriction: restrictionOf(x.GetRestriction()),
 		TTLMin: x.GetTtlMin(), TTLMax: x.GetTtlMax(), TTLDefault: x.GetTtlDefault(), Linger: x.GetLinger(),
 		QueueLimit: x.GetQueueLimit(), OfferTTL: x.GetOfferTtl(), TicketTTL: x.GetTicketTtl(),
 		Products: make(map[string]apiv1.PoolProduct, len(x.GetProducts())),

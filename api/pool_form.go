@@ -10,6 +10,7 @@ import (
 func (f *form) pool() *fsmpb.Pool {
 	p := &fsmpb.Pool{
 		Name: f.checked("name", signed.CheckName), Contract: f.checked("contract", signed.CheckName),
+		Site: f.optional("site", signed.CheckName),
 		Size: f.must("size", signed.MaxQuantity), Shared: f.flag("shared"), ValidUntilMs: f.millis("valid_until"),
 		Restriction: f.restriction(),
 		TtlMin:      uint32(f.number("ttl_min", fsm.MinTTL, fsm.MaxTTL)), TtlMax: uint32(f.number("ttl_max", fsm.MinTTL, fsm.MaxTTL)),

@@ -19,6 +19,7 @@ import (
 var statuses = map[apiv1.Code]int{
 	apiv1.CodeBadRequest:           http.StatusBadRequest,
 	apiv1.CodeUnauthorized:         http.StatusUnauthorized,
+	apiv1.CodeForbidden:            http.StatusForbidden,
 	apiv1.CodeRouteNotFound:        http.StatusNotFound,
 	apiv1.CodeMethodNotAllowed:     http.StatusMethodNotAllowed,
 	apiv1.CodeBodyTooLarge:         http.StatusRequestEntityTooLarge,
@@ -120,12 +121,18 @@ var statuses = map[apiv1.Code]int{
 	apiv1.CodeRequestTooSmall:       http.StatusConflict,
 	apiv1.CodeRequestTooLarge:       http.StatusConflict,
 	apiv1.CodeRequestLimitReached:   http.StatusConflict,
+
+	apiv1.CodeAlreadyBootstrapped: http.StatusConflict,
+	apiv1.CodeTokenNotFound:       http.StatusNotFound,
+	apiv1.CodeTokenExpired:        http.StatusConflict,
+	apiv1.CodeTokenLimitReached:   http.StatusConflict,
+	apiv1.CodeLastOperatorToken:   http.StatusConflict,
 }
 
 // hints say what to do about the codes that are this package's own.
 var hints = map[apiv1.Code]string{
 	apiv1.CodeBadRequest:           "Correct the request; /v1/openapi.yaml describes it.",
-	apiv1.CodeUnauthorized:         "Send the operator's token as `Authorization: Bearer TOKEN`.",
+	apiv1.CodeUnauthorized:         "Send a token as `Authorization: Bearer TOKEN`; operators make them with `licet token create`.",
 	apiv1.CodeRouteNotFound:        "/v1/openapi.yaml lists the paths.",
 	apiv1.CodeMethodNotAllowed:     "Use one of the methods in the Allow header.",
 	apiv1.CodeBodyTooLarge:         "Send a shorter body; stage a list of accounts in parts.",
@@ -145,6 +152,8 @@ type problem struct {
 	facts        map[string]apiv1.Fact
 	rows         []apiv1.RejectedRow
 	retryAfter   time.Duration
+	// challenge is what WWW-Authenticate says.
+	challenge string
 	// cause is for the log only.
 	cause error
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/licet/licet/api/apiv1"
+	"github.com/licet/licet/fsm"
 )
 
 // kind is what a route works on; it decides the parameters that the route has.
@@ -48,8 +49,11 @@ type route struct {
 	body content
 	// params are the query parameters besides those of the kind.
 	params []string
-	// open routes need no token.
-	open bool
+	// open routes need no token; all others say which right they need. Who has it stands in package fsm.
+	open  bool
+	right fsm.Right
+	// names is the parameter of the path by which the reach of a role's scope is judged.
+	names string
 	// matches: the route takes If-Match (rule E4).
 	matches bool
 	// waits: the route can take maxWait longer than others.
@@ -69,77 +73,83 @@ var routes = []route{
 	{method: "GET", path: "/healthz", open: true, stays: true, handle: (*service).getHealth},
 	{method: "GET", path: "/readyz", open: true, handle: (*service).getReadiness},
 	{method: "GET", path: "/v1/openapi.yaml", open: true, stays: true, handle: (*service).getDocument},
-	{method: "GET", path: metricsPath, stays: true, handle: (*service).getMetrics},
-	{method: "GET", path: "/v1/status", stays: true, handle: (*service).getStatus},
-	{method: "GET", path: "/v1/cluster/members", handle: (*service).listMembers},
-	{method: "DELETE", path: "/v1/cluster/members/{id}", handle: (*service).removeMember},
-	{method: "POST", path: "/v1/cluster/transfer", body: optionalBody, handle: (*service).transferLeadership},
-	{method: "GET", path: "/v1/cluster/gossip-key", handle: (*service).listGossipKeys},
-	{method: "POST", path: "/v1/cluster/gossip-key/rotate", handle: (*service).rotateGossipKey},
-	{method: "POST", path: "/v1/cluster/join-tokens", body: requiredBody, handle: (*service).createJoinToken},
-	{method: "POST", path: "/v1/cluster/leave", handle: (*service).leaveCluster},
-	{method: "GET", path: "/v1/backup", kind: read, handle: (*service).getBackup},
-	{method: "POST", path: "/v1/restore", body: backupBody, params: []string{"into", "from"}, streams: true, handle: (*service).restoreBackup},
-	{method: "GET", path: "/v1/settings", kind: read, handle: (*service).getSettings},
-	{method: "PATCH", path: "/v1/settings", kind: write, body: requiredBody, handle: (*service).updateSettings},
-	{method: "GET", path: "/v1/keys", kind: read, handle: (*service).getKeys},
-	{method: "GET", path: "/v1/audit", kind: read, params: []string{"after", "before", "limit", "actor", "kind", "outcome", "request_id"}, handle: (*service).listAudit},
-	{method: "GET", path: "/v1/audit/{seq}", kind: read, handle: (*service).getAuditRow},
-	{method: "GET", path: "/v1/contracts", kind: read, params: []string{"after", "limit"}, handle: (*service).listContracts},
-	{method: "POST", path: "/v1/contracts", kind: write, body: requiredBody, handle: (*service).putContract},
-	{method: "GET", path: "/v1/contracts/{id}", kind: read, handle: (*service).getContract},
-	{method: "GET", path: "/v1/instances", kind: read, params: []string{"contract", "after", "limit"}, handle: (*service).listInstances},
-	{method: "POST", path: "/v1/instances", kind: write, body: requiredBody, handle: (*service).createInstance},
-	{method: "GET", path: "/v1/instances/{serial}", kind: read, handle: (*service).getInstance},
-	{method: "PATCH", path: "/v1/instances/{serial}", kind: write, body: requiredBody, handle: (*service).resizeInstance},
-	{method: "DELETE", path: "/v1/instances/{serial}", kind: write, handle: (*service).removeInstance},
-	{method: "GET", path: "/v1/instances/{serial}/key", kind: read, handle: (*service).getInstanceKey},
-	{method: "GET", path: "/v1/pools", kind: read, params: []string{"contract", "after", "limit"}, handle: (*service).listPools},
-	{method: "POST", path: "/v1/pools", kind: write, body: requiredBody, handle: (*service).createPool},
-	{method: "GET", path: "/v1/pools/{pool}", kind: read, handle: (*service).getPool},
-	{method: "PUT", path: "/v1/pools/{pool}", kind: write, body: requiredBody, matches: true, handle: (*service).replacePool},
-	{method: "DELETE", path: "/v1/pools/{pool}", kind: write, params: []string{"force"}, handle: (*service).deletePool},
-	{method: "POST", path: "/v1/pools/{pool}/activate", kind: write, handle: (*service).activatePool},
-	{method: "POST", path: "/v1/pools/{pool}/deactivate", kind: write, handle: (*service).deactivatePool},
-	{method: "GET", path: "/v1/pools/{pool}/usage", kind: read, params: []string{"product", "from", "to"}, handle: (*service).getUsage},
-	{method: "GET", path: "/v1/pools/{pool}/projects", kind: read, params: []string{"after", "limit"}, handle: (*service).listProjects},
-	{method: "POST", path: "/v1/pools/{pool}/projects/convert", kind: write, body: requiredBody, handle: (*service).convertProject},
-	{method: "GET", path: "/v1/pools/{pool}/tickets", kind: read, params: []string{"after", "limit"}, handle: (*service).listTickets},
-	{method: "POST", path: "/v1/checkouts", kind: write, body: requiredBody, handle: (*service).checkout},
-	{method: "POST", path: "/v1/checkouts/explain", kind: read, body: requiredBody, handle: (*service).explainCheckout},
-	{method: "GET", path: "/v1/leases", kind: read, params: []string{"pool", "user", "project", "after", "limit"}, handle: (*service).listLeases},
-	{method: "GET", path: "/v1/leases/{lease}", kind: read, handle: (*service).getLease},
-	{method: "DELETE", path: "/v1/leases/{lease}", kind: write, params: []string{"reason"}, handle: (*service).revokeLease},
-	{method: "POST", path: "/v1/leases/{lease}/renew", kind: write, body: requiredBody, handle: (*service).renewLease},
-	{method: "POST", path: "/v1/leases/{lease}/return", kind: write, body: requiredBody, handle: (*service).returnLease},
-	{method: "POST", path: "/v1/borrows/return", kind: write, body: requiredBody, handle: (*service).returnBorrow},
-	{method: "POST", path: "/v1/bulk", kind: write, body: requiredBody, handle: (*service).bulk},
-	{method: "GET", path: "/v1/tickets/{ticket}", kind: read, params: []string{"wait"}, waits: true, handle: (*service).getTicket},
-	{method: "POST", path: "/v1/tickets/{ticket}/keep", kind: write, body: requiredBody, handle: (*service).keepTicket},
-	{method: "POST", path: "/v1/tickets/{ticket}/claim", kind: write, body: requiredBody, handle: (*service).claimOffer},
-	{method: "POST", path: "/v1/tickets/{ticket}/leave", kind: write, body: requiredBody, handle: (*service).leaveQueue},
-	{method: "GET", path: "/v1/instances/{serial}/accounts", kind: read, params: []string{"after", "limit"}, handle: (*service).listAccounts},
-	{method: "POST", path: "/v1/instances/{serial}/accounts", kind: write, body: requiredBody, handle: (*service).createAccount},
-	{method: "GET", path: "/v1/instances/{serial}/accounts/{account}", kind: read, handle: (*service).getAccount},
-	{method: "PATCH", path: "/v1/instances/{serial}/accounts/{account}", kind: write, body: requiredBody, handle: (*service).changeAccount},
-	{method: "DELETE", path: "/v1/instances/{serial}/accounts/{account}", kind: write, handle: (*service).deleteAccount},
-	{method: "GET", path: "/v1/instances/{serial}/totals", kind: read, handle: (*service).getInstanceTotals},
-	{method: "GET", path: "/v1/instances/{serial}/export", kind: read, handle: (*service).exportAccounts},
-	{method: "POST", path: "/v1/instances/{serial}/imports", kind: write, body: csvBody, handle: (*service).importAccounts},
-	{method: "POST", path: "/v1/instances/{serial}/imports/staged", kind: write, body: requiredBody, handle: (*service).importStaged},
-	{method: "PUT", path: "/v1/instances/{serial}/stagings/{staging}/{part}", kind: write, body: requiredBody, handle: (*service).stageAccounts},
-	{method: "POST", path: "/v1/instances/{serial}/syncs", kind: write, body: requiredBody, handle: (*service).syncAccounts},
-	{method: "POST", path: "/v1/instances/{serial}/syncs/staged", kind: write, body: requiredBody, handle: (*service).syncStaged},
-	{method: "GET", path: "/v1/contracts/{id}/totals", kind: read, handle: (*service).getContractTotals},
-	{method: "GET", path: "/v1/contracts/{id}/responsible", kind: read, handle: (*service).getResponsible},
-	{method: "PUT", path: "/v1/contracts/{id}/responsible", kind: write, body: requiredBody, handle: (*service).setResponsible},
-	{method: "DELETE", path: "/v1/contracts/{id}/responsible", kind: write, handle: (*service).resetResponsible},
-	{method: "GET", path: "/v1/notices", kind: read, params: []string{"after", "limit"}, handle: (*service).listNotices},
-	{method: "GET", path: "/v1/requests", kind: read, params: []string{"contract", "after", "limit"}, handle: (*service).listRequests},
-	{method: "POST", path: "/v1/requests", kind: write, body: requiredBody, handle: (*service).openRequest},
-	{method: "GET", path: "/v1/requests/{request}", kind: read, handle: (*service).getRequest},
-	{method: "POST", path: "/v1/requests/{request}/close", kind: write, body: requiredBody, handle: (*service).closeRequest},
-	{method: "POST", path: "/v1/activations", kind: write, body: requiredBody, handle: (*service).activate},
+	{method: "GET", path: metricsPath, stays: true, right: fsm.MayMeasure, handle: (*service).getMetrics},
+	{method: "GET", path: "/v1/status", stays: true, right: fsm.MaySelf, handle: (*service).getStatus},
+	{method: "GET", path: "/v1/cluster/members", right: fsm.MayRead, handle: (*service).listMembers},
+	{method: "DELETE", path: "/v1/cluster/members/{id}", right: fsm.MayAdminister, handle: (*service).removeMember},
+	{method: "POST", path: "/v1/cluster/transfer", body: optionalBody, right: fsm.MayAdminister, handle: (*service).transferLeadership},
+	{method: "GET", path: "/v1/cluster/gossip-key", right: fsm.MayRead, handle: (*service).listGossipKeys},
+	{method: "POST", path: "/v1/cluster/gossip-key/rotate", right: fsm.MayAdminister, handle: (*service).rotateGossipKey},
+	{method: "POST", path: "/v1/cluster/join-tokens", body: requiredBody, right: fsm.MayAdminister, handle: (*service).createJoinToken},
+	{method: "POST", path: "/v1/cluster/leave", right: fsm.MayAdminister, handle: (*service).leaveCluster},
+	{method: "GET", path: "/v1/backup", kind: read, right: fsm.MayRead, handle: (*service).getBackup},
+	{method: "POST", path: "/v1/restore", body: backupBody, params: []string{"into", "from"}, streams: true, right: fsm.MayAdminister, handle: (*service).restoreBackup},
+	{method: "GET", path: "/v1/settings", kind: read, right: fsm.MayRead, handle: (*service).getSettings},
+	{method: "PATCH", path: "/v1/settings", kind: write, body: requiredBody, right: fsm.MayAdminister, handle: (*service).updateSettings},
+	{method: "GET", path: "/v1/keys", kind: read, right: fsm.MaySelf, handle: (*service).getKeys},
+	{method: "GET", path: "/v1/audit", kind: read, params: []string{"after", "before", "limit", "actor", "kind", "outcome", "request_id"}, right: fsm.MayRead, handle: (*service).listAudit},
+	{method: "GET", path: "/v1/audit/{seq}", kind: read, right: fsm.MayRead, handle: (*service).getAuditRow},
+	{method: "GET", path: "/v1/contracts", kind: read, params: []string{"after", "limit"}, right: fsm.MayReadContracts, handle: (*service).listContracts},
+	{method: "POST", path: "/v1/contracts", kind: write, body: requiredBody, right: fsm.MayLoadContracts, handle: (*service).putContract},
+	{method: "GET", path: "/v1/contracts/{id}", kind: read, right: fsm.MayReadContracts, handle: (*service).getContract},
+	{method: "GET", path: "/v1/instances", kind: read, params: []string{"contract", "after", "limit"}, right: fsm.MayList, handle: (*service).listInstances},
+	{method: "POST", path: "/v1/instances", kind: write, body: requiredBody, right: fsm.MayManageInstances, handle: (*service).createInstance},
+	{method: "GET", path: "/v1/instances/{serial}", kind: read, right: fsm.MayReadInstance, names: "serial", handle: (*service).getInstance},
+	{method: "PATCH", path: "/v1/instances/{serial}", kind: write, body: requiredBody, right: fsm.MayManageInstances, names: "serial", handle: (*service).resizeInstance},
+	{method: "DELETE", path: "/v1/instances/{serial}", kind: write, right: fsm.MayManageInstances, names: "serial", handle: (*service).removeInstance},
+	{method: "GET", path: "/v1/instances/{serial}/key", kind: read, right: fsm.MayReadInstance, names: "serial", handle: (*service).getInstanceKey},
+	{method: "GET", path: "/v1/pools", kind: read, params: []string{"contract", "after", "limit"}, right: fsm.MayList, handle: (*service).listPools},
+	{method: "POST", path: "/v1/pools", kind: write, body: requiredBody, right: fsm.MayManagePools, handle: (*service).createPool},
+	{method: "GET", path: "/v1/pools/{pool}", kind: read, right: fsm.MayReadPool, names: "pool", handle: (*service).getPool},
+	{method: "PUT", path: "/v1/pools/{pool}", kind: write, body: requiredBody, matches: true, right: fsm.MayManagePools, names: "pool", handle: (*service).replacePool},
+	{method: "DELETE", path: "/v1/pools/{pool}", kind: write, params: []string{"force"}, right: fsm.MayManagePools, names: "pool", handle: (*service).deletePool},
+	{method: "POST", path: "/v1/pools/{pool}/activate", kind: write, right: fsm.MayManagePools, names: "pool", handle: (*service).activatePool},
+	{method: "POST", path: "/v1/pools/{pool}/deactivate", kind: write, right: fsm.MayManagePools, names: "pool", handle: (*service).deactivatePool},
+	{method: "GET", path: "/v1/pools/{pool}/usage", kind: read, params: []string{"product", "from", "to"}, right: fsm.MayReadUse, names: "pool", handle: (*service).getUsage},
+	{method: "GET", path: "/v1/pools/{pool}/projects", kind: read, params: []string{"after", "limit"}, right: fsm.MayReadUse, names: "pool", handle: (*service).listProjects},
+	{method: "POST", path: "/v1/pools/{pool}/projects/convert", kind: write, body: requiredBody, right: fsm.MayHaveSeats, names: "pool", handle: (*service).convertProject},
+	{method: "GET", path: "/v1/pools/{pool}/tickets", kind: read, params: []string{"after", "limit"}, right: fsm.MayReadUse, names: "pool", handle: (*service).listTickets},
+	{method: "POST", path: "/v1/checkouts", kind: write, body: requiredBody, right: fsm.MayHaveSeats, handle: (*service).checkout},
+	{method: "POST", path: "/v1/checkouts/explain", kind: read, body: requiredBody, right: fsm.MayReadSeats, handle: (*service).explainCheckout},
+	{method: "GET", path: "/v1/leases", kind: read, params: []string{"pool", "user", "project", "after", "limit"}, right: fsm.MayList, handle: (*service).listLeases},
+	{method: "GET", path: "/v1/leases/{lease}", kind: read, right: fsm.MayReadSeats, names: "lease", handle: (*service).getLease},
+	{method: "DELETE", path: "/v1/leases/{lease}", kind: write, params: []string{"reason"}, right: fsm.MayManagePools, names: "lease", handle: (*service).revokeLease},
+	{method: "POST", path: "/v1/leases/{lease}/renew", kind: write, body: requiredBody, right: fsm.MayHaveSeats, names: "lease", handle: (*service).renewLease},
+	{method: "POST", path: "/v1/leases/{lease}/return", kind: write, body: requiredBody, right: fsm.MayHaveSeats, names: "lease", handle: (*service).returnLease},
+	{method: "POST", path: "/v1/borrows/return", kind: write, body: requiredBody, right: fsm.MayHaveSeats, handle: (*service).returnBorrow},
+	{method: "POST", path: "/v1/bulk", kind: write, body: requiredBody, right: fsm.MayHaveSeats, handle: (*service).bulk},
+	{method: "GET", path: "/v1/tickets/{ticket}", kind: read, params: []string{"wait"}, waits: true, right: fsm.MayReadSeats, names: "ticket", handle: (*service).getTicket},
+	{method: "POST", path: "/v1/tickets/{ticket}/keep", kind: write, body: requiredBody, right: fsm.MayHaveSeats, names: "ticket", handle: (*service).keepTicket},
+	{method: "POST", path: "/v1/tickets/{ticket}/claim", kind: write, body: requiredBody, right: fsm.MayHaveSeats, names: "ticket", handle: (*service).claimOffer},
+	{method: "POST", path: "/v1/tickets/{ticket}/leave", kind: write, body: requiredBody, right: fsm.MayHaveSeats, names: "ticket", handle: (*service).leaveQueue},
+	{method: "GET", path: "/v1/instances/{serial}/accounts", kind: read, params: []string{"after", "limit"}, right: fsm.MayReadInstance, names: "serial", handle: (*service).listAccounts},
+	{method: "POST", path: "/v1/instances/{serial}/accounts", kind: write, body: requiredBody, right: fsm.MayKeepAccounts, names: "serial", handle: (*service).createAccount},
+	{method: "GET", path: "/v1/instances/{serial}/accounts/{account}", kind: read, right: fsm.MayReadInstance, names: "serial", handle: (*service).getAccount},
+	{method: "PATCH", path: "/v1/instances/{serial}/accounts/{account}", kind: write, body: requiredBody, right: fsm.MayKeepAccounts, names: "serial", handle: (*service).changeAccount},
+	{method: "DELETE", path: "/v1/instances/{serial}/accounts/{account}", kind: write, right: fsm.MayKeepAccounts, names: "serial", handle: (*service).deleteAccount},
+	{method: "GET", path: "/v1/instances/{serial}/totals", kind: read, right: fsm.MayReadInstance, names: "serial", handle: (*service).getInstanceTotals},
+	{method: "GET", path: "/v1/instances/{serial}/export", kind: read, right: fsm.MayReadInstance, names: "serial", handle: (*service).exportAccounts},
+	{method: "POST", path: "/v1/instances/{serial}/imports", kind: write, body: csvBody, right: fsm.MayKeepAccounts, names: "serial", handle: (*service).importAccounts},
+	{method: "POST", path: "/v1/instances/{serial}/imports/staged", kind: write, body: requiredBody, right: fsm.MayKeepAccounts, names: "serial", handle: (*service).importStaged},
+	{method: "PUT", path: "/v1/instances/{serial}/stagings/{staging}/{part}", kind: write, body: requiredBody, right: fsm.MayKeepAccounts, names: "serial", handle: (*service).stageAccounts},
+	{method: "POST", path: "/v1/instances/{serial}/syncs", kind: write, body: requiredBody, right: fsm.MayKeepAccounts, names: "serial", handle: (*service).syncAccounts},
+	{method: "POST", path: "/v1/instances/{serial}/syncs/staged", kind: write, body: requiredBody, right: fsm.MayKeepAccounts, names: "serial", handle: (*service).syncStaged},
+	{method: "GET", path: "/v1/contracts/{id}/totals", kind: read, right: fsm.MayReadContracts, handle: (*service).getContractTotals},
+	{method: "GET", path: "/v1/contracts/{id}/responsible", kind: read, right: fsm.MayReadContracts, handle: (*service).getResponsible},
+	{method: "PUT", path: "/v1/contracts/{id}/responsible", kind: write, body: requiredBody, right: fsm.MayAdminister, handle: (*service).setResponsible},
+	{method: "DELETE", path: "/v1/contracts/{id}/responsible", kind: write, right: fsm.MayAdminister, handle: (*service).resetResponsible},
+	{method: "GET", path: "/v1/notices", kind: read, params: []string{"after", "limit"}, right: fsm.MayRead, handle: (*service).listNotices},
+	{method: "GET", path: "/v1/requests", kind: read, params: []string{"contract", "after", "limit"}, right: fsm.MayReadRequests, handle: (*service).listRequests},
+	{method: "POST", path: "/v1/requests", kind: write, body: requiredBody, right: fsm.MayOpenRequests, handle: (*service).openRequest},
+	{method: "GET", path: "/v1/requests/{request}", kind: read, right: fsm.MayReadRequests, handle: (*service).getRequest},
+	{method: "POST", path: "/v1/requests/{request}/close", kind: write, body: requiredBody, right: fsm.MayCloseRequests, handle: (*service).closeRequest},
+	{method: "GET", path: "/v1/tokens", kind: read, params: []string{"after", "limit"}, right: fsm.MayRead, handle: (*service).listTokens},
+	{method: "POST", path: "/v1/tokens", kind: write, body: requiredBody, right: fsm.MayMakeTokens, handle: (*service).createToken},
+	{method: "POST", path: "/v1/tokens/bootstrap", kind: write, body: requiredBody, right: fsm.MayMakeTokens, handle: (*service).bootstrapTokens},
+	{method: "GET", path: "/v1/tokens/self", kind: read, right: fsm.MaySelf, handle: (*service).getPrincipal},
+	{method: "GET", path: "/v1/tokens/{token}", kind: read, right: fsm.MayRead, handle: (*service).getToken},
+	{method: "DELETE", path: "/v1/tokens/{token}", kind: write, right: fsm.MayMakeTokens, handle: (*service).revokeToken},
+	{method: "POST", path: "/v1/activations", kind: write, body: requiredBody, right: fsm.MayActivate, handle: (*service).activate},
 }
 
 // routed serves a table of routes. Paths and methods that it does not have are
@@ -185,8 +195,12 @@ func (s *service) notFound(w http.ResponseWriter, r *http.Request) {
 // call is one request on its way through a handler, checked as far as its route says.
 type call struct {
 	*http.Request
-	ctx   context.Context
-	actor string
+	ctx context.Context
+	// principal is who asks, actor the name under which the audit trail has him.
+	principal fsm.Principal
+	actor     string
+	// reach is what the path names, if whoever asks reaches a part of things only.
+	reach *fsm.Reach
 	query *query
 	form  *form
 	// text is a body that is not JSON.
@@ -250,11 +264,15 @@ func (s *service) serve(w http.ResponseWriter, r *http.Request, rt *route) {
 // check fills a call with what its route has, cheapest first.
 func (s *service) check(w http.ResponseWriter, c *call, rt *route) (err error) {
 	if !rt.open {
-		if c.actor, err = s.authenticate(c.Header, rt.path); err != nil {
+		if c.principal, err = s.authenticate(c); err != nil {
 			return err
 		}
+		c.actor = c.principal.Actor()
 		exchangeOf(c.Context()).actor = c.actor
 		s.beginSpan(c, rt)
+		if err := s.authorise(c, rt); err != nil {
+			return err
+		}
 	}
 	if c.query, err = parseQuery(c.URL.RawQuery, append(slices.Clone(rt.params), kindParams[rt.kind]...)); err != nil {
 		return err

@@ -38,16 +38,16 @@ var samples = map[string]request{
 	"putContract":        {method: "POST", path: "/v1/contracts"},
 	"getContract":        {method: "GET", path: "/v1/contracts/acme"},
 	"listInstances":      {method: "GET", path: "/v1/instances?contract=acme&after=0&limit=10"},
-	"createInstance":     {method: "POST", path: "/v1/instances", body: `{"contract":"acme","name":"paris","allocation":{"primary":5,"extranet":1}}`},
+	"createInstance":     {method: "POST", path: "/v1/instances", body: `{"contract":"acme","name":"paris","allocation":{"primary":5,"extranet":1},"site":"lyon"}`},
 	"getInstance":        {method: "GET", path: "/v1/instances/1"},
-	"resizeInstance":     {method: "PATCH", path: "/v1/instances/1", body: `{"allocation":{"primary":10}}`},
+	"resizeInstance":     {method: "PATCH", path: "/v1/instances/1", body: `{"allocation":{"primary":10},"site":"lyon"}`},
 	"removeInstance":     {method: "DELETE", path: "/v1/instances/1"},
 	"getInstanceKey":     {method: "GET", path: "/v1/instances/1/key"},
 	"activate":           {method: "POST", path: "/v1/activations"},
 	"listPools":          {method: "GET", path: "/v1/pools?contract=acme&after=aaa&limit=10"},
 	"createPool":         {method: "POST", path: "/v1/pools", body: samplePool},
 	"getPool":            {method: "GET", path: "/v1/pools/design"},
-	"replacePool":        {method: "PUT", path: "/v1/pools/design", body: `{"name":"design","contract":"acme","size":2,"products":{"cad":{"max_checkout_days":7},"team":{},"mono":{}},"queue_limit":4}`},
+	"replacePool":        {method: "PUT", path: "/v1/pools/design", body: `{"name":"design","contract":"acme","site":"lyon","size":2,"products":{"cad":{"max_checkout_days":7},"team":{},"mono":{}},"queue_limit":4}`},
 	"deletePool":         {method: "DELETE", path: "/v1/pools/design?force=true"},
 	"activatePool":       {method: "POST", path: "/v1/pools/design/activate"},
 	"deactivatePool":     {method: "POST", path: "/v1/pools/design/deactivate"},
@@ -68,6 +68,13 @@ var samples = map[string]request{
 	"keepTicket":         {method: "POST", path: "/v1/tickets/2/keep"},
 	"claimOffer":         {method: "POST", path: "/v1/tickets/1/claim"},
 	"leaveQueue":         {method: "POST", path: "/v1/tickets/2/leave"},
+
+	"listTokens":      {method: "GET", path: "/v1/tokens?after=0&limit=10"},
+	"createToken":     {method: "POST", path: "/v1/tokens", body: `{"name":"farm","role":"client","pools":["design"],"user":"ann@acme.example","expires":"2027-01-01T00:00:00Z"}`},
+	"bootstrapTokens": {method: "POST", path: "/v1/tokens/bootstrap", body: `{"name":"first"}`},
+	"getPrincipal":    {method: "GET", path: "/v1/tokens/self"},
+	"getToken":        {method: "GET", path: "/v1/tokens/1"},
+	"revokeToken":     {method: "DELETE", path: "/v1/tokens/1"},
 
 	"listAccounts":      {method: "GET", path: "/v1/instances/2/accounts?after=aa&limit=10"},
 	"createAccount":     {method: "POST", path: "/v1/instances/2/accounts", body: `{"name":"Zoë, the 2nd","area":"primary","state":"active"}`},
@@ -112,7 +119,7 @@ func newAccountFixture(t testing.TB) (*fixture, map[string]request) {
 }
 
 // samplePool names every field that a pool's definition has.
-const samplePool = `{"name":"lab","contract":"acme","size":3,"shared":true,"valid_until":"2026-12-01T00:00:00Z",
+const samplePool = `{"name":"lab","site":"lyon","contract":"acme","size":3,"shared":true,"valid_until":"2026-12-01T00:00:00Z",
 	"products":{"cad":{"cap":2,"max_checkout_days":7,"low_water":1,"restriction":{"include_domains":["acme.example"]},
 	"reservations":[{"name":"chief","seats":1,"users":["boss@acme.example"],"domains":["*.acme.example"],"groups":["chiefs"]}]}},
 	"restriction":{"include_domains":["acme.example"],"exclude_domains":["x.example"],"include_emails":["a@b.example"],"exclude_emails":["c@d.example"]},
@@ -143,6 +150,7 @@ func newSampleFixture(t testing.TB) (*fixture, map[string]request) {
 		r.body = body
 		all[id] = r
 	}
+	f.do(request{method: "POST", path: "/v1/tokens", body: `{"name":"reader","role":"auditor"}`}).want(201)
 	return f, all
 }
 
@@ -155,8 +163,8 @@ func sampleProducts(c *signed.Contract) {
 // sampleSeats makes the pools and returns the handles, by what they are of, and the borrow's token.
 func (f *fixture) sampleSeats() map[string]string {
 	f.t.Helper()
-	f.pool(`{"name":"design","contract":"acme","size":3,"products":{"cad":{"max_checkout_days":7},"team":{},"mono":{}},"queue_limit":5}`)
-	f.pool(`{"name":"tokens","contract":"acme","size":5,"products":{"cad":{},"team":{},"mono":{}},"queue_limit":5}`)
+	f.pool(`{"name":"design","contract":"acme","site":"lyon","size":3,"products":{"cad":{"max_checkout_days":7},"team":{},"mono":{}},"queue_limit":5}`)
+	f.pool(`{"name":"tokens","contract":"acme","site":"lyon","size":5,"products":{"cad":{},"team":{},"mono":{}},"queue_limit":5}`)
 	ann := f.take("design", "cad", "ann", "").want(201)
 	borrow := f.take("design", "cad", "bob", `,"borrow_days":2`).want(201)
 	third := f.take("design", "cad", "cid", "").want(201)

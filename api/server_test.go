@@ -139,7 +139,6 @@ func TestOptionsAreChecked(t *testing.T) {
 	node, tokens := newNode(t), []api.Token{api.NewToken("operator", token)}
 	for name, o := range map[string]api.Options{
 		"no node":          {Tokens: tokens},
-		"no token":         {Node: node},
 		"bad actor":        {Node: node, Tokens: []api.Token{api.NewToken("a b", token)}},
 		"negative body":    {Node: node, Tokens: tokens, MaxBody: -1},
 		"negative timeout": {Node: node, Tokens: tokens, RequestTimeout: -1},

@@ -23,7 +23,7 @@ func (s *service) view(c *call) (*fsm.View, error) {
 	if v.ClusterID() == "" {
 		return nil, notInitialised()
 	}
-	return v, nil
+	return v, c.reached(v)
 }
 
 // sayView says in the headers which state was read.
@@ -59,13 +59,16 @@ func (s *service) decide(c *call, body *fsmpb.Body) (*fsmpb.Outcome, error) {
 		return nil, problemf(apiv1.CodeBodyTooLarge, "The request makes a command of %d bytes; %d are the most.", len(command.Body), fsm.MaxBody).
 			with("limit", apiv1.Number(fsm.MaxBody))
 	}
+	if err := c.judge(s.Node.View(), body); err != nil {
+		return nil, err
+	}
 	c.header.Set("Idempotency-Key", c.requestKey)
 	var o *fsmpb.Outcome
 	if c.dryRun {
 		o, err = s.Node.DryRun(c.ctx, command)
 		c.header.Set("Licet-Dry-Run", "true")
 	} else {
-		o, err = s.Node.Propose(c.ctx, command)
+		o, err = s.Node.ProposeFor(c.ctx, c.principal, command)
 		err = unknown(err, hints[apiv1.CodeOutcomeUnknown])
 	}
 	if err != nil {

@@ -136,7 +136,7 @@ func TestIdempotency(t *testing.T) {
 		t.Errorf("headers: first %v, again %v", first.header, again.header)
 	}
 	// The order of areas makes no other request.
-	sample.body = `{"allocation":{"extranet":1,"primary":5},"name":"paris","contract":"acme"}`
+	sample.body = `{"site":"lyon","allocation":{"extranet":1,"primary":5},"name":"paris","contract":"acme"}`
 	f.do(sample).want(201)
 	// A refusal is remembered, too, and says that it is a repeat.
 	refused := request{method: "DELETE", path: "/v1/instances/77"}.with("Idempotency-Key", "r")

@@ -26,7 +26,7 @@ type Options struct {
 	// Endpoints are the addresses of nodes, "http://host:port" or "https://host:port", at
 	// least one. They are asked in this order until one has answered.
 	Endpoints []string
-	// Token is the operator's token. It is sent to all endpoints; empty sends none.
+	// Token is an API token, or one of the nodes' configuration. It is sent to all endpoints; empty sends none.
 	Token string
 	// Timeout bounds every call with all its attempts and waits; a context may be
 	// shorter. Zero means DefaultTimeout.

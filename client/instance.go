@@ -21,18 +21,28 @@ type InstancePage struct {
 
 // CreateInstance creates an instance (rules I1, I4). The answer has the serial number and the license key.
 func (c *Client) CreateInstance(ctx context.Context, contract, name string, allocation apiv1.Quantities) (*Answer[apiv1.Instance], error) {
-	r, err := write(ctx, "POST", "/v1/instances", apiv1.InstanceCreation{Contract: contract, Name: name, Allocation: allocation})
+	return c.CreateInstanceFor(ctx, apiv1.InstanceCreation{Contract: contract, Name: name, Allocation: allocation})
+}
+
+// CreateInstanceFor is CreateInstance with all that can be said, such as the site whose site-operators may change it.
+func (c *Client) CreateInstanceFor(ctx context.Context, creation apiv1.InstanceCreation) (*Answer[apiv1.Instance], error) {
+	r, err := write(ctx, "POST", "/v1/instances", creation)
 	return call[apiv1.Instance](ctx, c, r, err)
 }
 
 // ResizeInstance changes the allocation of the areas that are named (rules I1,
 // I2). The answer has the new license key; the old one is stale.
 func (c *Client) ResizeInstance(ctx context.Context, serial uint64, allocation apiv1.Quantities) (*Answer[apiv1.Instance], error) {
+	return c.ChangeInstance(ctx, serial, apiv1.InstanceChange{Allocation: allocation})
+}
+
+// ChangeInstance changes what is named: the allocation, as ResizeInstance does, or the site; an empty one takes it off.
+func (c *Client) ChangeInstance(ctx context.Context, serial uint64, change apiv1.InstanceChange) (*Answer[apiv1.Instance], error) {
 	path, err := instancePath(serial, "")
 	if err != nil {
 		return nil, err
 	}
-	r, err := write(ctx, "PATCH", path, apiv1.InstanceChange{Allocation: allocation})
+	r, err := write(ctx, "PATCH", path, change)
 	return call[apiv1.Instance](ctx, c, r, err)
 }
 

@@ -106,6 +106,9 @@ func TestEveryRoute(t *testing.T) {
 	errs := []error{
 		second(c.Health(ctx)), second(c.Ready(ctx)), second(c.OpenAPI(ctx)), second(c.Metrics(ctx)), second(c.Status(ctx)), second(c.Members(ctx)),
 		second(c.RemoveMember(ctx, "lyon")), second(c.TransferLeadership(ctx, "")), second(c.TransferLeadership(ctx, "lyon")), second(c.Leave(ctx)),
+		second(c.Tokens(ctx, client.NumberPage{After: 3, Limit: 7}, read...)), second(c.Token(ctx, 7, read...)), second(c.Principal(ctx, read...)), second(c.RevokeToken(ctx, 7)),
+		second(c.BootstrapTokens(ctx, "")), second(c.BootstrapTokens(dry, "first")), second(c.CreateToken(ctx, apiv1.TokenCreation{Name: "n", Role: apiv1.AccessRoleClient, Pools: []string{"design"}})),
+		second(c.ChangeInstance(ctx, 7, apiv1.InstanceChange{Site: new(string)})), second(c.CreateInstanceFor(ctx, apiv1.InstanceCreation{Contract: "acme", Name: "n", Allocation: apiv1.Quantities{"primary": 1}, Site: "lyon"})),
 		second(c.GossipKeys(ctx)), second(c.RotateGossipKey(ctx)),
 		second(c.Backup(ctx, io.Discard, read...)), second(c.Restore(ctx, client.RestoreOf{Into: "new", From: "old", Backup: strings.NewReader("x"), Bytes: 1})),
 		second(c.CreateJoinToken(ctx, "quimper", 0)), second(c.CreateJoinToken(ctx, "quimper", time.Minute)),
@@ -203,6 +206,8 @@ func TestHostileArguments(t *testing.T) {
 		"a leader's line":     second(c.TransferLeadership(ctx, "a\nb")),
 		"a joiner's case":     second(c.CreateJoinToken(ctx, "Lyon", 0)),
 		"a dry removal":       second(c.RemoveMember(client.WithDryRun(ctx), "lyon")),
+		"no token":            second(c.Token(ctx, 0)),
+		"no token to revoke":  second(c.RevokeToken(ctx, 0)),
 		"no request id":       second(c.RemoveInstance(client.WithRequestID(ctx, ""), 7)),
 		"a header":            second(c.RemoveInstance(client.WithRequestID(ctx, "a\r\nX: y"), 7)),
 		"a long request id":   second(c.RemoveInstance(client.WithRequestID(ctx, strings.Repeat("a", 65)), 7)),

@@ -46,6 +46,8 @@ const (
 	BackupInvalid Code = "backup_invalid"
 	// StorageFailed: the node's disk failed, and nothing was done.
 	StorageFailed Code = "storage_failed"
+	// Forbidden: whoever asks may not do that, and nothing was done.
+	Forbidden Code = "forbidden"
 
 	// notLeader stays within the package: the answer to it is another attempt.
 	notLeader Code = "not_leader"
@@ -57,7 +59,7 @@ const (
 var Codes = []Code{
 	NoLeader, Overloaded, ClockSkew, NotReady, ShuttingDown, OutcomeUnknown, IndexTimeout, Timeout,
 	MemberNotFound, MemberRefused, GossipPlain, RotationIncomplete, Unsupported,
-	LeaderOnly, WrongCluster, BackupInvalid, StorageFailed,
+	LeaderOnly, WrongCluster, BackupInvalid, StorageFailed, Forbidden,
 }
 
 var advice = map[Code]string{
@@ -78,6 +80,7 @@ var advice = map[Code]string{
 	LeaderOnly:         "Send it to the leader, as `licet restore` does; `licet cluster members` shows which node that is.",
 	WrongCluster:       "Compare the ids: `licet keys` and `licet debug backup FILE` show them. If it is meant, name both with --into and --from.",
 	BackupInvalid:      "`licet debug backup FILE` shows what the file is. Take another backup, or this cluster's version of licet.",
+	Forbidden:          "Ask an operator for a token that may: `licet token create`. `licet token self` says what this one may do.",
 	StorageFailed:      "See to the node's disk: `df` shows whether it is full.",
 }
 

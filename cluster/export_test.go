@@ -112,3 +112,9 @@ func (n *Node) Confirm(ctx context.Context, term uint64) error {
 	}
 	return nil
 }
+
+// ForwardedBy and PrincipalProto are how frames name who asks.
+var (
+	ForwardedBy    = forwardedBy
+	PrincipalProto = principalProto
+)

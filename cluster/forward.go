@@ -13,13 +13,18 @@ import (
 	"github.com/licet/licet/fsm/fsmpb"
 )
 
-// Propose has a command decided by the cluster, whichever node leads, and
+// Propose is ProposeFor for what the node itself wants.
+func (n *Node) Propose(ctx context.Context, c *fsmpb.Command) (*fsmpb.Outcome, error) {
+	return n.ProposeFor(ctx, n.self(), c)
+}
+
+// ProposeFor has a command of a principal decided by the cluster, whichever node leads, and
 // returns what it came to. It tries again, with the same request id, while ctx
-// lasts and the leader changes (rules E1, E2).
+// lasts and the leader changes (rules E1, E2). The leader judges whether the principal may.
 //
 // Errors are *Error: OutcomeUnknown if the command may have been decided, any
 // other code if it surely was not. Safe for concurrent use.
-func (n *Node) Propose(ctx context.Context, c *fsmpb.Command) (*fsmpb.Outcome, error) {
+func (n *Node) ProposeFor(ctx context.Context, p fsm.Principal, c *fsmpb.Command) (*fsmpb.Outcome, error) {
 	body, fault := n.decodeCommand(c)
 	if fault != nil {
 		return nil, fault
@@ -27,7 +32,7 @@ func (n *Node) Propose(ctx context.Context, c *fsmpb.Command) (*fsmpb.Outcome, e
 	ctx, cancel := context.WithTimeout(ctx, n.options.RequestTimeout)
 	defer cancel()
 	began := time.Now()
-	outcome, fault := n.attempts(ctx, c)
+	outcome, fault := n.attempts(ctx, p, c)
 	n.metrics.Propose.Observe(time.Since(began).Seconds())
 	n.count(body, outcome, fault)
 	if fault != nil {
@@ -37,11 +42,11 @@ func (n *Node) Propose(ctx context.Context, c *fsmpb.Command) (*fsmpb.Outcome, e
 }
 
 // attempts sends the command until its outcome is known, or surely not to be had.
-func (n *Node) attempts(ctx context.Context, c *fsmpb.Command) (*fsmpb.Outcome, *Error) {
+func (n *Node) attempts(ctx context.Context, who fsm.Principal, c *fsmpb.Command) (*fsmpb.Outcome, *Error) {
 	unknown := (*Error)(nil)
 	for {
 		changed := n.leader.changed()
-		a := n.attempt(ctx, c)
+		a := n.attempt(ctx, who, c)
 		switch {
 		case a.err == nil && fsm.Code(a.outcome.Refusal.GetCode()) != fsm.Superseded:
 			return a.outcome, nil
@@ -66,12 +71,12 @@ func firstError(unknown, err *Error) *Error {
 }
 
 // attempt sends the command once, to the node that leads now.
-func (n *Node) attempt(ctx context.Context, c *fsmpb.Command) answer {
+func (n *Node) attempt(ctx context.Context, who fsm.Principal, c *fsmpb.Command) answer {
 	if n.stopping.Load() {
 		return answer{err: errorf(ShuttingDown, "Node %s is about to stop.", n.options.ID)}
 	}
 	deadline, _ := ctx.Deadline()
-	p := newProposal(c, deadline)
+	p := newProposal(who, c, deadline)
 	p.span = n.spanOf(ctx)
 	if n.raft.State() == raft.Leader {
 		if err := n.queue(p); err != nil {
@@ -121,7 +126,9 @@ func (n *Node) forward(batch []*proposal) {
 	request := &clusterpb.ForwardRequest{Commands: make([]*clusterpb.Forwarded, len(batch))}
 	var last time.Time
 	for i, p := range batch {
-		request.Commands[i] = &clusterpb.Forwarded{Command: p.command, TimeoutMs: time.Until(p.deadline).Milliseconds(), Traceparent: p.sent(len(batch))}
+		request.Commands[i] = &clusterpb.Forwarded{
+			Command: p.command, TimeoutMs: time.Until(p.deadline).Milliseconds(), Traceparent: p.sent(len(batch)), Principal: principalProto(p.principal),
+		}
 		last = later(last, p.deadline)
 	}
 	// After a change of leader the commands go to the next one with the same request ids (rule E1).
@@ -168,7 +175,7 @@ func (s *server) Forward(ctx context.Context, request *clusterpb.ForwardRequest)
 	now := time.Now()
 	proposals := make([]*proposal, len(request.Commands))
 	for i, f := range request.Commands {
-		p := newProposal(f.GetCommand(), now.Add(time.Duration(f.GetTimeoutMs())*time.Millisecond))
+		p := newProposal(forwardedBy(f), f.GetCommand(), now.Add(time.Duration(f.GetTimeoutMs())*time.Millisecond))
 		p.span = s.node.spanFrom(f.GetTraceparent())
 		proposals[i] = p
 		if err := s.node.accept(p); err != nil {

@@ -14,8 +14,10 @@ import (
 
 // proposal is a command on its way and the one who waits for it.
 type proposal struct {
-	command  *fsmpb.Command
-	deadline time.Time
+	command *fsmpb.Command
+	// principal is who asks; the leader judges whether he may.
+	principal fsm.Principal
+	deadline  time.Time
 	// queued is when the proposal came.
 	queued time.Time
 	// span is that of whoever asked, or of the way here; nil if nobody traces the command.
@@ -30,8 +32,8 @@ type answer struct {
 	err     *Error
 }
 
-func newProposal(c *fsmpb.Command, deadline time.Time) *proposal {
-	return &proposal{command: c, deadline: deadline, queued: time.Now(), done: make(chan answer, 1)}
+func newProposal(p fsm.Principal, c *fsmpb.Command, deadline time.Time) *proposal {
+	return &proposal{principal: p, command: c, deadline: deadline, queued: time.Now(), done: make(chan answer, 1)}
 }
 
 func (p *proposal) size() int {
@@ -152,13 +154,16 @@ func applyFault(err error) *Error {
 	}
 }
 
-// queue hands a command to the leader's batcher. It never forwards.
+// queue hands a command to the leader's batcher, if its principal may have it decided. It never forwards.
 func (n *Node) queue(p *proposal) *Error {
 	if fault := n.clock.suspect(); fault != nil && n.raft.State() == raft.Leader {
 		return fault
 	}
 	if n.leadsTerm.Load() == 0 || n.stopping.Load() {
 		return errorf(notLeader, "Node %s does not lead.", n.options.ID)
+	}
+	if fault := n.judge(p); fault != nil {
+		return fault
 	}
 	if !n.proposals.offer(p) {
 		return errorf(Overloaded, "%d writes are waiting, as many as may.", n.options.Queue)

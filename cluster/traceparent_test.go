@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/types/dynamicpb"
 
 	"github.com/licet/licet/cluster/clusterpb"
+	"github.com/licet/licet/fsm"
 	"github.com/licet/licet/fsm/fsmpb"
 )
 
@@ -77,7 +78,7 @@ func TestNoTracingAllocatesNothing(t *testing.T) {
 	n := &Node{}
 	_, span := sdk.NewTracerProvider().Tracer("test").Start(context.Background(), "request")
 	ctx := trace.ContextWithSpan(context.Background(), span)
-	batch := []*proposal{newProposal(&fsmpb.Command{}, time.Time{}), newProposal(&fsmpb.Command{}, time.Time{})}
+	batch := []*proposal{newProposal(fsm.Principal{}, &fsmpb.Command{}, time.Time{}), newProposal(fsm.Principal{}, &fsmpb.Command{}, time.Time{})}
 	if n := testing.AllocsPerRun(100, func() {
 		batch[0].span, batch[1].span = n.spanOf(ctx), n.spanFrom(someTraceparent)
 		n.traceWait(batch)

@@ -195,7 +195,7 @@ var keys = []key{
 
 	{
 		name: "auth.operator_token_file", mandatory: true, example: "token",
-		doc:  "File of the operator's bearer token, readable by its owner alone.",
+		doc:  "File of a bearer token that may do everything, readable by its owner alone: for `licet token bootstrap`, and for the day on which all other tokens are lost. Keep it on the nodes; whoever else asks gets a token with a role (`licet token create`).",
 		kind: fileName(func(c *Config) *string { return &c.Auth.OperatorTokenFile }, secretFile, false),
 	},
 	{

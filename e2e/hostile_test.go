@@ -39,6 +39,12 @@ var routes = []route{
 	{"DELETE", "/v1/cluster/members/nobody", "", false},
 	{"POST", "/v1/cluster/transfer", `{"to": "nobody"}`, false},
 	{"POST", "/v1/cluster/join-tokens", `{"node": "nobody"}`, false},
+	{"GET", "/v1/tokens", "", false},
+	{"POST", "/v1/tokens", `{"name": "nobody", "role": "nothing"}`, false},
+	{"POST", "/v1/tokens/bootstrap", `{"name": "no body"}`, false},
+	{"GET", "/v1/tokens/self", "", false},
+	{"GET", "/v1/tokens/99", "", false},
+	{"DELETE", "/v1/tokens/99", "", false},
 	{"POST", "/v1/cluster/leave", "", false},
 	{"GET", "/v1/cluster/gossip-key", "", false},
 	{"POST", "/v1/cluster/gossip-key/rotate", "", false},
@@ -423,11 +429,13 @@ func TestNodePort(t *testing.T) {
 	initTLSIn(t, c.path("foreign"), "--nodes", "bordeaux")
 	initTLSIn(t, c.path("clients"), "--nodes", "x", "--clients", "backup")
 	mustRun(t, "tls", "client", "desk", "--dir", c.dir)
+	mustRun(t, "tls", "client", "ops", "--role", "operator", "--dir", c.dir)
 	for name, certificate := range map[string]string{
-		"no certificate":             "",
-		"another authority's node":   "foreign/bordeaux",
-		"another authority's client": "clients/client-backup",
-		"a client of this authority": "client-desk",
+		"no certificate":              "",
+		"another authority's node":    "foreign/bordeaux",
+		"another authority's client":  "clients/client-backup",
+		"a client of this authority":  "client-desk",
+		"a client who is an operator": "client-ops",
 	} {
 		for _, protocol := range []string{"licet-raft/1", "h2", "http/1.1", ""} {
 			t.Run(name+" "+protocol, func(t *testing.T) {

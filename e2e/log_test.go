@@ -23,6 +23,15 @@ func TestLogs(t *testing.T) {
 	if _, err := c.http.Activate(t.Context(), key, nil); err != nil {
 		t.Fatal(err)
 	}
+	made, err := c.http.CreateToken(t.Context(), apiv1.TokenCreation{Name: "logged", Role: apiv1.AccessRoleOperator})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range c.nodes {
+		if r := mustAsk(t, "GET", n.URL()+"/v1/status", "", "Authorization: Bearer "+made.Value.Token); r.status != 200 {
+			t.Errorf("%s: the new token is answered %s", n.id, r)
+		}
+	}
 	if r := mustAsk(t, "GET", c.nodes[0].URL()+"/v1/status", "", "Authorization: Bearer not-"+token); r.code() != apiv1.CodeUnauthorized {
 		t.Errorf("a wrong token is answered %s", r)
 	}
@@ -38,7 +47,7 @@ func TestLogs(t *testing.T) {
 	for _, n := range c.up() {
 		n.Stop()
 	}
-	secrets := map[string]string{"the operator's token": token, "the license key": key, "the key of gossip": c.secret("gossip.key")}
+	secrets := map[string]string{"the operator's token": token, "an API token": made.Value.Token, "its secret": made.Value.Token[10:40], "the license key": key, "the key of gossip": c.secret("gossip.key")}
 	for _, name := range []string{"vendor.key", "ca-key.pem", "bordeaux-key.pem", "bordeaux/signing.key"} {
 		secrets[name] = c.secret(name)
 	}

@@ -87,6 +87,7 @@ func countAccountRows(d *digest, s *State) {
 	s.responsibles.rows.Scan(func(_ string, r *Responsible) bool { d.add(r); return true })
 	s.episodes.rows.Scan(func(_ string, e *Episode) bool { d.add(e); return true })
 	s.notices.rows.Scan(func(_ uint64, n *Notice) bool { d.add(n); return true })
+	s.tokens.rows.Scan(func(_ uint64, x *Token) bool { d.add(edit(x)); return true })
 }
 
 // checkAccounts counts all accounts anew, and all else that is derived from their tables.

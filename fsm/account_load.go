@@ -25,6 +25,8 @@ func (s *State) loadAccountRow(r *fsmpb.Record) error {
 		return s.loadEpisode(k.Episode)
 	case *fsmpb.Record_Notice:
 		return s.loadNotice(k.Notice)
+	case *fsmpb.Record_Token:
+		return s.loadToken(k.Token)
 	default:
 		return fmt.Errorf("a record without a kind: %w", ErrSnapshotVersion)
 	}

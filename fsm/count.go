@@ -18,6 +18,7 @@ func (v *View) Counts() []Count {
 		{"tickets", v.tickets.len()},
 		{"license requests", v.requests.len()},
 		{"notices", v.notices.len()},
+		{"tokens", v.tokens.len()},
 		{"staged lists", v.stagings.Len()},
 		{"hours of usage", v.usage.len()},
 		{"audit rows", v.writes.len()},

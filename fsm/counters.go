@@ -10,7 +10,7 @@ import (
 // counters are numbers that only grow, and the chain of writes. The digest takes them in
 // as they are, like index and clock, because they change with most commands.
 type counters struct {
-	lastSerial, lastWrite, lastLease, lastTicket, lastBlock, lastLicenseRequest, lastNotice, lastPool uint64
+	lastSerial, lastWrite, lastLease, lastTicket, lastBlock, lastLicenseRequest, lastNotice, lastPool, lastToken uint64
 	// chain is the head of the audit trail; chainBase is where its oldest kept row begins.
 	chain, chainBase [sha256.Size]byte
 }
@@ -18,7 +18,7 @@ type counters struct {
 func (c *counters) message() (recordKind, message) {
 	return 5, &fsmpb.CountersRecord{
 		LastSerial: c.lastSerial, LastWrite: c.lastWrite, LastLease: c.lastLease, LastTicket: c.lastTicket, LastBlock: c.lastBlock,
-		LastLicenseRequest: c.lastLicenseRequest, LastNotice: c.lastNotice, LastPool: c.lastPool, Chain: c.chain[:], ChainBase: c.chainBase[:],
+		LastLicenseRequest: c.lastLicenseRequest, LastNotice: c.lastNotice, LastPool: c.lastPool, LastToken: c.lastToken, Chain: c.chain[:], ChainBase: c.chainBase[:],
 	}
 }
 
@@ -28,7 +28,7 @@ func (c *counters) load(r *fsmpb.CountersRecord) error {
 	}
 	*c = counters{
 		lastSerial: r.LastSerial, lastWrite: r.LastWrite, lastLease: r.LastLease, lastTicket: r.LastTicket, lastBlock: r.LastBlock,
-		lastLicenseRequest: r.LastLicenseRequest, lastNotice: r.LastNotice, lastPool: r.LastPool,
+		lastLicenseRequest: r.LastLicenseRequest, lastNotice: r.LastNotice, lastPool: r.LastPool, lastToken: r.LastToken,
 		chain: [sha256.Size]byte(r.Chain), chainBase: [sha256.Size]byte(r.ChainBase),
 	}
 	return nil

@@ -111,7 +111,7 @@ func goldenLog(t tb) []goldenEntry {
 		}}}}},
 		{"delete_pool", 0, &fsmpb.Body{Kind: &fsmpb.Body_DeletePool{DeletePool: &fsmpb.DeletePool{Pool: "design"}}}},
 		{"expire", 376 * 24 * time.Hour, expireBody()},
-	}, goldenAccounts(t), goldenRevisions(t))
+	}, goldenAccounts(t), goldenRevisions(t), goldenTokens())
 }
 
 // goldenRevisions are pools with revisions, and replacements that expect one. They are part of goldenLog; never change them.
@@ -128,6 +128,24 @@ func goldenRevisions(t tb) []goldenEntry {
 		{"put_pool", 0, replaceBody(pool(3), 53)},
 		{"put_pool", 0, replaceBody(pool(4), 53)},
 		{"put_pool", 0, poolBody(pool(5), false)},
+	}
+}
+
+// goldenTokens are tokens, and what belongs to a site. They are part of goldenLog; never change them.
+func goldenTokens() []goldenEntry {
+	site := "nantes"
+	pool := &fsmpb.Pool{Name: "atelier", Contract: "revised", Size: 1, Site: site, Products: []*fsmpb.PoolProduct{{Name: "viewer"}}}
+	app := tokenBody("app", OfClient, &fsmpb.TokenScope{Pools: []string{"draft", "atelier"}, User: "ann@example.org"})
+	app.GetCreateToken().ExpiryMs = testEpoch.AddDate(2, 0, 0).UnixMilli()
+	return []goldenEntry{
+		{"create_token", 0, bootstrapBody("first")},
+		{"create_token", 0, bootstrapBody("second")},
+		{"put_pool", 0, poolBody(pool, true)},
+		{"create_token", 0, app},
+		{"create_token", 0, tokenBody("ops", SiteOperator, &fsmpb.TokenScope{Site: site})},
+		{"note_token_uses", time.Hour, usesBody(1, 2, 99)},
+		{"revoke_token", 0, revokeTokenBody(1)},
+		{"revoke_token", 0, revokeTokenBody(3)},
 	}
 }
 
@@ -234,7 +252,7 @@ func TestGoldenFilesAreAllRead(t *testing.T) {
 // This build restores the snapshots that older builds wrote, and writes the same bytes.
 func TestGoldenSnapshot(t *testing.T) {
 	// Each is of so many entries.
-	for name, entries := range map[string]int{"snapshot-v1": 10, "snapshot-accounts-v1": 51, "snapshot-revisions-v1": 56} {
+	for name, entries := range map[string]int{"snapshot-v1": 10, "snapshot-accounts-v1": 51, "snapshot-revisions-v1": 56, "snapshot-tokens-v1": 64} {
 		t.Run(name, func(t *testing.T) { goldenSnapshot(t, name, entries) })
 	}
 }

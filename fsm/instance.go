@@ -23,6 +23,8 @@ type Instance struct {
 	// Reports is true if the instance keeps its own accounts; Active is what it reported last (rule I5).
 	Reports bool
 	Active  Quantities
+	// Site is whose site-operators may change the instance; empty: none.
+	Site string
 	hashed
 }
 
@@ -34,7 +36,7 @@ func (i *Instance) record(into *fsmpb.InstanceRecord, allocation, active []*fsmp
 	*into = fsmpb.InstanceRecord{
 		Serial: i.Serial, Contract: i.Contract, Name: i.Name, Allocation: allocation, KeyBase: i.KeyBase,
 		CreatedMs: i.CreatedMs, ActivatedMs: i.ActivatedMs, ActivatedRevision: i.ActivatedRevision,
-		Reports: i.Reports, Active: active,
+		Reports: i.Reports, Active: active, Site: i.Site,
 	}
 	return into
 }
@@ -43,7 +45,7 @@ func instanceFromProto(r *fsmpb.InstanceRecord) *Instance {
 	return &Instance{
 		Serial: r.GetSerial(), Contract: r.GetContract(), Name: r.GetName(), Allocation: QuantitiesFromProto(r.GetAllocation()), KeyBase: r.GetKeyBase(),
 		CreatedMs: r.GetCreatedMs(), ActivatedMs: r.GetActivatedMs(), ActivatedRevision: r.GetActivatedRevision(),
-		Reports: r.GetReports(), Active: QuantitiesFromProto(r.GetActive()),
+		Reports: r.GetReports(), Active: QuantitiesFromProto(r.GetActive()), Site: r.GetSite(),
 	}
 }
 
@@ -72,6 +74,9 @@ func (s *State) createInstance(o *fsmpb.Outcome, cmd *fsmpb.CreateInstance) {
 		// Refusals are recorded with the name that was asked for.
 		err = signed.CheckName("contract", cmd.Contract)
 	}
+	if err == nil {
+		err = checkSite(cmd.Site)
+	}
 	if err == nil && len(allocation) == 0 {
 		err = fmt.Errorf("allocation: it is missing")
 	}
@@ -93,7 +98,7 @@ func (s *State) createInstance(o *fsmpb.Outcome, cmd *fsmpb.CreateInstance) {
 	s.counters.lastSerial++
 	i := &Instance{
 		Serial: s.counters.lastSerial, Contract: c.Doc.ID, Name: cmd.Name, Allocation: allocation,
-		KeyBase: 1 - int64(c.Terms), CreatedMs: s.clock.WallMs,
+		KeyBase: 1 - int64(c.Terms), CreatedMs: s.clock.WallMs, Site: cmd.Site,
 	}
 	s.instances.set(&s.digest, i.Serial, i)
 	s.indexInstance(i)
@@ -153,8 +158,11 @@ func (t *tables) setAllocated(contract string, q Quantities) {
 // resizeInstance changes the allocation of the areas named (rules I1, I2, I4).
 func (s *State) resizeInstance(o *fsmpb.Outcome, cmd *fsmpb.ResizeInstance) {
 	changes, err := checkAreas("allocation", cmd.Allocation)
-	if err == nil && len(changes) == 0 {
+	if err == nil && len(changes) == 0 && cmd.Site == nil {
 		err = fmt.Errorf("allocation: it is missing")
+	}
+	if err == nil {
+		err = checkSite(cmd.GetSite())
 	}
 	if err != nil {
 		o.Refusal = invalid(err)
@@ -167,6 +175,9 @@ func (s *State) resizeInstance(o *fsmpb.Outcome, cmd *fsmpb.ResizeInstance) {
 	}
 	next := edit(i)
 	next.Allocation = i.Allocation.with(changes)
+	if cmd.Site != nil {
+		next.Site = cmd.GetSite()
+	}
 	if n := len(next.Allocation); n > signed.MaxAreas {
 		// Its license key could not be signed.
 		o.Refusal = invalid(fmt.Errorf("allocation: %d areas are more than %d", n, signed.MaxAreas))
@@ -177,7 +188,11 @@ func (s *State) resizeInstance(o *fsmpb.Outcome, cmd *fsmpb.ResizeInstance) {
 		o.Refusal = refusal
 		return
 	}
-	if !sameQuantities(i.Allocation, next.Allocation) {
+	if sameQuantities(i.Allocation, next.Allocation) {
+		if next.Site != i.Site {
+			s.instances.set(&s.digest, next.Serial, next)
+		}
+	} else {
 		next.KeyBase++
 		s.instances.set(&s.digest, next.Serial, next)
 		allocated, _ := s.allocated.Get(i.Contract)

@@ -135,6 +135,9 @@ func normalPool(cmd *fsmpb.Pool) (*fsmpb.Pool, error) {
 			return nil, err
 		}
 	}
+	if err := checkSite(p.Site); err != nil {
+		return nil, err
+	}
 	if p.ValidUntilMs < 0 || p.ValidUntilMs > maxDateMs {
 		return nil, fmt.Errorf("valid_until: it is not in 1970 to 9900")
 	}

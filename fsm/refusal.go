@@ -99,6 +99,14 @@ const (
 	RequestTooSmall     Code = "request_too_small"
 	RequestTooLarge     Code = "request_too_large"
 	RequestLimitReached Code = "request_limit_reached"
+
+	// Forbidden is what whoever asks may not do.
+	Forbidden           Code = "forbidden"
+	AlreadyBootstrapped Code = "already_bootstrapped"
+	TokenNotFound       Code = "token_not_found"
+	TokenExpired        Code = "token_expired"
+	TokenLimitReached   Code = "token_limit_reached" //nolint:gosec // G101: it is no credential.
+	LastOperator        Code = "last_operator_token"
 )
 
 // sentence is how a refusal reads: {name} stands for the fact of that name.
@@ -186,6 +194,13 @@ var sentences = map[Code]sentence{
 	RequestTooSmall:     {"{seats} seats are fewer than {least}.", "Ask for at least {least} more seats at a time."},
 	RequestTooLarge:     {"Contract {contract} has {max} seats in area {area}; {seats} can't be moved from there.", "Ask to move at most {max}."},
 	RequestLimitReached: {"Contract {contract} has {open} open license requests.", "Withdraw one with `licet request withdraw`, or wait for the vendor."},
+
+	Forbidden:           {"The role {role} may not do this ({reason}).", "Ask an operator for a token that may: `licet token create`. `licet token self` says what this one may do."},
+	AlreadyBootstrapped: {"The first operator's token was made before: there are {operators} without an expiry.", "Make further ones with `licet token create`. If all are lost, do it with the token of a node's auth.operator_token_file."},
+	TokenNotFound:       {"There is no token {token}; it may have been revoked.", "`licet token list` shows the tokens."},
+	TokenExpired:        {"A token that ends at {expiry} would have ended already.", "Give it a later expiry."},
+	TokenLimitReached:   {"There are {max} tokens, as many as may.", "Revoke those that nobody uses any more: `licet token list` shows the last uses."},
+	LastOperator:        {"Token {token} ({name}) is the last one of an operator that does not expire.", "Make another one first: `licet token create --role operator`."},
 }
 
 // Codes reports every refusal code with what it says, {name} standing for facts.

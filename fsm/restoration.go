@@ -42,6 +42,7 @@ type restoredBackup struct {
 // Succeed makes a state out of a backup that follows on the present one: contents and settings are the
 // backup's; what the cluster is, its audit trail and all that only grows go on.
 //
+//   - Tokens stay, if an operator has one: what was revoked since stays revoked. Else they are the backup's.
 //   - Cluster id and vendor keys stay. Each contract must be signed by one of these keys (rule C2), or there is an
 //     error. The backup's signing keys are added to those of the cluster, so that license keys and borrow tokens still verify.
 //   - The wall clock goes on. The lease clock is the backup's and has stood still since: leases have the time that they had (rule D2).
@@ -62,6 +63,7 @@ func (s *State) Succeed(present *View, r Restoration) error {
 	if foreign {
 		s.passOver(wall - before.WallMs)
 	}
+	s.takeTokens(present)
 	s.takeTrail(present)
 	s.index, s.term, s.position = r.Index, r.Term, 0
 	text, err := json.Marshal(told)
@@ -97,7 +99,7 @@ func (s *State) takeIdentity(present *View) error {
 
 // numbers are all counters of what was given a number.
 func (c *counters) numbers() []*uint64 {
-	return []*uint64{&c.lastSerial, &c.lastLease, &c.lastTicket, &c.lastBlock, &c.lastLicenseRequest, &c.lastNotice, &c.lastPool}
+	return []*uint64{&c.lastSerial, &c.lastLease, &c.lastTicket, &c.lastBlock, &c.lastLicenseRequest, &c.lastNotice, &c.lastPool, &c.lastToken}
 }
 
 // passOver leaves out numbers that may have been given out in a time that the state knows nothing of.

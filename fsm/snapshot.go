@@ -50,7 +50,7 @@ func (v *View) Snapshot(w io.Writer) error {
 		Index: v.index, Term: v.term, WallMs: v.clock.WallMs, PauseMs: v.clock.PauseMs, Digest: digest[:],
 		Records: uint64(2 + v.contracts.len() + v.instances.len() + v.pools.len() + v.leases.len() +
 			v.projects.len() + v.tickets.len() + v.usage.len() + v.paces.len() + v.accounts.len() + v.stages.len() + v.requests.len() +
-			v.responsibles.len() + v.episodes.len() + v.notices.len() + v.writes.len()),
+			v.responsibles.len() + v.episodes.len() + v.notices.len() + v.tokens.len() + v.writes.len()),
 	})
 	out.row(v.meta)
 	out.record(v.counters.message())
@@ -68,6 +68,7 @@ func (v *View) Snapshot(w io.Writer) error {
 	writeTable(&out, v.responsibles)
 	writeTable(&out, v.episodes)
 	writeTable(&out, v.notices)
+	writeTable(&out, v.tokens)
 	writeTable(&out, v.writes)
 	if out.err != nil {
 		return fmt.Errorf("write snapshot: %w", out.err)

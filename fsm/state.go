@@ -115,7 +115,7 @@ func (s *State) refused(r *fsmpb.Refusal) *fsmpb.Outcome {
 // leaderOnly reports kinds that nodes propose on their own and that are harmless to repeat.
 func leaderOnly(body *fsmpb.Body) bool {
 	switch body.Kind.(type) {
-	case *fsmpb.Body_Initialise, *fsmpb.Body_Expire:
+	case *fsmpb.Body_Initialise, *fsmpb.Body_Expire, *fsmpb.Body_NoteTokenUses:
 		return true
 	}
 	return false
@@ -211,6 +211,20 @@ func (s *State) decideSeats(o *fsmpb.Outcome, body *fsmpb.Body) {
 		s.leaveQueue(o, k.LeaveQueue)
 	case *fsmpb.Body_Bulk:
 		s.bulk(o, k.Bulk)
+	default:
+		s.decideTokens(o, body)
+	}
+}
+
+// decideTokens is decide for what has to do with who may do what.
+func (s *State) decideTokens(o *fsmpb.Outcome, body *fsmpb.Body) {
+	switch k := body.Kind.(type) {
+	case *fsmpb.Body_CreateToken:
+		s.createToken(o, k.CreateToken)
+	case *fsmpb.Body_RevokeToken:
+		s.revokeToken(o, k.RevokeToken)
+	case *fsmpb.Body_NoteTokenUses:
+		s.noteTokenUses(o, k.NoteTokenUses)
 	default:
 		// DecodeBody let no other kind through.
 		o.Refusal = invalid(fmt.Errorf("kind %T", k))

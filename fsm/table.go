@@ -68,6 +68,7 @@ type tables struct {
 	responsibles table[string, *Responsible]
 	episodes     table[string, *Episode]
 	notices      table[uint64, *Notice]
+	tokens       table[uint64, *Token]
 
 	// Derived, rebuilt by restore.
 	allocated  *btree.Map[string, Quantities]
@@ -102,6 +103,8 @@ type tables struct {
 	orphans        *btree.Map[uint64, bool]
 	stagings       *btree.Map[string, staging]
 	byRequest      index[contractRequest]
+	// operators are the operators' tokens that do not expire.
+	operators *btree.Map[uint64, struct{}]
 }
 
 func newTables() tables {
@@ -142,11 +145,13 @@ func newTables() tables {
 		responsibles:   newTable[string, *Responsible](),
 		episodes:       newTable[string, *Episode](),
 		notices:        newTable[uint64, *Notice](),
+		tokens:         newTable[uint64, *Token](),
 		counted:        new(btree.Map[uint64, counts]),
 		contractCounts: new(btree.Map[string, counts]),
 		orphans:        new(btree.Map[uint64, bool]),
 		stagings:       new(btree.Map[string, staging]),
 		byRequest:      newIndex(contractRequest.less),
+		operators:      new(btree.Map[uint64, struct{}]),
 	}
 }
 
@@ -187,6 +192,8 @@ func (t *tables) copy() tables {
 	c.responsibles = t.responsibles.copy()
 	c.episodes = t.episodes.copy()
 	c.notices = t.notices.copy()
+	c.tokens = t.tokens.copy()
+	c.operators = t.operators.Copy()
 	c.counted = t.counted.Copy()
 	c.contractCounts = t.contractCounts.Copy()
 	c.orphans = t.orphans.Copy()

@@ -260,10 +260,10 @@ func withoutHint(o *fsmpb.Outcome) *fsmpb.Outcome {
 }
 
 // holdsDocument says of which kinds the trail keeps no body: who reads the trail need not
-// come by license keys and borrow tokens.
+// come by license keys, borrow tokens and hashes of API tokens.
 func holdsDocument(kind protowire.Number) bool {
 	switch kind {
-	case 4, 8, 46: // put_contract, activate_instance, return_borrow
+	case 4, 8, 46, 60: // put_contract, activate_instance, return_borrow, create_token
 		return true
 	}
 	return false

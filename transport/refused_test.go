@@ -95,7 +95,7 @@ func TestDialledRefusalsAreTold(t *testing.T) {
 func TestBindHoldsNodeAndSite(t *testing.T) {
 	authority := newAuthority(t)
 	at := func(site string) Pair {
-		pair, err := authority.Issue(Identity{RoleNode, "lyon", site}, hour)
+		pair, err := authority.Issue(Identity{Role: RoleNode, Name: "lyon", Site: site}, hour)
 		must(t, err)
 		return pair
 	}
@@ -141,11 +141,11 @@ func TestCheckPeer(t *testing.T) {
 		id, site string
 		want     error
 	}{
-		{"itself", info(Identity{RoleNode, "lyon", "east"}), "lyon", "east", nil},
-		{"no site certified", info(Identity{RoleNode, "lyon", ""}), "lyon", "east", nil},
-		{"another node", info(Identity{RoleNode, "lyon", ""}), "paris", "east", ErrWrongNode},
-		{"another site", info(Identity{RoleNode, "lyon", "east"}), "lyon", "west", ErrWrongSite},
-		{"a client", info(Identity{RoleClient, "lyon", ""}), "lyon", "east", ErrWrongRole},
+		{"itself", info(Identity{Role: RoleNode, Name: "lyon", Site: "east"}), "lyon", "east", nil},
+		{"no site certified", info(Identity{Role: RoleNode, Name: "lyon", Site: ""}), "lyon", "east", nil},
+		{"another node", info(Identity{Role: RoleNode, Name: "lyon", Site: ""}), "paris", "east", ErrWrongNode},
+		{"another site", info(Identity{Role: RoleNode, Name: "lyon", Site: "east"}), "lyon", "west", ErrWrongSite},
+		{"a client", info(Identity{Role: RoleClient, Name: "lyon", Site: ""}), "lyon", "east", ErrWrongRole},
 		{"nobody", &peer.Peer{}, "lyon", "east", ErrNoCertificate},
 	} {
 		if err := CheckPeer(test.peer, test.id, test.site); !errors.Is(err, test.want) {

@@ -11,6 +11,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 const requestType = "CERTIFICATE REQUEST"
@@ -71,7 +72,7 @@ func (a *Authority) Sign(request []byte, identity Identity, validity Validity) (
 	}
 	claimed := &x509.Certificate{URIs: asked.URIs}
 	if is, err := IdentityOf(claimed); !errors.Is(err, ErrNoRole) && (err != nil || is != identity) {
-		return nil, fmt.Errorf("the request is for %s, not for %s", describeRoles(append(urisOf(claimed, roleScheme), urisOf(claimed, siteScheme)...)), identity)
+		return nil, fmt.Errorf("the request is for %s, not for %s", describeRoles(slices.Concat(urisOf(claimed, roleScheme), urisOf(claimed, siteScheme), urisOf(claimed, accessScheme))), identity)
 	}
 	template, err := certificateOf(identity, nil)
 	if err != nil {

@@ -18,7 +18,7 @@ import (
 // certificate that nodes take.
 func TestForeignAuthorityCanSignARequest(t *testing.T) {
 	authority := newAuthority(t)
-	pair, err := NewRequest(Identity{RoleNode, "lyon", "east"}, "lyon.example", "127.0.0.1")
+	pair, err := NewRequest(Identity{Role: RoleNode, Name: "lyon", Site: "east"}, "lyon.example", "127.0.0.1")
 	must(t, err)
 	block, _ := pem.Decode(pair.Certificate)
 	request, err := x509.ParseCertificateRequest(block.Bytes)
@@ -33,7 +33,7 @@ func TestForeignAuthorityCanSignARequest(t *testing.T) {
 		t.Errorf("usages %v", got)
 	}
 	certificates := load(t, authority, pair)
-	if got := certificates.Identity(); got != (Identity{RoleNode, "lyon", "east"}) {
+	if got := certificates.Identity(); got != (Identity{Role: RoleNode, Name: "lyon", Site: "east"}) {
 		t.Errorf("got %v", got)
 	}
 	got, err := Examine(certificates.files)
@@ -45,7 +45,7 @@ func TestForeignAuthorityCanSignARequest(t *testing.T) {
 
 func TestSignTakesWhatTheOperatorSays(t *testing.T) {
 	authority := newAuthority(t)
-	lyon := Identity{RoleNode, "lyon", ""}
+	lyon := Identity{Role: RoleNode, Name: "lyon", Site: ""}
 	asked, err := NewRequest(lyon, "lyon.example")
 	must(t, err)
 	text, err := authority.Sign(asked.Certificate, lyon, hour)
@@ -64,9 +64,9 @@ func TestSignTakesWhatTheOperatorSays(t *testing.T) {
 		validity Validity
 		want     string
 	}{
-		{"another node", asked.Certificate, Identity{RoleNode, "paris", ""}, hour, "the request is for"},
-		{"another role", asked.Certificate, Identity{RoleClient, "lyon", ""}, hour, "the request is for"},
-		{"another site", asked.Certificate, Identity{RoleNode, "lyon", "east"}, hour, "the request is for"},
+		{"another node", asked.Certificate, Identity{Role: RoleNode, Name: "paris", Site: ""}, hour, "the request is for"},
+		{"another role", asked.Certificate, Identity{Role: RoleClient, Name: "lyon", Site: ""}, hour, "the request is for"},
+		{"another site", asked.Certificate, Identity{Role: RoleNode, Name: "lyon", Site: "east"}, hour, "the request is for"},
 		{"a certificate", text, lyon, hour, "no certificate request"},
 		{"nothing", nil, lyon, hour, "no certificate request"},
 		{"a request of another key", pem.EncodeToMemory(block), lyon, hour, ""},
@@ -76,7 +76,7 @@ func TestSignTakesWhatTheOperatorSays(t *testing.T) {
 			t.Errorf("%s: got %v", test.name, err)
 		}
 	}
-	if _, err := NewRequest(Identity{RoleNode, "Lyon", ""}); err == nil {
+	if _, err := NewRequest(Identity{Role: RoleNode, Name: "Lyon", Site: ""}); err == nil {
 		t.Error("a bad name passes")
 	}
 }

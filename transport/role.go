@@ -24,6 +24,8 @@ const (
 	roleScheme = "licet"
 	// siteScheme is another one, for builds that know no sites to pass over.
 	siteScheme = "licet-site"
+	// accessScheme says what a client may do with the API.
+	accessScheme = "licet-role"
 )
 
 // The reasons, besides the chain's, for which a certificate's role is refused.
@@ -31,8 +33,12 @@ var (
 	ErrNoRole       = errors.New("certificate carries no licet role")
 	ErrSeveralRoles = errors.New("certificate carries more than one licet role")
 	ErrUnknownRole  = errors.New("certificate carries a licet role that is malformed or not known here")
+	ErrAccess       = errors.New("certificate carries a licet-role that is malformed, more than one, or one besides a node's role")
 	ErrSite         = errors.New("certificate carries a licet-site that is malformed, or more than one")
 )
+
+// accessGrammar leaves to others what the roles are.
+var accessGrammar = regexp.MustCompile(`^[a-z-]{1,32}(\?[A-Za-z0-9=&%+._~-]+)?$`)
 
 var nameGrammar = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
 
@@ -44,6 +50,8 @@ type Identity struct {
 	Name string
 	// Site is where the node may stand; empty if the certificate leaves that open.
 	Site string
+	// Access is the role that a client has at the API, with its scope, as it stands after licet-role:; empty if it has none.
+	Access string
 }
 
 // String returns the identity as it stands in the certificate.
@@ -51,6 +59,9 @@ func (i Identity) String() string {
 	text := roleScheme + ":" + string(i.Role) + ":" + i.Name
 	if i.Site != "" {
 		text += " " + siteScheme + ":" + i.Site
+	}
+	if i.Access != "" {
+		text += " " + accessScheme + ":" + i.Access
 	}
 	return text
 }
@@ -61,7 +72,7 @@ func (i Identity) At(site string) bool { return i.Site == "" || i.Site == site }
 // IdentityOf reads the identity from a certificate. It says nothing of whether
 // the certificate is to be believed. URIs of other schemes are ignored. The
 // error is ErrNoRole, ErrSeveralRoles (also when one is repeated), ErrUnknownRole
-// or ErrSite.
+// ErrSite or ErrAccess.
 func IdentityOf(certificate *x509.Certificate) (Identity, error) {
 	roles := urisOf(certificate, roleScheme)
 	switch len(roles) {
@@ -70,6 +81,9 @@ func IdentityOf(certificate *x509.Certificate) (Identity, error) {
 	case 1:
 		identity, err := parseIdentity(roles[0])
 		if err != nil {
+			return Identity{}, err
+		}
+		if identity, err = identity.withAccess(urisOf(certificate, accessScheme)); err != nil {
 			return Identity{}, err
 		}
 		return identity.with(urisOf(certificate, siteScheme))
@@ -86,6 +100,18 @@ func (i Identity) with(sites []string) (Identity, error) {
 	i.Site = strings.TrimPrefix(sites[0], siteScheme+":")
 	if len(sites) > 1 || i.Role != RoleNode || !nameGrammar.MatchString(i.Site) {
 		return Identity{}, ErrSite
+	}
+	return i, nil
+}
+
+// withAccess adds the role at the API, which only clients have.
+func (i Identity) withAccess(roles []string) (Identity, error) {
+	if len(roles) == 0 {
+		return i, nil
+	}
+	i.Access = strings.TrimPrefix(roles[0], accessScheme+":")
+	if len(roles) > 1 || i.Role != RoleClient || !accessGrammar.MatchString(i.Access) {
+		return Identity{}, ErrAccess
 	}
 	return i, nil
 }
@@ -115,6 +141,13 @@ func (i Identity) uris() ([]*url.URL, error) {
 		return nil, fmt.Errorf("%s name %q: want 1 to 63 of a-z, 0-9 and -, not starting with -", i.Role, i.Name)
 	}
 	uris := []*url.URL{{Scheme: roleScheme, Opaque: string(i.Role) + ":" + i.Name}}
+	if i.Access != "" {
+		if i.Role != RoleClient || !accessGrammar.MatchString(i.Access) {
+			return nil, fmt.Errorf("%s %s can't have the role %.80q at the API", i.Role, i.Name, i.Access)
+		}
+		role, scope, _ := strings.Cut(i.Access, "?")
+		uris = append(uris, &url.URL{Scheme: accessScheme, Opaque: role, RawQuery: scope})
+	}
 	switch {
 	case i.Site == "":
 		return uris, nil

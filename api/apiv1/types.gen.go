@@ -8,6 +8,36 @@ import (
 	"time"
 )
 
+// Defines values for AccessRole.
+const (
+	AccessRoleAuditor      AccessRole = "auditor"
+	AccessRoleClient       AccessRole = "client"
+	AccessRoleInstance     AccessRole = "instance"
+	AccessRoleOperator     AccessRole = "operator"
+	AccessRoleSiteOperator AccessRole = "site-operator"
+	AccessRoleVendor       AccessRole = "vendor"
+)
+
+// Valid indicates whether the value is a known member of the AccessRole enum.
+func (e AccessRole) Valid() bool {
+	switch e {
+	case AccessRoleAuditor:
+		return true
+	case AccessRoleClient:
+		return true
+	case AccessRoleInstance:
+		return true
+	case AccessRoleOperator:
+		return true
+	case AccessRoleSiteOperator:
+		return true
+	case AccessRoleVendor:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for AccountState.
 const (
 	AccountStateActive  AccountState = "active"
@@ -49,6 +79,7 @@ const (
 	CodeAccountExists         Code = "account_exists"
 	CodeAccountNotFound       Code = "account_not_found"
 	CodeAccountTwice          Code = "account_twice"
+	CodeAlreadyBootstrapped   Code = "already_bootstrapped"
 	CodeAlreadyInitialised    Code = "already_initialised"
 	CodeAreaNotFound          Code = "area_not_found"
 	CodeAreaOverAllocation    Code = "area_over_allocation"
@@ -70,6 +101,7 @@ const (
 	CodeContractNotStarted    Code = "contract_not_started"
 	CodeCountAboveLimit       Code = "count_above_limit"
 	CodeDocumentInvalid       Code = "document_invalid"
+	CodeForbidden             Code = "forbidden"
 	CodeGossipPlain           Code = "gossip_plain"
 	CodeIdempotencyMismatch   Code = "idempotency_mismatch"
 	CodeImportRefused         Code = "import_refused"
@@ -83,6 +115,7 @@ const (
 	CodeInvalid               Code = "invalid"
 	CodeKeyInvalid            Code = "key_invalid"
 	CodeKeyStale              Code = "key_stale"
+	CodeLastOperatorToken     Code = "last_operator_token"
 	CodeLeaderOnly            Code = "leader_only"
 	CodeLeaseEnded            Code = "lease_ended"
 	CodeLeaseNotFound         Code = "lease_not_found"
@@ -137,7 +170,10 @@ const (
 	CodeTicketGone            Code = "ticket_gone"
 	CodeTicketNotFound        Code = "ticket_not_found"
 	CodeTimeout               Code = "timeout"
+	CodeTokenExpired          Code = "token_expired"
 	CodeTokenIsOne            Code = "token_is_one"
+	CodeTokenLimitReached     Code = "token_limit_reached"
+	CodeTokenNotFound         Code = "token_not_found"
 	CodeUnauthorized          Code = "unauthorized"
 	CodeUnsupported           Code = "unsupported"
 	CodeUnsupportedMediaType  Code = "unsupported_media_type"
@@ -153,6 +189,8 @@ func (e Code) Valid() bool {
 	case CodeAccountNotFound:
 		return true
 	case CodeAccountTwice:
+		return true
+	case CodeAlreadyBootstrapped:
 		return true
 	case CodeAlreadyInitialised:
 		return true
@@ -196,6 +234,8 @@ func (e Code) Valid() bool {
 		return true
 	case CodeDocumentInvalid:
 		return true
+	case CodeForbidden:
+		return true
 	case CodeGossipPlain:
 		return true
 	case CodeIdempotencyMismatch:
@@ -221,6 +261,8 @@ func (e Code) Valid() bool {
 	case CodeKeyInvalid:
 		return true
 	case CodeKeyStale:
+		return true
+	case CodeLastOperatorToken:
 		return true
 	case CodeLeaderOnly:
 		return true
@@ -330,7 +372,13 @@ func (e Code) Valid() bool {
 		return true
 	case CodeTimeout:
 		return true
+	case CodeTokenExpired:
+		return true
 	case CodeTokenIsOne:
+		return true
+	case CodeTokenLimitReached:
+		return true
+	case CodeTokenNotFound:
 		return true
 	case CodeUnauthorized:
 		return true
@@ -473,6 +521,27 @@ func (e PoolState) Valid() bool {
 	}
 }
 
+// Defines values for PrincipalKind.
+const (
+	PrincipalKindCertificate PrincipalKind = "certificate"
+	PrincipalKindFile        PrincipalKind = "file"
+	PrincipalKindToken       PrincipalKind = "token"
+)
+
+// Valid indicates whether the value is a known member of the PrincipalKind enum.
+func (e PrincipalKind) Valid() bool {
+	switch e {
+	case PrincipalKindCertificate:
+		return true
+	case PrincipalKindFile:
+		return true
+	case PrincipalKindToken:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Role.
 const (
 	RoleCandidate Role = "candidate"
@@ -520,6 +589,27 @@ func (e TicketState) Valid() bool {
 		return false
 	}
 }
+
+// Defines values for TokenState.
+const (
+	TokenStateActive  TokenState = "active"
+	TokenStateExpired TokenState = "expired"
+)
+
+// Valid indicates whether the value is a known member of the TokenState enum.
+func (e TokenState) Valid() bool {
+	switch e {
+	case TokenStateActive:
+		return true
+	case TokenStateExpired:
+		return true
+	default:
+		return false
+	}
+}
+
+// AccessRole What somebody is to the cluster.
+type AccessRole string
 
 // Account Example: {"area":"primary","changed":"2026-09-01T08:01:00Z","created":"2026-09-01T08:01:00Z","name":"ann@acme.example","serial":1,"state":"active"}
 type Account struct {
@@ -1031,6 +1121,9 @@ type Instance struct {
 	Name   Name   `json:"name"`
 	Serial uint64 `json:"serial"`
 
+	// Site Whose site-operators may change it; absent: operators alone.
+	Site string `json:"site,omitempty"`
+
 	// State `ended`: the contract is past expiry and grace; `over_allocation`: accounts must go; `not_activated`: the key was never presented; `removed`: only in the answer to a removal.
 	State InstanceState `json:"state"`
 }
@@ -1052,10 +1145,10 @@ type InstanceArea struct {
 
 // InstanceChange Example: {"allocation":{"primary":10}}
 type InstanceChange struct {
-	// Allocation A number per area, of at least one area and at most 64.
-	//
-	// Example: {"primary":15}
-	Allocation SomeQuantities `json:"allocation"`
+	Allocation Quantities `json:"allocation,omitempty"`
+
+	// Site Whose site-operators may change it from now on; empty: operators alone.
+	Site *string `json:"site,omitempty"`
 }
 
 // InstanceCreation Example: {"allocation":{"primary":15},"contract":"acme-2026","name":"bordeaux"}
@@ -1070,6 +1163,9 @@ type InstanceCreation struct {
 
 	// Name The name of a contract, instance, area, product or pool: letters, digits, then also . _ -
 	Name Name `json:"name"`
+
+	// Site Whose site-operators may change it; absent: operators alone.
+	Site string `json:"site,omitempty"`
 }
 
 // InstanceList defines model for InstanceList.
@@ -1511,6 +1607,9 @@ type PoolDefinition struct {
 	// Shared It promises nothing, and draws on what the contract's other pools leave (rule P1).
 	Shared bool `json:"shared,omitempty"`
 
+	// Site Whose site-operators may change it; absent: operators alone.
+	Site string `json:"site,omitempty"`
+
 	// Size Seats in use at once over all products.
 	Size uint64 `json:"size"`
 
@@ -1567,6 +1666,36 @@ type PoolUse struct {
 	Used     uint64                `json:"used"`
 	Waiting  uint64                `json:"waiting"`
 }
+
+// Principal Example: {"actor":"token-7","kind":"token","pools":["design"],"role":"client"}
+type Principal struct {
+	// Actor The name under which the audit trail has him.
+	Actor string `json:"actor"`
+
+	// Instance The serial number of the one instance; of the role instance.
+	Instance uint64 `json:"instance,omitempty"`
+
+	// Kind How he proved who he is: by a token of the node's configuration, an API token, a certificate.
+	Kind PrincipalKind `json:"kind"`
+
+	// Pools Those of the role client, sorted.
+	Pools []Name `json:"pools,omitempty"`
+
+	// Role The role; `root` for the operator's token of the node's configuration, which may do everything.
+	Role string `json:"role"`
+
+	// Site Of the role site-operator.
+	Site string `json:"site,omitempty"`
+
+	// Token Example: {"created":"2026-09-01T09:00:00Z","expires":"2027-01-01T00:00:00Z","id":7,"name":"render-farm","pools":["design"],"role":"client","state":"active"}
+	Token *Token `json:"token,omitempty"`
+
+	// User The only user that a client may ask for; absent: any.
+	User string `json:"user,omitempty"`
+}
+
+// PrincipalKind How he proved who he is: by a token of the node's configuration, an API token, a certificate.
+type PrincipalKind string
 
 // Problem An RFC 9457 problem.
 //
@@ -1960,6 +2089,84 @@ type TicketState string
 // Time A time (RFC 3339).
 type Time = time.Time
 
+// Token Example: {"created":"2026-09-01T09:00:00Z","expires":"2027-01-01T00:00:00Z","id":7,"name":"render-farm","pools":["design"],"role":"client","state":"active"}
+type Token struct {
+	Created time.Time `json:"created"`
+
+	// Expires Absent: never.
+	Expires *time.Time `json:"expires,omitempty"`
+
+	// ID It is never given twice.
+	ID uint64 `json:"id"`
+
+	// Instance The serial number of the one instance; of the role instance.
+	Instance uint64 `json:"instance,omitempty"`
+
+	// Name The name of a contract, instance, area, product or pool: letters, digits, then also . _ -
+	Name Name `json:"name"`
+
+	// Pools Those of the role client, sorted.
+	Pools []Name `json:"pools,omitempty"`
+
+	// Role What somebody is to the cluster.
+	Role AccessRole `json:"role"`
+
+	// Site Of the role site-operator.
+	Site string `json:"site,omitempty"`
+
+	// State Expired ones are refused, and stay until they are revoked.
+	State TokenState `json:"state"`
+
+	// Token The secret; only in the answer to its creation.
+	Token string `json:"token,omitempty"`
+
+	// Used About when it was used last, to the hour; absent: not yet.
+	Used *time.Time `json:"used,omitempty"`
+
+	// User The only user that a client may ask for; absent: any.
+	User string `json:"user,omitempty"`
+}
+
+// TokenState Expired ones are refused, and stay until they are revoked.
+type TokenState string
+
+// TokenBootstrap Example: {"name":"first"}
+type TokenBootstrap struct {
+	// Name The name of a contract, instance, area, product or pool: letters, digits, then also . _ -
+	Name *Name `json:"name,omitempty"`
+}
+
+// TokenCreation Example: {"expires":"2027-01-01T00:00:00Z","name":"render-farm","pools":["design"],"role":"client"}
+type TokenCreation struct {
+	// Expires When it ends; absent: never.
+	Expires *time.Time `json:"expires,omitempty"`
+
+	// Instance The serial number of the one instance; of the role instance.
+	Instance uint64 `json:"instance,omitempty"`
+
+	// Name The name of a contract, instance, area, product or pool: letters, digits, then also . _ -
+	Name Name `json:"name"`
+
+	// Pools Those of the role client, sorted.
+	Pools []Name `json:"pools,omitempty"`
+
+	// Role What somebody is to the cluster.
+	Role AccessRole `json:"role"`
+
+	// Site Of the role site-operator.
+	Site string `json:"site,omitempty"`
+
+	// User The only user that a client may ask for; absent: any.
+	User string `json:"user,omitempty"`
+}
+
+// TokenList defines model for TokenList.
+type TokenList struct {
+	// Next The `after` of the next page; absent on the last one.
+	Next   uint64  `json:"next,omitempty"`
+	Tokens []Token `json:"tokens"`
+}
+
 // Totals Example: {"areas":{"primary":{"active":12,"blocked":1,"maximum":15}}}
 type Totals struct {
 	// Areas By name.
@@ -2027,6 +2234,9 @@ type AfterRow = uint64
 
 // AfterTicket defines model for AfterTicket.
 type AfterTicket = uint64
+
+// AfterToken defines model for AfterToken.
+type AfterToken = uint64
 
 // BeforeRow defines model for BeforeRow.
 type BeforeRow = uint64
@@ -2114,6 +2324,9 @@ type Timeout = int
 
 // To A time (RFC 3339).
 type To = Time
+
+// TokenID defines model for TokenID.
+type TokenID = uint64
 
 // UsageProduct The name of a contract, instance, area, product or pool: letters, digits, then also . _ -
 type UsageProduct = Name
@@ -3099,6 +3312,84 @@ type LeaveQueueParams struct {
 	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
 }
 
+// ListTokensParams defines parameters for ListTokens.
+type ListTokensParams struct {
+	// After Lists what comes after this token's number; `next` of the page before.
+	After *AfterToken `form:"after,omitempty" json:"after,omitempty"`
+
+	// Limit The most that one page lists.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Consistency `linearizable` sees every write that was answered before the read began; `stale` is what this node has, with its age in `Licet-Age-Ms`, and is answered also without a leader.
+	Consistency *Consistency `form:"consistency,omitempty" json:"consistency,omitempty"`
+
+	// MinIndex The node first waits until its state is at least as new as this index, taken from `Licet-Index`.
+	MinIndex *MinIndex `form:"min_index,omitempty" json:"min_index,omitempty"`
+
+	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
+	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
+}
+
+// CreateTokenParams defines parameters for CreateToken.
+type CreateTokenParams struct {
+	// DryRun Answers what would happen and changes nothing (rule K7). No license key is signed, no handle or token given.
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
+	// IdempotencyKey The request id (rule E1). The node makes one if it is absent.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+
+	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
+	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
+}
+
+// BootstrapTokensParams defines parameters for BootstrapTokens.
+type BootstrapTokensParams struct {
+	// DryRun Answers what would happen and changes nothing (rule K7). No license key is signed, no handle or token given.
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
+	// IdempotencyKey The request id (rule E1). The node makes one if it is absent.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+
+	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
+	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
+}
+
+// GetPrincipalParams defines parameters for GetPrincipal.
+type GetPrincipalParams struct {
+	// Consistency `linearizable` sees every write that was answered before the read began; `stale` is what this node has, with its age in `Licet-Age-Ms`, and is answered also without a leader.
+	Consistency *Consistency `form:"consistency,omitempty" json:"consistency,omitempty"`
+
+	// MinIndex The node first waits until its state is at least as new as this index, taken from `Licet-Index`.
+	MinIndex *MinIndex `form:"min_index,omitempty" json:"min_index,omitempty"`
+
+	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
+	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
+}
+
+// RevokeTokenParams defines parameters for RevokeToken.
+type RevokeTokenParams struct {
+	// DryRun Answers what would happen and changes nothing (rule K7). No license key is signed, no handle or token given.
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
+	// IdempotencyKey The request id (rule E1). The node makes one if it is absent.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+
+	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
+	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
+}
+
+// GetTokenParams defines parameters for GetToken.
+type GetTokenParams struct {
+	// Consistency `linearizable` sees every write that was answered before the read began; `stale` is what this node has, with its age in `Licet-Age-Ms`, and is answered also without a leader.
+	Consistency *Consistency `form:"consistency,omitempty" json:"consistency,omitempty"`
+
+	// MinIndex The node first waits until its state is at least as new as this index, taken from `Licet-Index`.
+	MinIndex *MinIndex `form:"min_index,omitempty" json:"min_index,omitempty"`
+
+	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
+	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
+}
+
 // ActivateJSONRequestBody defines body for Activate for application/json ContentType.
 type ActivateJSONRequestBody = Activation
 
@@ -3182,3 +3473,9 @@ type KeepTicketJSONRequestBody = Held
 
 // LeaveQueueJSONRequestBody defines body for LeaveQueue for application/json ContentType.
 type LeaveQueueJSONRequestBody = Held
+
+// CreateTokenJSONRequestBody defines body for CreateToken for application/json ContentType.
+type CreateTokenJSONRequestBody = TokenCreation
+
+// BootstrapTokensJSONRequestBody defines body for BootstrapTokens for application/json ContentType.
+type BootstrapTokensJSONRequestBody = TokenBootstrap

@@ -883,7 +883,9 @@ type Forwarded struct {
 	TimeoutMs int64 `protobuf:"varint,2,opt,name=timeout_ms,json=timeoutMs,proto3" json:"timeout_ms,omitempty"`
 	// The span that the leader's are children of, as W3C Trace Context writes it; empty if nobody traces the command. It
 	// does not go into the log. Builds without it leave it out and pass it by.
-	Traceparent   string `protobuf:"bytes,3,opt,name=traceparent,proto3" json:"traceparent,omitempty"`
+	Traceparent string `protobuf:"bytes,3,opt,name=traceparent,proto3" json:"traceparent,omitempty"`
+	// Whom the sender authenticated; absent from builds that know one operator alone.
+	Principal     *Principal `protobuf:"bytes,10,opt,name=principal,proto3" json:"principal,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -939,6 +941,85 @@ func (x *Forwarded) GetTraceparent() string {
 	return ""
 }
 
+func (x *Forwarded) GetPrincipal() *Principal {
+	if x != nil {
+		return x.Principal
+	}
+	return nil
+}
+
+// Principal is who asks, as the node that was asked found out.
+type Principal struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How it proved itself: process, file, token, certificate or oidc.
+	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	// The number of a token; the name of a certificate; issuer and subject.
+	Id string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	// Of tokens the receiver looks role and scope up itself.
+	Role          string            `protobuf:"bytes,3,opt,name=role,proto3" json:"role,omitempty"`
+	Scope         *fsmpb.TokenScope `protobuf:"bytes,4,opt,name=scope,proto3" json:"scope,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Principal) Reset() {
+	*x = Principal{}
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Principal) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Principal) ProtoMessage() {}
+
+func (x *Principal) ProtoReflect() protoreflect.Message {
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Principal.ProtoReflect.Descriptor instead.
+func (*Principal) Descriptor() ([]byte, []int) {
+	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *Principal) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Principal) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Principal) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
+func (x *Principal) GetScope() *fsmpb.TokenScope {
+	if x != nil {
+		return x.Scope
+	}
+	return nil
+}
+
 type ForwardReply struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// In the order of the commands.
@@ -949,7 +1030,7 @@ type ForwardReply struct {
 
 func (x *ForwardReply) Reset() {
 	*x = ForwardReply{}
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[12]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -961,7 +1042,7 @@ func (x *ForwardReply) String() string {
 func (*ForwardReply) ProtoMessage() {}
 
 func (x *ForwardReply) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[12]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -974,7 +1055,7 @@ func (x *ForwardReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwardReply.ProtoReflect.Descriptor instead.
 func (*ForwardReply) Descriptor() ([]byte, []int) {
-	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{12}
+	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ForwardReply) GetResults() []*ForwardResult {
@@ -995,7 +1076,7 @@ type ForwardResult struct {
 
 func (x *ForwardResult) Reset() {
 	*x = ForwardResult{}
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[13]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1007,7 +1088,7 @@ func (x *ForwardResult) String() string {
 func (*ForwardResult) ProtoMessage() {}
 
 func (x *ForwardResult) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[13]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1020,7 +1101,7 @@ func (x *ForwardResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwardResult.ProtoReflect.Descriptor instead.
 func (*ForwardResult) Descriptor() ([]byte, []int) {
-	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{13}
+	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ForwardResult) GetOutcome() *fsmpb.Outcome {
@@ -1047,7 +1128,7 @@ type ReadIndexRequest struct {
 
 func (x *ReadIndexRequest) Reset() {
 	*x = ReadIndexRequest{}
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[14]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1059,7 +1140,7 @@ func (x *ReadIndexRequest) String() string {
 func (*ReadIndexRequest) ProtoMessage() {}
 
 func (x *ReadIndexRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[14]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1072,7 +1153,7 @@ func (x *ReadIndexRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadIndexRequest.ProtoReflect.Descriptor instead.
 func (*ReadIndexRequest) Descriptor() ([]byte, []int) {
-	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{14}
+	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ReadIndexRequest) GetTerm() uint64 {
@@ -1092,7 +1173,7 @@ type ReadIndexReply struct {
 
 func (x *ReadIndexReply) Reset() {
 	*x = ReadIndexReply{}
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[15]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1104,7 +1185,7 @@ func (x *ReadIndexReply) String() string {
 func (*ReadIndexReply) ProtoMessage() {}
 
 func (x *ReadIndexReply) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[15]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1117,7 +1198,7 @@ func (x *ReadIndexReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadIndexReply.ProtoReflect.Descriptor instead.
 func (*ReadIndexReply) Descriptor() ([]byte, []int) {
-	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{15}
+	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ReadIndexReply) GetIndex() uint64 {
@@ -1142,7 +1223,7 @@ type VouchRequest struct {
 
 func (x *VouchRequest) Reset() {
 	*x = VouchRequest{}
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[16]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1154,7 +1235,7 @@ func (x *VouchRequest) String() string {
 func (*VouchRequest) ProtoMessage() {}
 
 func (x *VouchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[16]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1167,7 +1248,7 @@ func (x *VouchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VouchRequest.ProtoReflect.Descriptor instead.
 func (*VouchRequest) Descriptor() ([]byte, []int) {
-	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{16}
+	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{17}
 }
 
 type VouchReply struct {
@@ -1180,7 +1261,7 @@ type VouchReply struct {
 
 func (x *VouchReply) Reset() {
 	*x = VouchReply{}
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[17]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1192,7 +1273,7 @@ func (x *VouchReply) String() string {
 func (*VouchReply) ProtoMessage() {}
 
 func (x *VouchReply) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[17]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1205,7 +1286,7 @@ func (x *VouchReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VouchReply.ProtoReflect.Descriptor instead.
 func (*VouchReply) Descriptor() ([]byte, []int) {
-	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{17}
+	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *VouchReply) GetTerm() uint64 {
@@ -1231,7 +1312,7 @@ type Keyring struct {
 
 func (x *Keyring) Reset() {
 	*x = Keyring{}
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[18]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1243,7 +1324,7 @@ func (x *Keyring) String() string {
 func (*Keyring) ProtoMessage() {}
 
 func (x *Keyring) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[18]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1256,7 +1337,7 @@ func (x *Keyring) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Keyring.ProtoReflect.Descriptor instead.
 func (*Keyring) Descriptor() ([]byte, []int) {
-	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{18}
+	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Keyring) GetGeneration() uint64 {
@@ -1301,7 +1382,7 @@ type KeyringState struct {
 
 func (x *KeyringState) Reset() {
 	*x = KeyringState{}
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[19]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1313,7 +1394,7 @@ func (x *KeyringState) String() string {
 func (*KeyringState) ProtoMessage() {}
 
 func (x *KeyringState) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[19]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1326,7 +1407,7 @@ func (x *KeyringState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyringState.ProtoReflect.Descriptor instead.
 func (*KeyringState) Descriptor() ([]byte, []int) {
-	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{19}
+	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *KeyringState) GetGeneration() uint64 {
@@ -1365,7 +1446,7 @@ type GetKeyringRequest struct {
 
 func (x *GetKeyringRequest) Reset() {
 	*x = GetKeyringRequest{}
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[20]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1377,7 +1458,7 @@ func (x *GetKeyringRequest) String() string {
 func (*GetKeyringRequest) ProtoMessage() {}
 
 func (x *GetKeyringRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[20]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1390,7 +1471,7 @@ func (x *GetKeyringRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetKeyringRequest.ProtoReflect.Descriptor instead.
 func (*GetKeyringRequest) Descriptor() ([]byte, []int) {
-	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{20}
+	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{21}
 }
 
 type GetKeyringReply struct {
@@ -1403,7 +1484,7 @@ type GetKeyringReply struct {
 
 func (x *GetKeyringReply) Reset() {
 	*x = GetKeyringReply{}
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[21]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1415,7 +1496,7 @@ func (x *GetKeyringReply) String() string {
 func (*GetKeyringReply) ProtoMessage() {}
 
 func (x *GetKeyringReply) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[21]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1428,7 +1509,7 @@ func (x *GetKeyringReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetKeyringReply.ProtoReflect.Descriptor instead.
 func (*GetKeyringReply) Descriptor() ([]byte, []int) {
-	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{21}
+	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *GetKeyringReply) GetFault() *Fault {
@@ -1454,7 +1535,7 @@ type PutKeyringRequest struct {
 
 func (x *PutKeyringRequest) Reset() {
 	*x = PutKeyringRequest{}
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[22]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1466,7 +1547,7 @@ func (x *PutKeyringRequest) String() string {
 func (*PutKeyringRequest) ProtoMessage() {}
 
 func (x *PutKeyringRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[22]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1479,7 +1560,7 @@ func (x *PutKeyringRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutKeyringRequest.ProtoReflect.Descriptor instead.
 func (*PutKeyringRequest) Descriptor() ([]byte, []int) {
-	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{22}
+	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *PutKeyringRequest) GetKeyring() *Keyring {
@@ -1498,7 +1579,7 @@ type PutKeyringReply struct {
 
 func (x *PutKeyringReply) Reset() {
 	*x = PutKeyringReply{}
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[23]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1510,7 +1591,7 @@ func (x *PutKeyringReply) String() string {
 func (*PutKeyringReply) ProtoMessage() {}
 
 func (x *PutKeyringReply) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[23]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1523,7 +1604,7 @@ func (x *PutKeyringReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutKeyringReply.ProtoReflect.Descriptor instead.
 func (*PutKeyringReply) Descriptor() ([]byte, []int) {
-	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{23}
+	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *PutKeyringReply) GetFault() *Fault {
@@ -1541,7 +1622,7 @@ type RotateKeyringRequest struct {
 
 func (x *RotateKeyringRequest) Reset() {
 	*x = RotateKeyringRequest{}
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[24]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1553,7 +1634,7 @@ func (x *RotateKeyringRequest) String() string {
 func (*RotateKeyringRequest) ProtoMessage() {}
 
 func (x *RotateKeyringRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[24]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1566,7 +1647,7 @@ func (x *RotateKeyringRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateKeyringRequest.ProtoReflect.Descriptor instead.
 func (*RotateKeyringRequest) Descriptor() ([]byte, []int) {
-	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{24}
+	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{25}
 }
 
 type RotateKeyringReply struct {
@@ -1583,7 +1664,7 @@ type RotateKeyringReply struct {
 
 func (x *RotateKeyringReply) Reset() {
 	*x = RotateKeyringReply{}
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[25]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1595,7 +1676,7 @@ func (x *RotateKeyringReply) String() string {
 func (*RotateKeyringReply) ProtoMessage() {}
 
 func (x *RotateKeyringReply) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[25]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1608,7 +1689,7 @@ func (x *RotateKeyringReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateKeyringReply.ProtoReflect.Descriptor instead.
 func (*RotateKeyringReply) Descriptor() ([]byte, []int) {
-	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{25}
+	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *RotateKeyringReply) GetFault() *Fault {
@@ -1649,7 +1730,7 @@ type MissedNode struct {
 
 func (x *MissedNode) Reset() {
 	*x = MissedNode{}
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[26]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1661,7 +1742,7 @@ func (x *MissedNode) String() string {
 func (*MissedNode) ProtoMessage() {}
 
 func (x *MissedNode) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[26]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1674,7 +1755,7 @@ func (x *MissedNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MissedNode.ProtoReflect.Descriptor instead.
 func (*MissedNode) Descriptor() ([]byte, []int) {
-	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{26}
+	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *MissedNode) GetNode() string {
@@ -1702,7 +1783,7 @@ type Fault struct {
 
 func (x *Fault) Reset() {
 	*x = Fault{}
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[27]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1714,7 +1795,7 @@ func (x *Fault) String() string {
 func (*Fault) ProtoMessage() {}
 
 func (x *Fault) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[27]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1727,7 +1808,7 @@ func (x *Fault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fault.ProtoReflect.Descriptor instead.
 func (*Fault) Descriptor() ([]byte, []int) {
-	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{27}
+	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Fault) GetCode() string {
@@ -1748,7 +1829,7 @@ var File_cluster_clusterpb_node_proto protoreflect.FileDescriptor
 
 const file_cluster_clusterpb_node_proto_rawDesc = "" +
 	"\n" +
-	"\x1ccluster/clusterpb/node.proto\x12\x10licet.cluster.v1\x1a\x13fsm/fsmpb/fsm.proto\"h\n" +
+	"\x1ccluster/clusterpb/node.proto\x12\x10licet.cluster.v1\x1a\x13fsm/fsmpb/fsm.proto\x1a\x15fsm/fsmpb/token.proto\"h\n" +
 	"\fProbeRequest\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x1f\n" +
 	"\vbefore_term\x18\x02 \x01(\x04R\n" +
@@ -1814,12 +1895,19 @@ const file_cluster_clusterpb_node_proto_rawDesc = "" +
 	"\rTransferReply\x12-\n" +
 	"\x05fault\x18\x01 \x01(\v2\x17.licet.cluster.v1.FaultR\x05fault\"I\n" +
 	"\x0eForwardRequest\x127\n" +
-	"\bcommands\x18\x01 \x03(\v2\x1b.licet.cluster.v1.ForwardedR\bcommands\"}\n" +
+	"\bcommands\x18\x01 \x03(\v2\x1b.licet.cluster.v1.ForwardedR\bcommands\"\xb8\x01\n" +
 	"\tForwarded\x12/\n" +
 	"\acommand\x18\x01 \x01(\v2\x15.licet.fsm.v1.CommandR\acommand\x12\x1d\n" +
 	"\n" +
 	"timeout_ms\x18\x02 \x01(\x03R\ttimeoutMs\x12 \n" +
-	"\vtraceparent\x18\x03 \x01(\tR\vtraceparent\"I\n" +
+	"\vtraceparent\x18\x03 \x01(\tR\vtraceparent\x129\n" +
+	"\tprincipal\x18\n" +
+	" \x01(\v2\x1b.licet.cluster.v1.PrincipalR\tprincipal\"s\n" +
+	"\tPrincipal\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\x12\x12\n" +
+	"\x04role\x18\x03 \x01(\tR\x04role\x12.\n" +
+	"\x05scope\x18\x04 \x01(\v2\x18.licet.fsm.v1.TokenScopeR\x05scope\"I\n" +
 	"\fForwardReply\x129\n" +
 	"\aresults\x18\x01 \x03(\v2\x1f.licet.cluster.v1.ForwardResultR\aresults\"o\n" +
 	"\rForwardResult\x12/\n" +
@@ -1901,7 +1989,7 @@ func file_cluster_clusterpb_node_proto_rawDescGZIP() []byte {
 }
 
 var file_cluster_clusterpb_node_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_cluster_clusterpb_node_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_cluster_clusterpb_node_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_cluster_clusterpb_node_proto_goTypes = []any{
 	(KeyringStep)(0),             // 0: licet.cluster.v1.KeyringStep
 	(*ProbeRequest)(nil),         // 1: licet.cluster.v1.ProbeRequest
@@ -1916,72 +2004,76 @@ var file_cluster_clusterpb_node_proto_goTypes = []any{
 	(*TransferReply)(nil),        // 10: licet.cluster.v1.TransferReply
 	(*ForwardRequest)(nil),       // 11: licet.cluster.v1.ForwardRequest
 	(*Forwarded)(nil),            // 12: licet.cluster.v1.Forwarded
-	(*ForwardReply)(nil),         // 13: licet.cluster.v1.ForwardReply
-	(*ForwardResult)(nil),        // 14: licet.cluster.v1.ForwardResult
-	(*ReadIndexRequest)(nil),     // 15: licet.cluster.v1.ReadIndexRequest
-	(*ReadIndexReply)(nil),       // 16: licet.cluster.v1.ReadIndexReply
-	(*VouchRequest)(nil),         // 17: licet.cluster.v1.VouchRequest
-	(*VouchReply)(nil),           // 18: licet.cluster.v1.VouchReply
-	(*Keyring)(nil),              // 19: licet.cluster.v1.Keyring
-	(*KeyringState)(nil),         // 20: licet.cluster.v1.KeyringState
-	(*GetKeyringRequest)(nil),    // 21: licet.cluster.v1.GetKeyringRequest
-	(*GetKeyringReply)(nil),      // 22: licet.cluster.v1.GetKeyringReply
-	(*PutKeyringRequest)(nil),    // 23: licet.cluster.v1.PutKeyringRequest
-	(*PutKeyringReply)(nil),      // 24: licet.cluster.v1.PutKeyringReply
-	(*RotateKeyringRequest)(nil), // 25: licet.cluster.v1.RotateKeyringRequest
-	(*RotateKeyringReply)(nil),   // 26: licet.cluster.v1.RotateKeyringReply
-	(*MissedNode)(nil),           // 27: licet.cluster.v1.MissedNode
-	(*Fault)(nil),                // 28: licet.cluster.v1.Fault
-	(*fsmpb.Command)(nil),        // 29: licet.fsm.v1.Command
-	(*fsmpb.Outcome)(nil),        // 30: licet.fsm.v1.Outcome
+	(*Principal)(nil),            // 13: licet.cluster.v1.Principal
+	(*ForwardReply)(nil),         // 14: licet.cluster.v1.ForwardReply
+	(*ForwardResult)(nil),        // 15: licet.cluster.v1.ForwardResult
+	(*ReadIndexRequest)(nil),     // 16: licet.cluster.v1.ReadIndexRequest
+	(*ReadIndexReply)(nil),       // 17: licet.cluster.v1.ReadIndexReply
+	(*VouchRequest)(nil),         // 18: licet.cluster.v1.VouchRequest
+	(*VouchReply)(nil),           // 19: licet.cluster.v1.VouchReply
+	(*Keyring)(nil),              // 20: licet.cluster.v1.Keyring
+	(*KeyringState)(nil),         // 21: licet.cluster.v1.KeyringState
+	(*GetKeyringRequest)(nil),    // 22: licet.cluster.v1.GetKeyringRequest
+	(*GetKeyringReply)(nil),      // 23: licet.cluster.v1.GetKeyringReply
+	(*PutKeyringRequest)(nil),    // 24: licet.cluster.v1.PutKeyringRequest
+	(*PutKeyringReply)(nil),      // 25: licet.cluster.v1.PutKeyringReply
+	(*RotateKeyringRequest)(nil), // 26: licet.cluster.v1.RotateKeyringRequest
+	(*RotateKeyringReply)(nil),   // 27: licet.cluster.v1.RotateKeyringReply
+	(*MissedNode)(nil),           // 28: licet.cluster.v1.MissedNode
+	(*Fault)(nil),                // 29: licet.cluster.v1.Fault
+	(*fsmpb.Command)(nil),        // 30: licet.fsm.v1.Command
+	(*fsmpb.TokenScope)(nil),     // 31: licet.fsm.v1.TokenScope
+	(*fsmpb.Outcome)(nil),        // 32: licet.fsm.v1.Outcome
 }
 var file_cluster_clusterpb_node_proto_depIdxs = []int32{
-	20, // 0: licet.cluster.v1.ProbeReply.keyring:type_name -> licet.cluster.v1.KeyringState
-	28, // 1: licet.cluster.v1.JoinReply.fault:type_name -> licet.cluster.v1.Fault
-	28, // 2: licet.cluster.v1.RemoveReply.fault:type_name -> licet.cluster.v1.Fault
-	28, // 3: licet.cluster.v1.TransferReply.fault:type_name -> licet.cluster.v1.Fault
+	21, // 0: licet.cluster.v1.ProbeReply.keyring:type_name -> licet.cluster.v1.KeyringState
+	29, // 1: licet.cluster.v1.JoinReply.fault:type_name -> licet.cluster.v1.Fault
+	29, // 2: licet.cluster.v1.RemoveReply.fault:type_name -> licet.cluster.v1.Fault
+	29, // 3: licet.cluster.v1.TransferReply.fault:type_name -> licet.cluster.v1.Fault
 	12, // 4: licet.cluster.v1.ForwardRequest.commands:type_name -> licet.cluster.v1.Forwarded
-	29, // 5: licet.cluster.v1.Forwarded.command:type_name -> licet.fsm.v1.Command
-	14, // 6: licet.cluster.v1.ForwardReply.results:type_name -> licet.cluster.v1.ForwardResult
-	30, // 7: licet.cluster.v1.ForwardResult.outcome:type_name -> licet.fsm.v1.Outcome
-	28, // 8: licet.cluster.v1.ForwardResult.fault:type_name -> licet.cluster.v1.Fault
-	28, // 9: licet.cluster.v1.ReadIndexReply.fault:type_name -> licet.cluster.v1.Fault
-	0,  // 10: licet.cluster.v1.Keyring.step:type_name -> licet.cluster.v1.KeyringStep
-	0,  // 11: licet.cluster.v1.KeyringState.step:type_name -> licet.cluster.v1.KeyringStep
-	28, // 12: licet.cluster.v1.GetKeyringReply.fault:type_name -> licet.cluster.v1.Fault
-	19, // 13: licet.cluster.v1.GetKeyringReply.keyring:type_name -> licet.cluster.v1.Keyring
-	19, // 14: licet.cluster.v1.PutKeyringRequest.keyring:type_name -> licet.cluster.v1.Keyring
-	28, // 15: licet.cluster.v1.PutKeyringReply.fault:type_name -> licet.cluster.v1.Fault
-	28, // 16: licet.cluster.v1.RotateKeyringReply.fault:type_name -> licet.cluster.v1.Fault
-	20, // 17: licet.cluster.v1.RotateKeyringReply.keyring:type_name -> licet.cluster.v1.KeyringState
-	27, // 18: licet.cluster.v1.RotateKeyringReply.missed:type_name -> licet.cluster.v1.MissedNode
-	1,  // 19: licet.cluster.v1.Node.Probe:input_type -> licet.cluster.v1.ProbeRequest
-	3,  // 20: licet.cluster.v1.Node.Promise:input_type -> licet.cluster.v1.PromiseRequest
-	5,  // 21: licet.cluster.v1.Node.Join:input_type -> licet.cluster.v1.JoinRequest
-	7,  // 22: licet.cluster.v1.Node.Remove:input_type -> licet.cluster.v1.RemoveRequest
-	9,  // 23: licet.cluster.v1.Node.Transfer:input_type -> licet.cluster.v1.TransferRequest
-	11, // 24: licet.cluster.v1.Node.Forward:input_type -> licet.cluster.v1.ForwardRequest
-	15, // 25: licet.cluster.v1.Node.ReadIndex:input_type -> licet.cluster.v1.ReadIndexRequest
-	17, // 26: licet.cluster.v1.Node.Vouch:input_type -> licet.cluster.v1.VouchRequest
-	21, // 27: licet.cluster.v1.Node.GetKeyring:input_type -> licet.cluster.v1.GetKeyringRequest
-	23, // 28: licet.cluster.v1.Node.PutKeyring:input_type -> licet.cluster.v1.PutKeyringRequest
-	25, // 29: licet.cluster.v1.Node.RotateKeyring:input_type -> licet.cluster.v1.RotateKeyringRequest
-	2,  // 30: licet.cluster.v1.Node.Probe:output_type -> licet.cluster.v1.ProbeReply
-	4,  // 31: licet.cluster.v1.Node.Promise:output_type -> licet.cluster.v1.PromiseReply
-	6,  // 32: licet.cluster.v1.Node.Join:output_type -> licet.cluster.v1.JoinReply
-	8,  // 33: licet.cluster.v1.Node.Remove:output_type -> licet.cluster.v1.RemoveReply
-	10, // 34: licet.cluster.v1.Node.Transfer:output_type -> licet.cluster.v1.TransferReply
-	13, // 35: licet.cluster.v1.Node.Forward:output_type -> licet.cluster.v1.ForwardReply
-	16, // 36: licet.cluster.v1.Node.ReadIndex:output_type -> licet.cluster.v1.ReadIndexReply
-	18, // 37: licet.cluster.v1.Node.Vouch:output_type -> licet.cluster.v1.VouchReply
-	22, // 38: licet.cluster.v1.Node.GetKeyring:output_type -> licet.cluster.v1.GetKeyringReply
-	24, // 39: licet.cluster.v1.Node.PutKeyring:output_type -> licet.cluster.v1.PutKeyringReply
-	26, // 40: licet.cluster.v1.Node.RotateKeyring:output_type -> licet.cluster.v1.RotateKeyringReply
-	30, // [30:41] is the sub-list for method output_type
-	19, // [19:30] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	30, // 5: licet.cluster.v1.Forwarded.command:type_name -> licet.fsm.v1.Command
+	13, // 6: licet.cluster.v1.Forwarded.principal:type_name -> licet.cluster.v1.Principal
+	31, // 7: licet.cluster.v1.Principal.scope:type_name -> licet.fsm.v1.TokenScope
+	15, // 8: licet.cluster.v1.ForwardReply.results:type_name -> licet.cluster.v1.ForwardResult
+	32, // 9: licet.cluster.v1.ForwardResult.outcome:type_name -> licet.fsm.v1.Outcome
+	29, // 10: licet.cluster.v1.ForwardResult.fault:type_name -> licet.cluster.v1.Fault
+	29, // 11: licet.cluster.v1.ReadIndexReply.fault:type_name -> licet.cluster.v1.Fault
+	0,  // 12: licet.cluster.v1.Keyring.step:type_name -> licet.cluster.v1.KeyringStep
+	0,  // 13: licet.cluster.v1.KeyringState.step:type_name -> licet.cluster.v1.KeyringStep
+	29, // 14: licet.cluster.v1.GetKeyringReply.fault:type_name -> licet.cluster.v1.Fault
+	20, // 15: licet.cluster.v1.GetKeyringReply.keyring:type_name -> licet.cluster.v1.Keyring
+	20, // 16: licet.cluster.v1.PutKeyringRequest.keyring:type_name -> licet.cluster.v1.Keyring
+	29, // 17: licet.cluster.v1.PutKeyringReply.fault:type_name -> licet.cluster.v1.Fault
+	29, // 18: licet.cluster.v1.RotateKeyringReply.fault:type_name -> licet.cluster.v1.Fault
+	21, // 19: licet.cluster.v1.RotateKeyringReply.keyring:type_name -> licet.cluster.v1.KeyringState
+	28, // 20: licet.cluster.v1.RotateKeyringReply.missed:type_name -> licet.cluster.v1.MissedNode
+	1,  // 21: licet.cluster.v1.Node.Probe:input_type -> licet.cluster.v1.ProbeRequest
+	3,  // 22: licet.cluster.v1.Node.Promise:input_type -> licet.cluster.v1.PromiseRequest
+	5,  // 23: licet.cluster.v1.Node.Join:input_type -> licet.cluster.v1.JoinRequest
+	7,  // 24: licet.cluster.v1.Node.Remove:input_type -> licet.cluster.v1.RemoveRequest
+	9,  // 25: licet.cluster.v1.Node.Transfer:input_type -> licet.cluster.v1.TransferRequest
+	11, // 26: licet.cluster.v1.Node.Forward:input_type -> licet.cluster.v1.ForwardRequest
+	16, // 27: licet.cluster.v1.Node.ReadIndex:input_type -> licet.cluster.v1.ReadIndexRequest
+	18, // 28: licet.cluster.v1.Node.Vouch:input_type -> licet.cluster.v1.VouchRequest
+	22, // 29: licet.cluster.v1.Node.GetKeyring:input_type -> licet.cluster.v1.GetKeyringRequest
+	24, // 30: licet.cluster.v1.Node.PutKeyring:input_type -> licet.cluster.v1.PutKeyringRequest
+	26, // 31: licet.cluster.v1.Node.RotateKeyring:input_type -> licet.cluster.v1.RotateKeyringRequest
+	2,  // 32: licet.cluster.v1.Node.Probe:output_type -> licet.cluster.v1.ProbeReply
+	4,  // 33: licet.cluster.v1.Node.Promise:output_type -> licet.cluster.v1.PromiseReply
+	6,  // 34: licet.cluster.v1.Node.Join:output_type -> licet.cluster.v1.JoinReply
+	8,  // 35: licet.cluster.v1.Node.Remove:output_type -> licet.cluster.v1.RemoveReply
+	10, // 36: licet.cluster.v1.Node.Transfer:output_type -> licet.cluster.v1.TransferReply
+	14, // 37: licet.cluster.v1.Node.Forward:output_type -> licet.cluster.v1.ForwardReply
+	17, // 38: licet.cluster.v1.Node.ReadIndex:output_type -> licet.cluster.v1.ReadIndexReply
+	19, // 39: licet.cluster.v1.Node.Vouch:output_type -> licet.cluster.v1.VouchReply
+	23, // 40: licet.cluster.v1.Node.GetKeyring:output_type -> licet.cluster.v1.GetKeyringReply
+	25, // 41: licet.cluster.v1.Node.PutKeyring:output_type -> licet.cluster.v1.PutKeyringReply
+	27, // 42: licet.cluster.v1.Node.RotateKeyring:output_type -> licet.cluster.v1.RotateKeyringReply
+	32, // [32:43] is the sub-list for method output_type
+	21, // [21:32] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_cluster_clusterpb_node_proto_init() }
@@ -1995,7 +2087,7 @@ func file_cluster_clusterpb_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cluster_clusterpb_node_proto_rawDesc), len(file_cluster_clusterpb_node_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   28,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -78,6 +78,7 @@ type dataSummary struct {
 	Members   []memberSummary   `json:"members"`
 	Snapshots []snapshotSummary `json:"snapshots"`
 	Counts    []fsm.Count       `json:"counts"`
+	Tokens    []tokenSummary    `json:"tokens,omitempty"`
 	Entries   []entrySummary    `json:"entries"`
 }
 
@@ -139,7 +140,7 @@ func badData(err error, next string) error {
 func summarise(dir string, i *cluster.Inspection) dataSummary {
 	d := dataSummary{
 		Directory: dir, Node: i.Node, Cluster: i.Cluster, Left: i.Left, Term: i.Term, VotedTerm: i.VotedTerm, VotedFor: i.VotedFor,
-		First: i.FirstIndex, Last: i.LastIndex, Index: i.View.Index(), Digest: i.View.Digest().String(), Clock: i.View.Clock().Wall(), Counts: i.View.Counts(),
+		First: i.FirstIndex, Last: i.LastIndex, Index: i.View.Index(), Digest: i.View.Digest().String(), Clock: i.View.Clock().Wall(), Counts: i.View.Counts(), Tokens: tokensOf(i.View),
 	}
 	for _, m := range i.Members {
 		d.Members = append(d.Members, memberSummary{ID: m.ID, Address: m.Address, Role: memberRoleOf(m.Voter)})
@@ -195,6 +196,7 @@ func showData(p *page, d dataSummary) {
 	p.line("")
 	p.table([]string{"SNAPSHOT", "INDEX", "SIZE", "STATE"}, rows)
 	showCounts(p, d.Counts)
+	showTokens(p, d.Tokens)
 	rows = nil
 	for _, e := range d.Entries {
 		at := ""

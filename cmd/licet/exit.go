@@ -97,7 +97,7 @@ func asFailure(err error) (*failure, []byte) {
 		case e.Code == apiv1.CodeOutcomeUnknown && e.RequestID != "":
 			f.next = "Run the same command again with --request-id " + e.RequestID + moreFlags(err) + ": it is done once at most."
 		case e.Code == apiv1.CodeUnauthorized:
-			f.next = "Name the file with the operator's token in --token-file or LICET_TOKEN_FILE."
+			f.next = "Name the file with a token that is in force in --token-file or LICET_TOKEN_FILE; operators make them with `licet token create`."
 		}
 		return f, e.JSON()
 	}

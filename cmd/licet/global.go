@@ -16,7 +16,7 @@ const defaultEndpoints = "http://127.0.0.1:7001,http://127.0.0.1:7002,http://127
 func globalFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "endpoints", Usage: "addresses of nodes, comma-separated `URLS` (LICET_ENDPOINTS; default " + defaultEndpoints + ")"},
-		&cli.StringFlag{Name: "token-file", Usage: "`FILE` with the operator's token (LICET_TOKEN_FILE; LICET_TOKEN has the token itself)"},
+		&cli.StringFlag{Name: "token-file", Usage: "`FILE` with the token (LICET_TOKEN_FILE; LICET_TOKEN has the token itself)"},
 		&cli.StringFlag{Name: "ca", Usage: "`FILE` with the certificates that https endpoints chain to (LICET_CA)"},
 		&cli.StringFlag{Name: "client-cert", Usage: "`FILE` with a client's certificate, for nodes that ask for one (LICET_CLIENT_CERT)"},
 		&cli.StringFlag{Name: "client-key", Usage: "`FILE` with its private key (LICET_CLIENT_KEY)"},

@@ -29,6 +29,8 @@ const (
 	projectAnswer  = `{"pool":"tokens","project":"the bridge","product":"team","connections":4,"since":"2026-09-01T08:00:00Z"}`
 )
 
+const tokenAnswer = `{"id":7,"name":"farm","role":"client","pools":["design"],"user":"ann","created":"2026-09-01T08:00:00Z","expires":"2027-01-01T00:00:00Z","state":"expired"}`
+
 // handleVariable lets verbs that need a handle have one.
 const handleVariable = "LICET_HANDLE=secret"
 
@@ -61,6 +63,13 @@ var goldens = []golden{
 	{name: "cluster-join-token", args: "cluster join-token quimper --ttl 5m", answer: `{"node":"quimper","token":"licet-join-v1.a.b.c","expires":"2026-09-01T09:00:00Z"}`, request: "POST /v1/cluster/join-tokens"},
 	{name: "audit-list", args: "audit list --before 43 --limit 1 --outcome contract_exhausted", answer: `{"rows":[` + auditAnswer + `],"last":90,"chain":"00","oldest":50,"missing":[{"from":43,"to":44}],"previous":42,"next":42}`, request: "GET /v1/audit?before=43&limit=1&outcome=contract_exhausted", header: map[string]string{"Licet-Node": "lyon"}},
 	{name: "audit-show", args: "audit show 42", answer: auditAnswer, request: "GET /v1/audit/42"},
+	{name: "token-bootstrap", args: "token bootstrap --name first", answer: strings.Replace(tokenAnswer, `"state"`, `"token":"licet_7_secret","state"`, 1), status: 201, request: "POST /v1/tokens/bootstrap"},
+	{name: "token-create", args: "token create farm --role client --pools design --user ann --expires 2026-12-31", answer: strings.Replace(tokenAnswer, `"state"`, `"token":"licet_7_secret","state"`, 1), status: 201, request: "POST /v1/tokens"},
+	{name: "token-create-dry-run", args: "token create farm --role site-operator --site lyon --dry-run", answer: tokenAnswer, request: "POST /v1/tokens?dry_run=true", header: map[string]string{"Licet-Dry-Run": "true"}},
+	{name: "token-list", args: "token list", answer: `{"tokens":[{"id":1,"name":"first","role":"operator","created":"2026-09-01T08:00:00Z","used":"2026-09-02T08:00:00Z","state":"active"},` + tokenAnswer + `]}`, request: "GET /v1/tokens"},
+	{name: "token-show", args: "token show 7", answer: tokenAnswer, request: "GET /v1/tokens/7"},
+	{name: "token-self", args: "token self", answer: `{"kind":"token","actor":"token-7","role":"client","pools":["design"],"user":"ann","token":` + tokenAnswer + `}`, request: "GET /v1/tokens/self"},
+	{name: "token-revoke", args: "token revoke 7", answer: tokenAnswer, request: "DELETE /v1/tokens/7"},
 	{name: "settings-show", args: "settings show", answer: `{"request_ttl_seconds":3600,"request_limit":250000,"request_bytes":268435456,"usage_hours":744,"usage_limit":250000}`, request: "GET /v1/settings"},
 	{name: "settings-set", args: "settings set request_limit=5000", answer: `{"request_ttl_seconds":3600,"request_limit":5000,"request_bytes":268435456,"usage_hours":744,"usage_limit":250000}`, request: "PATCH /v1/settings"},
 	{name: "pool-list", args: "pool list --contract themis", answer: `{"pools":[` + poolAnswer + `]}`, request: "GET /v1/pools?contract=themis"},

@@ -10,8 +10,8 @@ import (
 
 const environmentHelp = `Environment (a flag overrides it):
   LICET_ENDPOINTS    addresses of nodes, comma-separated
-  LICET_TOKEN        the operator's token
-  LICET_TOKEN_FILE   a file with the operator's token
+  LICET_TOKEN        the token
+  LICET_TOKEN_FILE   a file with the token
   LICET_CA           a file with the certificates that https endpoints chain to
   LICET_CLIENT_CERT  a file with a client's certificate, for nodes that ask for one
   LICET_CLIENT_KEY   a file with its private key

@@ -21,16 +21,19 @@ func instanceCommand(streams Streams) *cli.Command {
 	allocate := func() cli.Flag {
 		return &cli.StringSliceFlag{Name: "allocate", Usage: "`AREA=NUMBER` of accounts; repeat it, or separate areas by commas"}
 	}
+	site := func() cli.Flag {
+		return &cli.StringFlag{Name: "site", Usage: "the `SITE` whose site-operators may change it; an empty one takes it off"}
+	}
 	return group("instance", "installations that draw on a contract",
-		verb{name: "create", usage: "create an instance and its license key", args: []string{"CONTRACT", "NAME"}, flags: writeFlags(allocate(), out()), run: instanceCreate}.command(streams),
+		verb{name: "create", usage: "create an instance and its license key", args: []string{"CONTRACT", "NAME"}, flags: writeFlags(allocate(), site(), out()), run: instanceCreate}.command(streams),
 		verb{
 			name: "list", usage: "list the instances, by serial number", run: instanceList,
 			flags: readFlags(&cli.StringFlag{Name: "contract", Usage: "those of `CONTRACT` only"}),
 		}.command(streams),
 		verb{name: "show", usage: "show an instance", args: []string{"SERIAL"}, flags: readFlags(), run: instanceShow}.command(streams),
 		verb{
-			name: "resize", usage: "change the allocation of the areas that are named", args: []string{"SERIAL"}, flags: writeFlags(allocate(), out()), run: instanceResize,
-			about: "A reduction always succeeds. It makes a new license key; the old one is stale.",
+			name: "resize", usage: "change the allocation of the areas that are named, or the site", args: []string{"SERIAL"}, flags: writeFlags(allocate(), site(), out()), run: instanceResize,
+			about: "A reduction always succeeds. A new allocation makes a new license key; the old one is stale.",
 		}.command(streams),
 		verb{
 			name: "remove", usage: "remove an instance for good", args: []string{"SERIAL"}, flags: writeFlags(), run: instanceRemove,
@@ -57,6 +60,16 @@ func (s *session) serial() (uint64, error) {
 		return 0, s.usagef("SERIAL: %v", err)
 	}
 	return n, nil
+}
+
+// checkSite refuses a --site that is none.
+func (s *session) checkSite() error {
+	if site := s.String("site"); site != "" {
+		if err := signed.CheckName("--site", site); err != nil {
+			return s.usagef("%v", err)
+		}
+	}
+	return nil
 }
 
 // quantities reads a flag of the form AREA=NUMBER.
@@ -95,11 +108,14 @@ func instanceCreate(s *session) error {
 		}
 	}
 	allocation, err := s.quantities("allocate")
+	if err == nil {
+		err = s.checkSite()
+	}
 	if err != nil {
 		return err
 	}
 	a, err := change(s, func(ctx context.Context, c *client.Client) (*client.Answer[apiv1.Instance], error) {
-		return c.CreateInstance(ctx, s.args[0], s.args[1], allocation)
+		return c.CreateInstanceFor(ctx, apiv1.InstanceCreation{Contract: s.args[0], Name: s.args[1], Allocation: allocation, Site: s.String("site")})
 	})
 	return s.printInstance(a, err)
 }
@@ -109,12 +125,21 @@ func instanceResize(s *session) error {
 	if err != nil {
 		return err
 	}
-	allocation, err := s.quantities("allocate")
-	if err != nil {
+	var wanted apiv1.InstanceChange
+	if s.IsSet("site") {
+		site := s.String("site")
+		wanted.Site = &site
+	}
+	if err := s.checkSite(); err != nil {
 		return err
 	}
+	if wanted.Site == nil || s.IsSet("allocate") {
+		if wanted.Allocation, err = s.quantities("allocate"); err != nil {
+			return err
+		}
+	}
 	a, err := change(s, func(ctx context.Context, c *client.Client) (*client.Answer[apiv1.Instance], error) {
-		return c.ResizeInstance(ctx, serial, allocation)
+		return c.ChangeInstance(ctx, serial, wanted)
 	})
 	return s.printInstance(a, err)
 }
@@ -252,7 +277,7 @@ func showInstance(p *page, x apiv1.Instance) {
 	if x.Activated != nil {
 		activated = when(*x.Activated)
 	}
-	p.fields("serial", number(x.Serial), "contract", x.Contract, "name", x.Name, "state", string(x.State),
+	p.fields("serial", number(x.Serial), "contract", x.Contract, "name", x.Name, "site", x.Site, "state", string(x.State),
 		"key revision", number(x.KeyRevision), "created", when(x.Created), "activated", activated,
 		"expiry", when(x.Expiry), "grace", fmt.Sprintf("%d days", x.GraceDays), "ends", when(x.Ends))
 	var rows [][]string

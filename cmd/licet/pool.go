@@ -57,6 +57,7 @@ func poolFlags() []cli.Flag {
 		&cli.StringSliceFlag{Name: "product", Usage: "`PRODUCT[=CAP]`; repeat it, or separate products by commas. They replace those of the file"},
 		&cli.StringFlag{Name: "queue-limit", Usage: "how many may wait, `N`"},
 		&cli.StringFlag{Name: "valid-until", Usage: "when it ends, `TIME` (2026-12-31T18:00:00Z, or 2026-12-31 for the end of that day)"},
+		&cli.StringFlag{Name: "site", Usage: "the `SITE` whose site-operators may change it; an empty one takes it off"},
 		&cli.BoolFlag{Name: "shared", Usage: "promise nothing, draw on what the contract's other pools leave"},
 	}
 }
@@ -110,6 +111,12 @@ func (s *session) flagPool(d *apiv1.PoolDefinition) error {
 			return s.usagef("--queue-limit: %v", err)
 		}
 		d.QueueLimit = uint32(limit)
+	}
+	if s.IsSet("site") {
+		if err := s.checkSite(); err != nil {
+			return err
+		}
+		d.Site = s.String("site")
 	}
 	if s.IsSet("shared") {
 		d.Shared = s.Bool("shared")
@@ -353,7 +360,7 @@ func showPool(p *page, x apiv1.Pool) {
 	if d.Shared {
 		shared = "yes"
 	}
-	p.fields("pool", d.Name, "contract", d.Contract, "revision", number(x.Revision), "state", string(x.State), "size", number(d.Size), "shared", shared, "created", when(x.Created),
+	p.fields("pool", d.Name, "contract", d.Contract, "site", d.Site, "revision", number(x.Revision), "state", string(x.State), "size", number(d.Size), "shared", shared, "created", when(x.Created),
 		"valid until", until, "ends", endOf(x), "ttl", fmt.Sprintf("%d s (%d to %d s)", d.TTLDefault, d.TTLMin, d.TTLMax), "linger", fmt.Sprintf("%d s", d.Linger),
 		"queue", fmt.Sprintf("%d of %d wait; offers hold %d s, tickets live %d s", x.Use.Waiting, d.QueueLimit, d.OfferTTL, d.TicketTTL),
 		"restriction", restrictionText(d.Restriction), "in use", fmt.Sprintf("%d of %d, %d offered", x.Use.Used, d.Size, x.Use.Offered))

@@ -48,6 +48,8 @@ func (f *poolFile) field(path, _ string, value ast.Node) {
 		p.Name = f.text(path, value)
 	case "contract":
 		p.Contract = f.text(path, value)
+	case "site":
+		p.Site = f.text(path, value)
 	case "size":
 		p.Size = f.number(path, value)
 	case "shared":

@@ -22,7 +22,7 @@ const (
 // certificateNeeds says what `licet tls check` asks of certificates from elsewhere.
 const certificateNeeds = "A node's certificate carries exactly one URI licet:node:ID as subject alternative name, and may carry one\n" +
 	"licet-site:SITE, which binds it to node.site. Its extended key usages are serverAuth and clientAuth. A client's carries\n" +
-	"licet:client:NAME and clientAuth. Names and addresses of hosts matter only where the API is served with it."
+	"licet:client:NAME and clientAuth, and may carry one licet-role:ROLE, which lets it use the API without a token. Names and addresses of hosts matter only where the API is served with it."
 
 func tlsCommand(streams Streams) *cli.Command {
 	dir := func() cli.Flag {
@@ -55,9 +55,10 @@ func tlsCommand(streams Streams) *cli.Command {
 			about: "The directory must have ca.pem and ca-key.pem. To renew a certificate, move the old files away first.",
 		}.command(streams),
 		verb{
-			name: "client", usage: "make the certificate of a client", args: []string{"NAME"}, flags: []cli.Flag{dir(), days()},
-			run:   func(s *session) error { return tlsIssue(s, true) },
-			about: "The directory must have ca.pem and ca-key.pem. A client's certificate reaches neither Raft nor the RPC between nodes.",
+			name: "client", usage: "make the certificate of a client", args: []string{"NAME"}, flags: accessFlags(dir(), days()),
+			run: func(s *session) error { return tlsIssue(s, true) },
+			about: "The directory must have ca.pem and ca-key.pem. A client's certificate reaches neither Raft nor the RPC between nodes.\n" +
+				"With --role it is good for the API without a token, where http.client_ca names its authority.\n" + rolesHelp,
 		}.command(streams),
 		verb{
 			name: "request", usage: "make a key, and a request that another authority can sign", args: []string{"ID[@SITE]"},
@@ -175,6 +176,13 @@ func tlsIssue(s *session, client bool) error {
 	is, err := s.identity(s.args[0], client)
 	if err != nil {
 		return err
+	}
+	if client && slices.ContainsFunc([]string{"role", "site", "instance", "pools", "user"}, s.IsSet) {
+		role, scope, err := s.access()
+		if err != nil {
+			return err
+		}
+		is.Access = accessText(role, scope)
 	}
 	return s.certify(authority, []transport.Identity{is}, func() ([]string, error) { return nil, nil })
 }

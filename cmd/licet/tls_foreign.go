@@ -77,6 +77,7 @@ type examined struct {
 	Role       string    `json:"role"`
 	ID         string    `json:"id"`
 	Site       string    `json:"site,omitempty"`
+	Access     string    `json:"access,omitempty"`
 	Subject    string    `json:"subject"`
 	Issuer     string    `json:"issuer"`
 	ValidFrom  time.Time `json:"valid_from"`
@@ -95,12 +96,15 @@ func tlsCheck(s *session) error {
 		return s.usagef("%v", pathError(err))
 	}
 	e := examined{
-		Role: string(found.Identity.Role), ID: found.Identity.Name, Site: found.Identity.Site, Subject: found.Subject, Issuer: found.Issuer,
+		Role: string(found.Identity.Role), ID: found.Identity.Name, Site: found.Identity.Site, Access: found.Identity.Access, Subject: found.Subject, Issuer: found.Issuer,
 		ValidFrom: found.NotBefore.UTC(), ValidUntil: found.NotAfter.UTC(), Hosts: found.Hosts,
 	}
 	return s.printOwn(e, func(p *page) {
 		p.line("%s %s", e.Role, e.ID)
 		p.line("site      %s", orNone(e.Site, "any"))
+		if e.Access != "" {
+			p.line("at the API %s", clean(e.Access))
+		}
 		p.line("subject   %s", clean(e.Subject))
 		p.line("issuer    %s", clean(e.Issuer))
 		p.line("valid     %s to %s", e.ValidFrom.Format(time.RFC3339), e.ValidUntil.Format(time.RFC3339))

@@ -67,6 +67,10 @@ var stateOnly = map[string]int{
 var elsewhere = map[string]string{
 	"D1": "TestViewConcurrently and the digests after each script", "D3": "TestD3LeadersClockJumps", "E2": "TestLeaderKilled", "E3": "TestAllKilled",
 	"not_initialised": "TestInitialise: a cluster that serves is initialised",
+	// The scripts' requests all come with a token that may do everything.
+	"forbidden": "TestEveryRouteWithEveryRole and e2e/testdata/roles.txtar", "already_bootstrapped": "e2e/testdata/roles.txtar",
+	"last_operator_token": "TestTokenModel and e2e/testdata/roles.txtar", "token_not_found": "TestTokenModel", "token_expired": "TestTokenModel",
+	"token_limit_reached": "TestTokensAreBounded",
 }
 
 // TestEveryRuleAndCodeHasAScript: each rule of docs/rules.md has a script named after it, and each code of a refusal is refused in one.

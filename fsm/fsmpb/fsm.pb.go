@@ -211,6 +211,9 @@ type Body struct {
 	//	*Body_ClaimOffer
 	//	*Body_LeaveQueue
 	//	*Body_Bulk
+	//	*Body_CreateToken
+	//	*Body_RevokeToken
+	//	*Body_NoteTokenUses
 	Kind          isBody_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -541,6 +544,33 @@ func (x *Body) GetBulk() *Bulk {
 	return nil
 }
 
+func (x *Body) GetCreateToken() *CreateToken {
+	if x != nil {
+		if x, ok := x.Kind.(*Body_CreateToken); ok {
+			return x.CreateToken
+		}
+	}
+	return nil
+}
+
+func (x *Body) GetRevokeToken() *RevokeToken {
+	if x != nil {
+		if x, ok := x.Kind.(*Body_RevokeToken); ok {
+			return x.RevokeToken
+		}
+	}
+	return nil
+}
+
+func (x *Body) GetNoteTokenUses() *NoteTokenUses {
+	if x != nil {
+		if x, ok := x.Kind.(*Body_NoteTokenUses); ok {
+			return x.NoteTokenUses
+		}
+	}
+	return nil
+}
+
 type isBody_Kind interface {
 	isBody_Kind()
 }
@@ -673,6 +703,18 @@ type Body_Bulk struct {
 	Bulk *Bulk `protobuf:"bytes,52,opt,name=bulk,proto3,oneof"`
 }
 
+type Body_CreateToken struct {
+	CreateToken *CreateToken `protobuf:"bytes,60,opt,name=create_token,json=createToken,proto3,oneof"`
+}
+
+type Body_RevokeToken struct {
+	RevokeToken *RevokeToken `protobuf:"bytes,61,opt,name=revoke_token,json=revokeToken,proto3,oneof"`
+}
+
+type Body_NoteTokenUses struct {
+	NoteTokenUses *NoteTokenUses `protobuf:"bytes,62,opt,name=note_token_uses,json=noteTokenUses,proto3,oneof"`
+}
+
 func (*Body_Initialise) isBody_Kind() {}
 
 func (*Body_Expire) isBody_Kind() {}
@@ -736,6 +778,12 @@ func (*Body_ClaimOffer) isBody_Kind() {}
 func (*Body_LeaveQueue) isBody_Kind() {}
 
 func (*Body_Bulk) isBody_Kind() {}
+
+func (*Body_CreateToken) isBody_Kind() {}
+
+func (*Body_RevokeToken) isBody_Kind() {}
+
+func (*Body_NoteTokenUses) isBody_Kind() {}
 
 // Bulk carries up to 1,000 checkouts, renewals and check-ins, decided one after the
 // other, each on its own.
@@ -970,10 +1018,12 @@ func (x *PutContract) GetDocument() string {
 }
 
 type CreateInstance struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Contract      string                 `protobuf:"bytes,1,opt,name=contract,proto3" json:"contract,omitempty"`
-	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	Allocation    []*Quantity            `protobuf:"bytes,3,rep,name=allocation,proto3" json:"allocation,omitempty"`
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Contract   string                 `protobuf:"bytes,1,opt,name=contract,proto3" json:"contract,omitempty"`
+	Name       string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Allocation []*Quantity            `protobuf:"bytes,3,rep,name=allocation,proto3" json:"allocation,omitempty"`
+	// The site whose site-operators may change it; empty: none.
+	Site          string `protobuf:"bytes,4,opt,name=site,proto3" json:"site,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1029,11 +1079,20 @@ func (x *CreateInstance) GetAllocation() []*Quantity {
 	return nil
 }
 
+func (x *CreateInstance) GetSite() string {
+	if x != nil {
+		return x.Site
+	}
+	return ""
+}
+
 type ResizeInstance struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Serial uint64                 `protobuf:"varint,1,opt,name=serial,proto3" json:"serial,omitempty"`
 	// Areas that are not named keep their allocation.
-	Allocation    []*Quantity `protobuf:"bytes,2,rep,name=allocation,proto3" json:"allocation,omitempty"`
+	Allocation []*Quantity `protobuf:"bytes,2,rep,name=allocation,proto3" json:"allocation,omitempty"`
+	// Replaces the site, if it is there; an empty one takes it off.
+	Site          *string `protobuf:"bytes,3,opt,name=site,proto3,oneof" json:"site,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1080,6 +1139,13 @@ func (x *ResizeInstance) GetAllocation() []*Quantity {
 		return x.Allocation
 	}
 	return nil
+}
+
+func (x *ResizeInstance) GetSite() string {
+	if x != nil && x.Site != nil {
+		return *x.Site
+	}
+	return ""
 }
 
 type RemoveInstance struct {
@@ -1301,6 +1367,7 @@ type Outcome struct {
 	//	*Outcome_LeaseEnded
 	//	*Outcome_Ticket
 	//	*Outcome_Project
+	//	*Outcome_Token
 	Result        isOutcome_Result `protobuf_oneof:"result"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1515,6 +1582,15 @@ func (x *Outcome) GetProject() *ProjectStatus {
 	return nil
 }
 
+func (x *Outcome) GetToken() *TokenRecord {
+	if x != nil {
+		if x, ok := x.Result.(*Outcome_Token); ok {
+			return x.Token
+		}
+	}
+	return nil
+}
+
 type isOutcome_Result interface {
 	isOutcome_Result()
 }
@@ -1583,6 +1659,10 @@ type Outcome_Project struct {
 	Project *ProjectStatus `protobuf:"bytes,44,opt,name=project,proto3,oneof"`
 }
 
+type Outcome_Token struct {
+	Token *TokenRecord `protobuf:"bytes,60,opt,name=token,proto3,oneof"`
+}
+
 func (*Outcome_Contract) isOutcome_Result() {}
 
 func (*Outcome_Instance) isOutcome_Result() {}
@@ -1614,6 +1694,8 @@ func (*Outcome_LeaseEnded) isOutcome_Result() {}
 func (*Outcome_Ticket) isOutcome_Result() {}
 
 func (*Outcome_Project) isOutcome_Result() {}
+
+func (*Outcome_Token) isOutcome_Result() {}
 
 // BulkDone has an outcome for each item of a Bulk, in its order.
 type BulkDone struct {
@@ -2075,6 +2157,7 @@ type Record struct {
 	//	*Record_Ticket
 	//	*Record_Usage
 	//	*Record_Pace
+	//	*Record_Token
 	Kind          isRecord_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2270,6 +2353,15 @@ func (x *Record) GetPace() *PaceRecord {
 	return nil
 }
 
+func (x *Record) GetToken() *TokenRecord {
+	if x != nil {
+		if x, ok := x.Kind.(*Record_Token); ok {
+			return x.Token
+		}
+	}
+	return nil
+}
+
 type isRecord_Kind interface {
 	isRecord_Kind()
 }
@@ -2342,6 +2434,10 @@ type Record_Pace struct {
 	Pace *PaceRecord `protobuf:"bytes,45,opt,name=pace,proto3,oneof"`
 }
 
+type Record_Token struct {
+	Token *TokenRecord `protobuf:"bytes,60,opt,name=token,proto3,oneof"`
+}
+
 func (*Record_Meta) isRecord_Kind() {}
 
 func (*Record_Contract) isRecord_Kind() {}
@@ -2375,6 +2471,8 @@ func (*Record_Ticket) isRecord_Kind() {}
 func (*Record_Usage) isRecord_Kind() {}
 
 func (*Record_Pace) isRecord_Kind() {}
+
+func (*Record_Token) isRecord_Kind() {}
 
 type MetaRecord struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2460,6 +2558,7 @@ type CountersRecord struct {
 	// The chain before the oldest write that is kept.
 	ChainBase     []byte `protobuf:"bytes,9,opt,name=chain_base,json=chainBase,proto3" json:"chain_base,omitempty"`
 	LastPool      uint64 `protobuf:"varint,10,opt,name=last_pool,json=lastPool,proto3" json:"last_pool,omitempty"`
+	LastToken     uint64 `protobuf:"varint,11,opt,name=last_token,json=lastToken,proto3" json:"last_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2564,6 +2663,13 @@ func (x *CountersRecord) GetLastPool() uint64 {
 	return 0
 }
 
+func (x *CountersRecord) GetLastToken() uint64 {
+	if x != nil {
+		return x.LastToken
+	}
+	return 0
+}
+
 type ContractRecord struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Document string                 `protobuf:"bytes,1,opt,name=document,proto3" json:"document,omitempty"`
@@ -2640,6 +2746,7 @@ type InstanceRecord struct {
 	ActivatedRevision uint64      `protobuf:"varint,8,opt,name=activated_revision,json=activatedRevision,proto3" json:"activated_revision,omitempty"`
 	Reports           bool        `protobuf:"varint,9,opt,name=reports,proto3" json:"reports,omitempty"`
 	Active            []*Quantity `protobuf:"bytes,10,rep,name=active,proto3" json:"active,omitempty"`
+	Site              string      `protobuf:"bytes,11,opt,name=site,proto3" json:"site,omitempty"`
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
@@ -2742,6 +2849,13 @@ func (x *InstanceRecord) GetActive() []*Quantity {
 		return x.Active
 	}
 	return nil
+}
+
+func (x *InstanceRecord) GetSite() string {
+	if x != nil {
+		return x.Site
+	}
+	return ""
 }
 
 // WriteRecord is one row of the audit trail: a write, what it came to, and by which
@@ -2977,7 +3091,7 @@ var File_fsm_fsmpb_fsm_proto protoreflect.FileDescriptor
 
 const file_fsm_fsmpb_fsm_proto_rawDesc = "" +
 	"\n" +
-	"\x13fsm/fsmpb/fsm.proto\x12\flicet.fsm.v1\x1a\x17fsm/fsmpb/account.proto\x1a\x15fsm/fsmpb/lease.proto\x1a\x14fsm/fsmpb/pool.proto\x1a\x18fsm/fsmpb/quantity.proto\x1a\x15fsm/fsmpb/queue.proto\"\x9a\x01\n" +
+	"\x13fsm/fsmpb/fsm.proto\x12\flicet.fsm.v1\x1a\x17fsm/fsmpb/account.proto\x1a\x15fsm/fsmpb/lease.proto\x1a\x14fsm/fsmpb/pool.proto\x1a\x18fsm/fsmpb/quantity.proto\x1a\x15fsm/fsmpb/queue.proto\x1a\x15fsm/fsmpb/token.proto\"\x9a\x01\n" +
 	"\x05Entry\x12\x16\n" +
 	"\x06format\x18\x01 \x01(\rR\x06format\x12\x12\n" +
 	"\x04term\x18\x02 \x01(\x04R\x04term\x12\x17\n" +
@@ -2988,7 +3102,7 @@ const file_fsm_fsmpb_fsm_proto_rawDesc = "" +
 	"\x05actor\x18\x01 \x01(\tR\x05actor\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x02 \x01(\tR\trequestId\x12\x12\n" +
-	"\x04body\x18\x03 \x01(\fR\x04body\"\xc6\x10\n" +
+	"\x04body\x18\x03 \x01(\fR\x04body\"\x8d\x12\n" +
 	"\x04Body\x12:\n" +
 	"\n" +
 	"initialise\x18\x01 \x01(\v2\x18.licet.fsm.v1.InitialiseH\x00R\n" +
@@ -3027,7 +3141,10 @@ const file_fsm_fsmpb_fsm_proto_rawDesc = "" +
 	"claimOffer\x12;\n" +
 	"\vleave_queue\x183 \x01(\v2\x18.licet.fsm.v1.LeaveQueueH\x00R\n" +
 	"leaveQueue\x12(\n" +
-	"\x04bulk\x184 \x01(\v2\x12.licet.fsm.v1.BulkH\x00R\x04bulkB\x06\n" +
+	"\x04bulk\x184 \x01(\v2\x12.licet.fsm.v1.BulkH\x00R\x04bulk\x12>\n" +
+	"\fcreate_token\x18< \x01(\v2\x19.licet.fsm.v1.CreateTokenH\x00R\vcreateToken\x12>\n" +
+	"\frevoke_token\x18= \x01(\v2\x19.licet.fsm.v1.RevokeTokenH\x00R\vrevokeToken\x12E\n" +
+	"\x0fnote_token_uses\x18> \x01(\v2\x1b.licet.fsm.v1.NoteTokenUsesH\x00R\rnoteTokenUsesB\x06\n" +
 	"\x04kindJ\x06\b\x90N\x10\x91NR\x0erestore_backup\"0\n" +
 	"\x04Bulk\x12(\n" +
 	"\x05items\x18\x01 \x03(\v2\x12.licet.fsm.v1.BodyR\x05items\"m\n" +
@@ -3043,18 +3160,21 @@ const file_fsm_fsmpb_fsm_proto_rawDesc = "" +
 	"\vPutSettings\x122\n" +
 	"\bsettings\x18\x01 \x01(\v2\x16.licet.fsm.v1.SettingsR\bsettings\")\n" +
 	"\vPutContract\x12\x1a\n" +
-	"\bdocument\x18\x01 \x01(\tR\bdocument\"x\n" +
+	"\bdocument\x18\x01 \x01(\tR\bdocument\"\x8c\x01\n" +
 	"\x0eCreateInstance\x12\x1a\n" +
 	"\bcontract\x18\x01 \x01(\tR\bcontract\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x126\n" +
 	"\n" +
 	"allocation\x18\x03 \x03(\v2\x16.licet.fsm.v1.QuantityR\n" +
-	"allocation\"`\n" +
+	"allocation\x12\x12\n" +
+	"\x04site\x18\x04 \x01(\tR\x04site\"\x82\x01\n" +
 	"\x0eResizeInstance\x12\x16\n" +
 	"\x06serial\x18\x01 \x01(\x04R\x06serial\x126\n" +
 	"\n" +
 	"allocation\x18\x02 \x03(\v2\x16.licet.fsm.v1.QuantityR\n" +
-	"allocation\"(\n" +
+	"allocation\x12\x17\n" +
+	"\x04site\x18\x03 \x01(\tH\x00R\x04site\x88\x01\x01B\a\n" +
+	"\x05_site\"(\n" +
 	"\x0eRemoveInstance\x12\x16\n" +
 	"\x06serial\x18\x01 \x01(\x04R\x06serial\"n\n" +
 	"\x10ActivateInstance\x12\x10\n" +
@@ -3068,7 +3188,7 @@ const file_fsm_fsmpb_fsm_proto_rawDesc = "" +
 	"\vusage_hours\x18\x04 \x01(\x04R\n" +
 	"usageHours\x12\x1f\n" +
 	"\vusage_limit\x18\x05 \x01(\x04R\n" +
-	"usageLimit\"\x93\b\n" +
+	"usageLimit\"\xc6\b\n" +
 	"\aOutcome\x12/\n" +
 	"\arefusal\x18\x01 \x01(\v2\x15.licet.fsm.v1.RefusalR\arefusal\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\x04R\x05index\x12\x1a\n" +
@@ -3091,7 +3211,8 @@ const file_fsm_fsmpb_fsm_proto_rawDesc = "" +
 	"\vlease_ended\x18* \x01(\v2\x18.licet.fsm.v1.LeaseEndedH\x00R\n" +
 	"leaseEnded\x124\n" +
 	"\x06ticket\x18+ \x01(\v2\x1a.licet.fsm.v1.TicketStatusH\x00R\x06ticket\x127\n" +
-	"\aproject\x18, \x01(\v2\x1b.licet.fsm.v1.ProjectStatusH\x00R\aprojectB\b\n" +
+	"\aproject\x18, \x01(\v2\x1b.licet.fsm.v1.ProjectStatusH\x00R\aproject\x121\n" +
+	"\x05token\x18< \x01(\v2\x19.licet.fsm.v1.TokenRecordH\x00R\x05tokenB\b\n" +
 	"\x06result\"=\n" +
 	"\bBulkDone\x121\n" +
 	"\boutcomes\x18\x01 \x03(\v2\x15.licet.fsm.v1.OutcomeR\boutcomes\"[\n" +
@@ -3123,7 +3244,7 @@ const file_fsm_fsmpb_fsm_proto_rawDesc = "" +
 	"\x05pools\x18\x03 \x01(\x04R\x05pools\x12\x16\n" +
 	"\x06leases\x18\x04 \x03(\x04R\x06leases\x12\x16\n" +
 	"\x06offers\x18\x05 \x03(\x04R\x06offers\x12\x18\n" +
-	"\atickets\x18\x06 \x03(\x04R\atickets\"\xcb\a\n" +
+	"\atickets\x18\x06 \x03(\x04R\atickets\"\xfe\a\n" +
 	"\x06Record\x12.\n" +
 	"\x04meta\x18\x01 \x01(\v2\x18.licet.fsm.v1.MetaRecordH\x00R\x04meta\x12:\n" +
 	"\bcontract\x18\x02 \x01(\v2\x1c.licet.fsm.v1.ContractRecordH\x00R\bcontract\x12:\n" +
@@ -3141,7 +3262,8 @@ const file_fsm_fsmpb_fsm_proto_rawDesc = "" +
 	"\aproject\x18* \x01(\v2\x1b.licet.fsm.v1.ProjectRecordH\x00R\aproject\x124\n" +
 	"\x06ticket\x18+ \x01(\v2\x1a.licet.fsm.v1.TicketRecordH\x00R\x06ticket\x121\n" +
 	"\x05usage\x18, \x01(\v2\x19.licet.fsm.v1.UsageRecordH\x00R\x05usage\x12.\n" +
-	"\x04pace\x18- \x01(\v2\x18.licet.fsm.v1.PaceRecordH\x00R\x04paceB\x06\n" +
+	"\x04pace\x18- \x01(\v2\x18.licet.fsm.v1.PaceRecordH\x00R\x04pace\x121\n" +
+	"\x05token\x18< \x01(\v2\x19.licet.fsm.v1.TokenRecordH\x00R\x05tokenB\x06\n" +
 	"\x04kind\"\xa3\x01\n" +
 	"\n" +
 	"MetaRecord\x12\x1d\n" +
@@ -3150,7 +3272,7 @@ const file_fsm_fsmpb_fsm_proto_rawDesc = "" +
 	"\vvendor_keys\x18\x02 \x03(\fR\n" +
 	"vendorKeys\x12!\n" +
 	"\fsigning_keys\x18\x03 \x03(\fR\vsigningKeys\x122\n" +
-	"\bsettings\x18\x04 \x01(\v2\x16.licet.fsm.v1.SettingsR\bsettings\"\xd4\x02\n" +
+	"\bsettings\x18\x04 \x01(\v2\x16.licet.fsm.v1.SettingsR\bsettings\"\xf3\x02\n" +
 	"\x0eCountersRecord\x12\x1f\n" +
 	"\vlast_serial\x18\x01 \x01(\x04R\n" +
 	"lastSerial\x12\x1d\n" +
@@ -3169,11 +3291,13 @@ const file_fsm_fsmpb_fsm_proto_rawDesc = "" +
 	"\n" +
 	"chain_base\x18\t \x01(\fR\tchainBase\x12\x1b\n" +
 	"\tlast_pool\x18\n" +
-	" \x01(\x04R\blastPool\"X\n" +
+	" \x01(\x04R\blastPool\x12\x1d\n" +
+	"\n" +
+	"last_token\x18\v \x01(\x04R\tlastToken\"X\n" +
 	"\x0eContractRecord\x12\x1a\n" +
 	"\bdocument\x18\x01 \x01(\tR\bdocument\x12\x14\n" +
 	"\x05terms\x18\x02 \x01(\x04R\x05terms\x12\x14\n" +
-	"\x05ended\x18\x03 \x01(\bR\x05ended\"\xe6\x02\n" +
+	"\x05ended\x18\x03 \x01(\bR\x05ended\"\xfa\x02\n" +
 	"\x0eInstanceRecord\x12\x16\n" +
 	"\x06serial\x18\x01 \x01(\x04R\x06serial\x12\x1a\n" +
 	"\bcontract\x18\x02 \x01(\tR\bcontract\x12\x12\n" +
@@ -3188,7 +3312,8 @@ const file_fsm_fsmpb_fsm_proto_rawDesc = "" +
 	"\x12activated_revision\x18\b \x01(\x04R\x11activatedRevision\x12\x18\n" +
 	"\areports\x18\t \x01(\bR\areports\x12.\n" +
 	"\x06active\x18\n" +
-	" \x03(\v2\x16.licet.fsm.v1.QuantityR\x06active\"\xaf\x02\n" +
+	" \x03(\v2\x16.licet.fsm.v1.QuantityR\x06active\x12\x12\n" +
+	"\x04site\x18\v \x01(\tR\x04site\"\xaf\x02\n" +
 	"\vWriteRecord\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\x04R\x05index\x12\x1a\n" +
@@ -3276,29 +3401,33 @@ var file_fsm_fsmpb_fsm_proto_goTypes = []any{
 	(*KeepTicket)(nil),           // 47: licet.fsm.v1.KeepTicket
 	(*ClaimOffer)(nil),           // 48: licet.fsm.v1.ClaimOffer
 	(*LeaveQueue)(nil),           // 49: licet.fsm.v1.LeaveQueue
-	(*Quantity)(nil),             // 50: licet.fsm.v1.Quantity
-	(*AccountStatus)(nil),        // 51: licet.fsm.v1.AccountStatus
-	(*ImportDone)(nil),           // 52: licet.fsm.v1.ImportDone
-	(*StageDone)(nil),            // 53: licet.fsm.v1.StageDone
-	(*SyncDone)(nil),             // 54: licet.fsm.v1.SyncDone
-	(*LicenseRequestRecord)(nil), // 55: licet.fsm.v1.LicenseRequestRecord
-	(*ResponsibleStatus)(nil),    // 56: licet.fsm.v1.ResponsibleStatus
-	(*PoolChanged)(nil),          // 57: licet.fsm.v1.PoolChanged
-	(*LeaseStatus)(nil),          // 58: licet.fsm.v1.LeaseStatus
-	(*LeaseEnded)(nil),           // 59: licet.fsm.v1.LeaseEnded
-	(*TicketStatus)(nil),         // 60: licet.fsm.v1.TicketStatus
-	(*ProjectStatus)(nil),        // 61: licet.fsm.v1.ProjectStatus
-	(*AccountRecord)(nil),        // 62: licet.fsm.v1.AccountRecord
-	(*StageRecord)(nil),          // 63: licet.fsm.v1.StageRecord
-	(*ResponsibleRecord)(nil),    // 64: licet.fsm.v1.ResponsibleRecord
-	(*EpisodeRecord)(nil),        // 65: licet.fsm.v1.EpisodeRecord
-	(*NoticeRecord)(nil),         // 66: licet.fsm.v1.NoticeRecord
-	(*PoolRecord)(nil),           // 67: licet.fsm.v1.PoolRecord
-	(*LeaseRecord)(nil),          // 68: licet.fsm.v1.LeaseRecord
-	(*ProjectRecord)(nil),        // 69: licet.fsm.v1.ProjectRecord
-	(*TicketRecord)(nil),         // 70: licet.fsm.v1.TicketRecord
-	(*UsageRecord)(nil),          // 71: licet.fsm.v1.UsageRecord
-	(*PaceRecord)(nil),           // 72: licet.fsm.v1.PaceRecord
+	(*CreateToken)(nil),          // 50: licet.fsm.v1.CreateToken
+	(*RevokeToken)(nil),          // 51: licet.fsm.v1.RevokeToken
+	(*NoteTokenUses)(nil),        // 52: licet.fsm.v1.NoteTokenUses
+	(*Quantity)(nil),             // 53: licet.fsm.v1.Quantity
+	(*AccountStatus)(nil),        // 54: licet.fsm.v1.AccountStatus
+	(*ImportDone)(nil),           // 55: licet.fsm.v1.ImportDone
+	(*StageDone)(nil),            // 56: licet.fsm.v1.StageDone
+	(*SyncDone)(nil),             // 57: licet.fsm.v1.SyncDone
+	(*LicenseRequestRecord)(nil), // 58: licet.fsm.v1.LicenseRequestRecord
+	(*ResponsibleStatus)(nil),    // 59: licet.fsm.v1.ResponsibleStatus
+	(*PoolChanged)(nil),          // 60: licet.fsm.v1.PoolChanged
+	(*LeaseStatus)(nil),          // 61: licet.fsm.v1.LeaseStatus
+	(*LeaseEnded)(nil),           // 62: licet.fsm.v1.LeaseEnded
+	(*TicketStatus)(nil),         // 63: licet.fsm.v1.TicketStatus
+	(*ProjectStatus)(nil),        // 64: licet.fsm.v1.ProjectStatus
+	(*TokenRecord)(nil),          // 65: licet.fsm.v1.TokenRecord
+	(*AccountRecord)(nil),        // 66: licet.fsm.v1.AccountRecord
+	(*StageRecord)(nil),          // 67: licet.fsm.v1.StageRecord
+	(*ResponsibleRecord)(nil),    // 68: licet.fsm.v1.ResponsibleRecord
+	(*EpisodeRecord)(nil),        // 69: licet.fsm.v1.EpisodeRecord
+	(*NoticeRecord)(nil),         // 70: licet.fsm.v1.NoticeRecord
+	(*PoolRecord)(nil),           // 71: licet.fsm.v1.PoolRecord
+	(*LeaseRecord)(nil),          // 72: licet.fsm.v1.LeaseRecord
+	(*ProjectRecord)(nil),        // 73: licet.fsm.v1.ProjectRecord
+	(*TicketRecord)(nil),         // 74: licet.fsm.v1.TicketRecord
+	(*UsageRecord)(nil),          // 75: licet.fsm.v1.UsageRecord
+	(*PaceRecord)(nil),           // 76: licet.fsm.v1.PaceRecord
 }
 var file_fsm_fsmpb_fsm_proto_depIdxs = []int32{
 	1,  // 0: licet.fsm.v1.Entry.commands:type_name -> licet.fsm.v1.Command
@@ -3334,58 +3463,63 @@ var file_fsm_fsmpb_fsm_proto_depIdxs = []int32{
 	48, // 30: licet.fsm.v1.Body.claim_offer:type_name -> licet.fsm.v1.ClaimOffer
 	49, // 31: licet.fsm.v1.Body.leave_queue:type_name -> licet.fsm.v1.LeaveQueue
 	3,  // 32: licet.fsm.v1.Body.bulk:type_name -> licet.fsm.v1.Bulk
-	2,  // 33: licet.fsm.v1.Bulk.items:type_name -> licet.fsm.v1.Body
-	12, // 34: licet.fsm.v1.PutSettings.settings:type_name -> licet.fsm.v1.Settings
-	50, // 35: licet.fsm.v1.CreateInstance.allocation:type_name -> licet.fsm.v1.Quantity
-	50, // 36: licet.fsm.v1.ResizeInstance.allocation:type_name -> licet.fsm.v1.Quantity
-	50, // 37: licet.fsm.v1.ActivateInstance.active:type_name -> licet.fsm.v1.Quantity
-	15, // 38: licet.fsm.v1.Outcome.refusal:type_name -> licet.fsm.v1.Refusal
-	17, // 39: licet.fsm.v1.Outcome.contract:type_name -> licet.fsm.v1.ContractStatus
-	18, // 40: licet.fsm.v1.Outcome.instance:type_name -> licet.fsm.v1.InstanceStatus
-	12, // 41: licet.fsm.v1.Outcome.settings:type_name -> licet.fsm.v1.Settings
-	19, // 42: licet.fsm.v1.Outcome.expired:type_name -> licet.fsm.v1.Expired
-	14, // 43: licet.fsm.v1.Outcome.bulk:type_name -> licet.fsm.v1.BulkDone
-	51, // 44: licet.fsm.v1.Outcome.account:type_name -> licet.fsm.v1.AccountStatus
-	52, // 45: licet.fsm.v1.Outcome.imported:type_name -> licet.fsm.v1.ImportDone
-	53, // 46: licet.fsm.v1.Outcome.staged:type_name -> licet.fsm.v1.StageDone
-	54, // 47: licet.fsm.v1.Outcome.synced:type_name -> licet.fsm.v1.SyncDone
-	55, // 48: licet.fsm.v1.Outcome.license_request:type_name -> licet.fsm.v1.LicenseRequestRecord
-	56, // 49: licet.fsm.v1.Outcome.responsible:type_name -> licet.fsm.v1.ResponsibleStatus
-	57, // 50: licet.fsm.v1.Outcome.pool:type_name -> licet.fsm.v1.PoolChanged
-	58, // 51: licet.fsm.v1.Outcome.lease:type_name -> licet.fsm.v1.LeaseStatus
-	59, // 52: licet.fsm.v1.Outcome.lease_ended:type_name -> licet.fsm.v1.LeaseEnded
-	60, // 53: licet.fsm.v1.Outcome.ticket:type_name -> licet.fsm.v1.TicketStatus
-	61, // 54: licet.fsm.v1.Outcome.project:type_name -> licet.fsm.v1.ProjectStatus
-	13, // 55: licet.fsm.v1.BulkDone.outcomes:type_name -> licet.fsm.v1.Outcome
-	16, // 56: licet.fsm.v1.Refusal.facts:type_name -> licet.fsm.v1.Fact
-	50, // 57: licet.fsm.v1.ContractStatus.allocated:type_name -> licet.fsm.v1.Quantity
-	24, // 58: licet.fsm.v1.InstanceStatus.instance:type_name -> licet.fsm.v1.InstanceRecord
-	50, // 59: licet.fsm.v1.InstanceStatus.blocked:type_name -> licet.fsm.v1.Quantity
-	21, // 60: licet.fsm.v1.Record.meta:type_name -> licet.fsm.v1.MetaRecord
-	23, // 61: licet.fsm.v1.Record.contract:type_name -> licet.fsm.v1.ContractRecord
-	24, // 62: licet.fsm.v1.Record.instance:type_name -> licet.fsm.v1.InstanceRecord
-	25, // 63: licet.fsm.v1.Record.write:type_name -> licet.fsm.v1.WriteRecord
-	22, // 64: licet.fsm.v1.Record.counters:type_name -> licet.fsm.v1.CountersRecord
-	62, // 65: licet.fsm.v1.Record.account:type_name -> licet.fsm.v1.AccountRecord
-	63, // 66: licet.fsm.v1.Record.stage:type_name -> licet.fsm.v1.StageRecord
-	55, // 67: licet.fsm.v1.Record.license_request:type_name -> licet.fsm.v1.LicenseRequestRecord
-	64, // 68: licet.fsm.v1.Record.responsible:type_name -> licet.fsm.v1.ResponsibleRecord
-	65, // 69: licet.fsm.v1.Record.episode:type_name -> licet.fsm.v1.EpisodeRecord
-	66, // 70: licet.fsm.v1.Record.notice:type_name -> licet.fsm.v1.NoticeRecord
-	67, // 71: licet.fsm.v1.Record.pool:type_name -> licet.fsm.v1.PoolRecord
-	68, // 72: licet.fsm.v1.Record.lease:type_name -> licet.fsm.v1.LeaseRecord
-	69, // 73: licet.fsm.v1.Record.project:type_name -> licet.fsm.v1.ProjectRecord
-	70, // 74: licet.fsm.v1.Record.ticket:type_name -> licet.fsm.v1.TicketRecord
-	71, // 75: licet.fsm.v1.Record.usage:type_name -> licet.fsm.v1.UsageRecord
-	72, // 76: licet.fsm.v1.Record.pace:type_name -> licet.fsm.v1.PaceRecord
-	12, // 77: licet.fsm.v1.MetaRecord.settings:type_name -> licet.fsm.v1.Settings
-	50, // 78: licet.fsm.v1.InstanceRecord.allocation:type_name -> licet.fsm.v1.Quantity
-	50, // 79: licet.fsm.v1.InstanceRecord.active:type_name -> licet.fsm.v1.Quantity
-	80, // [80:80] is the sub-list for method output_type
-	80, // [80:80] is the sub-list for method input_type
-	80, // [80:80] is the sub-list for extension type_name
-	80, // [80:80] is the sub-list for extension extendee
-	0,  // [0:80] is the sub-list for field type_name
+	50, // 33: licet.fsm.v1.Body.create_token:type_name -> licet.fsm.v1.CreateToken
+	51, // 34: licet.fsm.v1.Body.revoke_token:type_name -> licet.fsm.v1.RevokeToken
+	52, // 35: licet.fsm.v1.Body.note_token_uses:type_name -> licet.fsm.v1.NoteTokenUses
+	2,  // 36: licet.fsm.v1.Bulk.items:type_name -> licet.fsm.v1.Body
+	12, // 37: licet.fsm.v1.PutSettings.settings:type_name -> licet.fsm.v1.Settings
+	53, // 38: licet.fsm.v1.CreateInstance.allocation:type_name -> licet.fsm.v1.Quantity
+	53, // 39: licet.fsm.v1.ResizeInstance.allocation:type_name -> licet.fsm.v1.Quantity
+	53, // 40: licet.fsm.v1.ActivateInstance.active:type_name -> licet.fsm.v1.Quantity
+	15, // 41: licet.fsm.v1.Outcome.refusal:type_name -> licet.fsm.v1.Refusal
+	17, // 42: licet.fsm.v1.Outcome.contract:type_name -> licet.fsm.v1.ContractStatus
+	18, // 43: licet.fsm.v1.Outcome.instance:type_name -> licet.fsm.v1.InstanceStatus
+	12, // 44: licet.fsm.v1.Outcome.settings:type_name -> licet.fsm.v1.Settings
+	19, // 45: licet.fsm.v1.Outcome.expired:type_name -> licet.fsm.v1.Expired
+	14, // 46: licet.fsm.v1.Outcome.bulk:type_name -> licet.fsm.v1.BulkDone
+	54, // 47: licet.fsm.v1.Outcome.account:type_name -> licet.fsm.v1.AccountStatus
+	55, // 48: licet.fsm.v1.Outcome.imported:type_name -> licet.fsm.v1.ImportDone
+	56, // 49: licet.fsm.v1.Outcome.staged:type_name -> licet.fsm.v1.StageDone
+	57, // 50: licet.fsm.v1.Outcome.synced:type_name -> licet.fsm.v1.SyncDone
+	58, // 51: licet.fsm.v1.Outcome.license_request:type_name -> licet.fsm.v1.LicenseRequestRecord
+	59, // 52: licet.fsm.v1.Outcome.responsible:type_name -> licet.fsm.v1.ResponsibleStatus
+	60, // 53: licet.fsm.v1.Outcome.pool:type_name -> licet.fsm.v1.PoolChanged
+	61, // 54: licet.fsm.v1.Outcome.lease:type_name -> licet.fsm.v1.LeaseStatus
+	62, // 55: licet.fsm.v1.Outcome.lease_ended:type_name -> licet.fsm.v1.LeaseEnded
+	63, // 56: licet.fsm.v1.Outcome.ticket:type_name -> licet.fsm.v1.TicketStatus
+	64, // 57: licet.fsm.v1.Outcome.project:type_name -> licet.fsm.v1.ProjectStatus
+	65, // 58: licet.fsm.v1.Outcome.token:type_name -> licet.fsm.v1.TokenRecord
+	13, // 59: licet.fsm.v1.BulkDone.outcomes:type_name -> licet.fsm.v1.Outcome
+	16, // 60: licet.fsm.v1.Refusal.facts:type_name -> licet.fsm.v1.Fact
+	53, // 61: licet.fsm.v1.ContractStatus.allocated:type_name -> licet.fsm.v1.Quantity
+	24, // 62: licet.fsm.v1.InstanceStatus.instance:type_name -> licet.fsm.v1.InstanceRecord
+	53, // 63: licet.fsm.v1.InstanceStatus.blocked:type_name -> licet.fsm.v1.Quantity
+	21, // 64: licet.fsm.v1.Record.meta:type_name -> licet.fsm.v1.MetaRecord
+	23, // 65: licet.fsm.v1.Record.contract:type_name -> licet.fsm.v1.ContractRecord
+	24, // 66: licet.fsm.v1.Record.instance:type_name -> licet.fsm.v1.InstanceRecord
+	25, // 67: licet.fsm.v1.Record.write:type_name -> licet.fsm.v1.WriteRecord
+	22, // 68: licet.fsm.v1.Record.counters:type_name -> licet.fsm.v1.CountersRecord
+	66, // 69: licet.fsm.v1.Record.account:type_name -> licet.fsm.v1.AccountRecord
+	67, // 70: licet.fsm.v1.Record.stage:type_name -> licet.fsm.v1.StageRecord
+	58, // 71: licet.fsm.v1.Record.license_request:type_name -> licet.fsm.v1.LicenseRequestRecord
+	68, // 72: licet.fsm.v1.Record.responsible:type_name -> licet.fsm.v1.ResponsibleRecord
+	69, // 73: licet.fsm.v1.Record.episode:type_name -> licet.fsm.v1.EpisodeRecord
+	70, // 74: licet.fsm.v1.Record.notice:type_name -> licet.fsm.v1.NoticeRecord
+	71, // 75: licet.fsm.v1.Record.pool:type_name -> licet.fsm.v1.PoolRecord
+	72, // 76: licet.fsm.v1.Record.lease:type_name -> licet.fsm.v1.LeaseRecord
+	73, // 77: licet.fsm.v1.Record.project:type_name -> licet.fsm.v1.ProjectRecord
+	74, // 78: licet.fsm.v1.Record.ticket:type_name -> licet.fsm.v1.TicketRecord
+	75, // 79: licet.fsm.v1.Record.usage:type_name -> licet.fsm.v1.UsageRecord
+	76, // 80: licet.fsm.v1.Record.pace:type_name -> licet.fsm.v1.PaceRecord
+	65, // 81: licet.fsm.v1.Record.token:type_name -> licet.fsm.v1.TokenRecord
+	12, // 82: licet.fsm.v1.MetaRecord.settings:type_name -> licet.fsm.v1.Settings
+	53, // 83: licet.fsm.v1.InstanceRecord.allocation:type_name -> licet.fsm.v1.Quantity
+	53, // 84: licet.fsm.v1.InstanceRecord.active:type_name -> licet.fsm.v1.Quantity
+	85, // [85:85] is the sub-list for method output_type
+	85, // [85:85] is the sub-list for method input_type
+	85, // [85:85] is the sub-list for extension type_name
+	85, // [85:85] is the sub-list for extension extendee
+	0,  // [0:85] is the sub-list for field type_name
 }
 
 func init() { file_fsm_fsmpb_fsm_proto_init() }
@@ -3398,6 +3532,7 @@ func file_fsm_fsmpb_fsm_proto_init() {
 	file_fsm_fsmpb_pool_proto_init()
 	file_fsm_fsmpb_quantity_proto_init()
 	file_fsm_fsmpb_queue_proto_init()
+	file_fsm_fsmpb_token_proto_init()
 	file_fsm_fsmpb_fsm_proto_msgTypes[2].OneofWrappers = []any{
 		(*Body_Initialise)(nil),
 		(*Body_Expire)(nil),
@@ -3431,7 +3566,11 @@ func file_fsm_fsmpb_fsm_proto_init() {
 		(*Body_ClaimOffer)(nil),
 		(*Body_LeaveQueue)(nil),
 		(*Body_Bulk)(nil),
+		(*Body_CreateToken)(nil),
+		(*Body_RevokeToken)(nil),
+		(*Body_NoteTokenUses)(nil),
 	}
+	file_fsm_fsmpb_fsm_proto_msgTypes[9].OneofWrappers = []any{}
 	file_fsm_fsmpb_fsm_proto_msgTypes[13].OneofWrappers = []any{
 		(*Outcome_Contract)(nil),
 		(*Outcome_Instance)(nil),
@@ -3449,6 +3588,7 @@ func file_fsm_fsmpb_fsm_proto_init() {
 		(*Outcome_LeaseEnded)(nil),
 		(*Outcome_Ticket)(nil),
 		(*Outcome_Project)(nil),
+		(*Outcome_Token)(nil),
 	}
 	file_fsm_fsmpb_fsm_proto_msgTypes[16].OneofWrappers = []any{
 		(*Fact_Number)(nil),
@@ -3472,6 +3612,7 @@ func file_fsm_fsmpb_fsm_proto_init() {
 		(*Record_Ticket)(nil),
 		(*Record_Usage)(nil),
 		(*Record_Pace)(nil),
+		(*Record_Token)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{

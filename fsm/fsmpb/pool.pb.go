@@ -212,8 +212,10 @@ type Pool struct {
 	// How many tickets may wait; 0: no queue.
 	QueueLimit uint32 `protobuf:"varint,12,opt,name=queue_limit,json=queueLimit,proto3" json:"queue_limit,omitempty"`
 	// How long an offer is held, and how long a ticket lives whose holder does not ask, in seconds.
-	OfferTtl      uint32 `protobuf:"varint,13,opt,name=offer_ttl,json=offerTtl,proto3" json:"offer_ttl,omitempty"`
-	TicketTtl     uint32 `protobuf:"varint,14,opt,name=ticket_ttl,json=ticketTtl,proto3" json:"ticket_ttl,omitempty"`
+	OfferTtl  uint32 `protobuf:"varint,13,opt,name=offer_ttl,json=offerTtl,proto3" json:"offer_ttl,omitempty"`
+	TicketTtl uint32 `protobuf:"varint,14,opt,name=ticket_ttl,json=ticketTtl,proto3" json:"ticket_ttl,omitempty"`
+	// The site whose site-operators may change it; empty: none.
+	Site          string `protobuf:"bytes,15,opt,name=site,proto3" json:"site,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -344,6 +346,13 @@ func (x *Pool) GetTicketTtl() uint32 {
 		return x.TicketTtl
 	}
 	return 0
+}
+
+func (x *Pool) GetSite() string {
+	if x != nil {
+		return x.Site
+	}
+	return ""
 }
 
 type PoolProduct struct {
@@ -1036,7 +1045,7 @@ const file_fsm_fsmpb_pool_proto_rawDesc = "" +
 	"\n" +
 	"DeletePool\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x14\n" +
-	"\x05force\x18\x02 \x01(\bR\x05force\"\xc4\x03\n" +
+	"\x05force\x18\x02 \x01(\bR\x05force\"\xd8\x03\n" +
 	"\x04Pool\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
 	"\bcontract\x18\x02 \x01(\tR\bcontract\x12\x12\n" +
@@ -1055,7 +1064,8 @@ const file_fsm_fsmpb_pool_proto_rawDesc = "" +
 	"queueLimit\x12\x1b\n" +
 	"\toffer_ttl\x18\r \x01(\rR\bofferTtl\x12\x1d\n" +
 	"\n" +
-	"ticket_ttl\x18\x0e \x01(\rR\tticketTtl\"\xf8\x01\n" +
+	"ticket_ttl\x18\x0e \x01(\rR\tticketTtl\x12\x12\n" +
+	"\x04site\x18\x0f \x01(\tR\x04site\"\xf8\x01\n" +
 	"\vPoolProduct\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03cap\x18\x02 \x01(\x04R\x03cap\x12*\n" +
