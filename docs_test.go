@@ -1,7 +1,9 @@
 package licet_test
 
 import (
+	"io/fs"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -52,6 +54,35 @@ func TestDecisionRecords(t *testing.T) {
 		}
 		if lines := strings.Count(string(text), "\n"); lines > 40 {
 			t.Errorf("docs/adr/%s has %d lines; 40 are enough for a record", e.Name(), lines)
+		}
+	}
+}
+
+// TestSecurityNamesTests holds docs/security.md to tests that exist.
+func TestSecurityNamesTests(t *testing.T) {
+	text, err := os.ReadFile("docs/security.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var code strings.Builder
+	err = filepath.WalkDir(".", func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		content, err := os.ReadFile(path)
+		code.Write(content)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := regexp.MustCompile("`(Test[A-Za-z0-9]+)`").FindAllStringSubmatch(string(text), -1)
+	if len(named) < 40 {
+		t.Fatalf("%d tests found: the pattern no longer fits the text", len(named))
+	}
+	for _, m := range named {
+		if !strings.Contains(code.String(), "\nfunc "+m[1]+"(t *testing.T)") {
+			t.Errorf("docs/security.md names %s, which does not exist", m[1])
 		}
 	}
 }

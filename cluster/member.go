@@ -152,11 +152,8 @@ func (n *Node) admit(request *clusterpb.JoinRequest) (*clusterpb.JoinReply, erro
 	if n.raft.State() != raft.Leader {
 		return refuse(errorf(notLeader, "Node %s does not lead.", n.options.ID))
 	}
-	if n.identity.dropped(request.Node) {
-		return refuse(errorf(MemberRefused, "Node id %s was left behind when the cluster was recovered; join under a new id.", request.Node))
-	}
-	if n.identity.barred(request.Node) {
-		return refuse(errorf(MemberRefused, "Node id %s was a member's that was removed; join under a new id.", request.Node))
+	if err := n.checkFormer(request.Node); err != nil {
+		return refuse(err)
 	}
 	if request.Cluster != "" {
 		return refuse(n.move(request))
@@ -191,6 +188,17 @@ func (n *Node) admit(request *clusterpb.JoinRequest) (*clusterpb.JoinReply, erro
 	}
 	n.log.Info("node admitted as non-voter", "node", request.Node, "address", request.Address, "by", nodeItself(request.Node))
 	return &clusterpb.JoinReply{Cluster: cluster, SigningKey: key}, nil
+}
+
+// checkFormer refuses the id of a node that was a member: it may have given votes that it does not know of any more.
+func (n *Node) checkFormer(node string) *Error {
+	switch {
+	case n.identity.dropped(node):
+		return errorf(MemberRefused, "Node id %s was left behind when the cluster was recovered; join under a new id.", node)
+	case n.identity.barred(node):
+		return errorf(MemberRefused, "Node id %s was a member's that was removed; join under a new id.", node)
+	}
+	return nil
 }
 
 // removeHere removes a member on the leader. A leader does not remove itself: it

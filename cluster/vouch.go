@@ -24,7 +24,8 @@ func (n *Node) confirm(ctx context.Context, term uint64, asking string, at uint6
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(n.leader.reign(), cancel)()
+	stop := context.AfterFunc(n.leader.reign(), cancel)
+	defer stop()
 	answers := make(chan vouched, len(addresses))
 	for _, address := range addresses {
 		go func() { answers <- n.askTerm(ctx, address) }()

@@ -16,8 +16,11 @@ func TestWhoHasToSpeakForALeader(t *testing.T) {
 			agrees bool
 			want   int
 		}{
-			{"", false, alone}, {follower.options.ID, true, alone - 1}, {follower.options.ID, false, alone},
-			{leader.options.ID, true, alone}, {"nobody", true, alone},
+			{"", false, alone},
+			{follower.options.ID, true, alone - 1},
+			{follower.options.ID, false, alone},
+			{leader.options.ID, true, alone},
+			{"nobody", true, alone},
 		} {
 			if got := leader.node.Witnesses(c.asking, c.agrees); got != c.want {
 				t.Errorf("of %d nodes, %d have to speak for the leader when %q asks, agreeing %t; want %d", nodes, got, c.asking, c.agrees, c.want)
