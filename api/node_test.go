@@ -185,7 +185,7 @@ func (n *fakeNode) ProposeFor(ctx context.Context, p fsm.Principal, c *fsmpb.Com
 
 func (n *fakeNode) Note(ctx context.Context, body *fsmpb.Body) error {
 	n.mu.Lock()
-	n.noted++
+	n.noted += len(body.GetNoteTokenUses().GetTokens())
 	n.mu.Unlock()
 	c, err := fsm.NewCommand("", "", body)
 	if err == nil {
