@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/licet/licet/api/apiv1"
+	"github.com/licet/licet/client"
 )
 
 // lag is how many entries a node may be behind before it is worth a word.
@@ -53,7 +54,10 @@ func examine(nodes []seen, members []apiv1.Member) findings {
 	f.absent(nodes, members)
 	f.quorum(members)
 	f.clocks(allowedSkew(nodes), members)
+	refusal := turnedAway(nodes)
 	switch {
+	case refusal != nil:
+		f.code, f.word, f.summary, f.next = refusal.code, refusal.word, "All nodes turned the request away.", refusal.next
 	case answered == 0:
 		f.code, f.word, f.summary, f.next = exitUnreachable, "unreachable", "No node answered.", "Start the nodes, or name their addresses in --endpoints."
 	case contradictions:
@@ -64,6 +68,17 @@ func examine(nodes []seen, members []apiv1.Member) findings {
 		f.summary = fmt.Sprintf("%d of %d nodes answered; %s leads.", answered, len(nodes), leader)
 	}
 	return f
+}
+
+// turnedAway is why nodes that answer tell nothing: they do not take the token. It is nil unless all do so.
+func turnedAway(nodes []seen) (refusal *failure) {
+	for _, x := range nodes {
+		if code := client.CodeOf(x.err); code != apiv1.CodeUnauthorized && code != apiv1.CodeForbidden {
+			return nil
+		}
+		refusal, _ = asFailure(x.err)
+	}
+	return refusal
 }
 
 // examineMembers tells what is wrong by the list of the members alone.

@@ -144,3 +144,13 @@ func runStatus(t *testing.T, args []string, nodes ...apiv1.NodeStatus) ran {
 	}
 	return run(t, []string{"LICET_ENDPOINTS=" + strings.Join(endpoints, ",")}, append([]string{"status"}, args...)...)
 }
+
+// Nodes that do not take the token are not called silent.
+func TestStatusWithAnotherToken(t *testing.T) {
+	f := newFake(t, 401, `{"code":"unauthorized","detail":"The bearer token is not one that this node knows."}`)
+	got := run(t, []string{"LICET_ENDPOINTS=" + f.URL}, "status", "--all")
+	if said := got.out + got.err; got.code != exitUsage || !strings.Contains(said, "All nodes turned the request away.") ||
+		!strings.Contains(said, "--token-file") || strings.Contains(said, "No node answered") || strings.Contains(said, "Start the nodes") {
+		t.Errorf("%+v", got)
+	}
+}
