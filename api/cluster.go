@@ -42,7 +42,7 @@ func (s *service) removeMember(c *call) (*answer, error) {
 	if err := checkNodeID("id", id); err != nil {
 		return nil, malformed([]fault{{"id", err.Error()}})
 	}
-	return done(s.Node.RemoveMember(c.ctx, id, c.actor))
+	return done(s.Node.RemoveMember(c.ctx, id, c.principal))
 }
 
 func (s *service) transferLeadership(c *call) (*answer, error) {
@@ -53,7 +53,7 @@ func (s *service) transferLeadership(c *call) (*answer, error) {
 	if err := c.form.done(); err != nil {
 		return nil, err
 	}
-	return done(s.Node.TransferLeadership(c.ctx, to, c.actor))
+	return done(s.Node.TransferLeadership(c.ctx, to, c.principal))
 }
 
 func (s *service) listGossipKeys(c *call) (*answer, error) {
@@ -65,7 +65,7 @@ func (s *service) listGossipKeys(c *call) (*answer, error) {
 }
 
 func (s *service) rotateGossipKey(c *call) (*answer, error) {
-	rotated, err := s.Node.RotateGossipKey(c.ctx)
+	rotated, err := s.Node.RotateGossipKey(c.ctx, c.principal)
 	if err != nil {
 		return nil, unknown(err, "Send the request again: a rotation that is under way is carried on.")
 	}
@@ -94,7 +94,7 @@ func (s *service) createJoinToken(c *call) (*answer, error) {
 }
 
 func (s *service) leaveCluster(c *call) (*answer, error) {
-	return done(s.Node.Leave(c.ctx, c.actor))
+	return done(s.Node.Leave(c.ctx, c.principal))
 }
 
 // done answers a change of the cluster, which repeats harmlessly.

@@ -49,18 +49,18 @@ type Node interface {
 	Ready() error
 	// Members lists the members as the leader sees them, sorted by id.
 	Members(ctx context.Context) (apiv1.MemberList, error)
-	// RemoveMember removes a member for good. The actor of this and the like is for the log.
-	RemoveMember(ctx context.Context, id, actor string) error
+	// RemoveMember removes a member for good. Of this and the like the leader judges again whether who asks may.
+	RemoveMember(ctx context.Context, id string, who fsm.Principal) error
 	// TransferLeadership moves leadership to a voter, any if to is empty.
-	TransferLeadership(ctx context.Context, to, actor string) error
+	TransferLeadership(ctx context.Context, to string, who fsm.Principal) error
 	// GossipKeys says which gossip keys each member has, sorted by id.
 	GossipKeys(ctx context.Context) (apiv1.GossipKeyList, error)
 	// RotateGossipKey has all members use a new gossip key. Repeating is safe.
-	RotateGossipKey(ctx context.Context) (apiv1.GossipKeyRotation, error)
+	RotateGossipKey(ctx context.Context, who fsm.Principal) (apiv1.GossipKeyRotation, error)
 	// SignJoinToken makes a token with which the node of an id can join for a time.
 	SignJoinToken(ctx context.Context, id string, lasts time.Duration) (token string, expires time.Time, err error)
 	// Leave has this node leave the cluster.
-	Leave(ctx context.Context, actor string) error
+	Leave(ctx context.Context, who fsm.Principal) error
 	// Backup writes a backup of a view.
 	Backup(w io.Writer, v *fsm.View) error
 	// Restore replaces the contents of cluster into by those of a backup, which cluster from wrote; an empty from means the same.

@@ -335,20 +335,20 @@ func (n *fakeNode) Members(ctx context.Context) (apiv1.MemberList, error) {
 	return n.members, n.fault(ctx, "members")
 }
 
-func (n *fakeNode) RemoveMember(ctx context.Context, id, actor string) error {
-	return n.fault(ctx, "remove "+id+" for "+actor)
+func (n *fakeNode) RemoveMember(ctx context.Context, id string, who fsm.Principal) error {
+	return n.fault(ctx, "remove "+id+" for "+who.Actor())
 }
 
-func (n *fakeNode) TransferLeadership(ctx context.Context, to, actor string) error {
-	return n.fault(ctx, "transfer to "+to+" for "+actor)
+func (n *fakeNode) TransferLeadership(ctx context.Context, to string, who fsm.Principal) error {
+	return n.fault(ctx, "transfer to "+to+" for "+who.Actor())
 }
 
 func (n *fakeNode) GossipKeys(ctx context.Context) (apiv1.GossipKeyList, error) {
 	return apiv1.GossipKeyList{Members: []apiv1.MemberGossipKey{{ID: "lyon", Answers: true, Key: "5f70bf18a086", Generation: 3}}}, n.fault(ctx, "gossip keys")
 }
 
-func (n *fakeNode) RotateGossipKey(ctx context.Context) (apiv1.GossipKeyRotation, error) {
-	return apiv1.GossipKeyRotation{Key: "5f70bf18a086", Generation: 3, Reached: []string{"lyon"}}, n.fault(ctx, "rotate")
+func (n *fakeNode) RotateGossipKey(ctx context.Context, who fsm.Principal) (apiv1.GossipKeyRotation, error) {
+	return apiv1.GossipKeyRotation{Key: "5f70bf18a086", Generation: 3, Reached: []string{"lyon"}}, n.fault(ctx, "rotate for "+who.Actor())
 }
 
 func (n *fakeNode) SignJoinToken(ctx context.Context, id string, lasts time.Duration) (string, time.Time, error) {
@@ -358,8 +358,8 @@ func (n *fakeNode) SignJoinToken(ctx context.Context, id string, lasts time.Dura
 	return "join-" + id, n.now.Add(lasts), n.fault(ctx, fmt.Sprintf("join token of %s for %s", id, lasts))
 }
 
-func (n *fakeNode) Leave(ctx context.Context, actor string) error {
-	return n.fault(ctx, "leave for "+actor)
+func (n *fakeNode) Leave(ctx context.Context, who fsm.Principal) error {
+	return n.fault(ctx, "leave for "+who.Actor())
 }
 
 func (n *fakeNode) Backup(w io.Writer, v *fsm.View) error {

@@ -81,7 +81,7 @@ func TestRemovedNodeIsNotHeard(t *testing.T) {
 		t.Fatal(err)
 	}
 	down.stop()
-	if err := leader.node.Remove(t.Context(), gone.options.ID, "operator"); err != nil {
+	if err := leader.node.Remove(t.Context(), gone.options.ID, byOperator); err != nil {
 		t.Fatal(err)
 	}
 	down.start()

@@ -126,7 +126,7 @@ func TestD2HandingOverIsNoOutage(t *testing.T) {
 	old := leaderOf(t, list)
 	before := old.node.Status().View.Clock()
 	begun := time.Now()
-	if err := old.node.Transfer(t.Context(), "", "operator"); err != nil {
+	if err := old.node.Transfer(t.Context(), "", byOperator); err != nil {
 		t.Fatal(err)
 	}
 	for _, s := range list {
@@ -208,7 +208,7 @@ func TestD2SmallJumpsCostNoLeaseTime(t *testing.T) {
 			clocks[s].ahead.Store(int64(step))
 		}
 	}
-	if err := old.node.Transfer(t.Context(), "", "operator"); err != nil {
+	if err := old.node.Transfer(t.Context(), "", byOperator); err != nil {
 		t.Fatal(err)
 	}
 	check("a-leader-ahead")

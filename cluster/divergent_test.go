@@ -117,7 +117,7 @@ func TestDivergentLogMeetsASnapshot(t *testing.T) {
 			// Whatever else a node may be stuck in: wiped, it comes back under another id.
 			old.stop()
 			leader = leaderOf(t, rest)
-			if err := leader.node.Remove(t.Context(), old.options.ID, "operator"); err != nil {
+			if err := leader.node.Remove(t.Context(), old.options.ID, byOperator); err != nil {
 				t.Fatal(err)
 			}
 			spare.options.Peers = []string{leader.options.Advertise}

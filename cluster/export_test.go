@@ -113,8 +113,8 @@ func (n *Node) Confirm(ctx context.Context, term uint64) error {
 	return nil
 }
 
-// ForwardedBy and PrincipalProto are how frames name who asks.
+// SentBy and PrincipalProto are how nodes tell each other who asks.
 var (
-	ForwardedBy    = forwardedBy
+	SentBy         = sentBy
 	PrincipalProto = principalProto
 )

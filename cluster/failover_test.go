@@ -160,7 +160,7 @@ func TestFollowerCatchesUpThroughASnapshot(t *testing.T) {
 	list[0].propose(putContract(t, 10000))
 	lagging := list[2]
 	if leaderOf(t, list) == lagging {
-		if err := lagging.node.Transfer(t.Context(), list[0].options.ID, "operator"); err != nil {
+		if err := lagging.node.Transfer(t.Context(), list[0].options.ID, byOperator); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -64,7 +64,7 @@ func TestLeaderWithABrokenDiskEnds(t *testing.T) {
 	if names := rest[1].names(); !slices.Equal(names, []string{"before", "after"}) {
 		t.Errorf("the others have %q", names)
 	}
-	if err := rest[0].node.Remove(t.Context(), leader.options.ID, "operator"); err != nil {
+	if err := rest[0].node.Remove(t.Context(), leader.options.ID, byOperator); err != nil {
 		t.Fatal(err)
 	}
 	spare.options.Peers = []string{rest[0].options.Advertise}

@@ -96,7 +96,7 @@ func TestFourthNodeJoinsAndIsPromotedOnceItHasCaughtUp(t *testing.T) {
 	sameDigests(t, all)
 
 	t.Run("and leaves again, for good", func(t *testing.T) {
-		if err := fourth.node.Leave(t.Context(), "operator"); err != nil {
+		if err := fourth.node.Leave(t.Context(), byOperator); err != nil {
 			t.Fatal(err)
 		}
 		fourth.stop()
@@ -125,7 +125,7 @@ func (s *site) tryStart() error {
 func TestLeaderLeavesAfterHandingOver(t *testing.T) {
 	list := startAll(t, 3)
 	leader := leaderOf(t, list)
-	if err := leader.node.Leave(t.Context(), "operator"); err != nil {
+	if err := leader.node.Leave(t.Context(), byOperator); err != nil {
 		t.Fatal(err)
 	}
 	leader.stop()
@@ -148,7 +148,7 @@ func TestRemovedNodeStopsItself(t *testing.T) {
 		if s == leader {
 			continue
 		}
-		if err := leader.node.Remove(t.Context(), s.options.ID, "operator"); err != nil {
+		if err := leader.node.Remove(t.Context(), s.options.ID, byOperator); err != nil {
 			t.Fatal(err)
 		}
 		select {
@@ -169,10 +169,10 @@ func TestLeaderRefusesImpossibleChanges(t *testing.T) {
 		do   func(*cluster.Node) error
 		code cluster.Code
 	}{
-		"remove a stranger":         {func(n *cluster.Node) error { return n.Remove(t.Context(), "nobody", "operator") }, cluster.MemberNotFound},
-		"remove the leader":         {func(n *cluster.Node) error { return n.Remove(t.Context(), leader.options.ID, "operator") }, cluster.MemberRefused},
-		"lead through a stranger":   {func(n *cluster.Node) error { return n.Transfer(t.Context(), "nobody", "operator") }, cluster.MemberNotFound},
-		"the present leader is one": {func(n *cluster.Node) error { return n.Transfer(t.Context(), leader.options.ID, "operator") }, ""},
+		"remove a stranger":         {func(n *cluster.Node) error { return n.Remove(t.Context(), "nobody", byOperator) }, cluster.MemberNotFound},
+		"remove the leader":         {func(n *cluster.Node) error { return n.Remove(t.Context(), leader.options.ID, byOperator) }, cluster.MemberRefused},
+		"lead through a stranger":   {func(n *cluster.Node) error { return n.Transfer(t.Context(), "nobody", byOperator) }, cluster.MemberNotFound},
+		"the present leader is one": {func(n *cluster.Node) error { return n.Transfer(t.Context(), leader.options.ID, byOperator) }, ""},
 	} {
 		for _, s := range list {
 			if got := codeOf(c.do(s.node)); got != c.code {

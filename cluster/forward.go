@@ -175,7 +175,7 @@ func (s *server) Forward(ctx context.Context, request *clusterpb.ForwardRequest)
 	now := time.Now()
 	proposals := make([]*proposal, len(request.Commands))
 	for i, f := range request.Commands {
-		p := newProposal(forwardedBy(f), f.GetCommand(), now.Add(time.Duration(f.GetTimeoutMs())*time.Millisecond))
+		p := newProposal(sentBy(f.GetCommand().GetActor(), f.GetPrincipal()), f.GetCommand(), now.Add(time.Duration(f.GetTimeoutMs())*time.Millisecond))
 		p.span = s.node.spanFrom(f.GetTraceparent())
 		proposals[i] = p
 		if err := s.node.accept(p); err != nil {

@@ -40,7 +40,7 @@ func TestForwardedWriteOutlivesALeaderThatHangs(t *testing.T) {
 		answered <- err
 	}()
 	waiting(t, old, 2)
-	if err := old.node.Transfer(t.Context(), follower.options.ID, "operator"); err != nil {
+	if err := old.node.Transfer(t.Context(), follower.options.ID, byOperator); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-answered; err != nil {

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/licet/licet/cluster/clusterpb"
+	"github.com/licet/licet/fsm"
 	"github.com/licet/licet/fsm/signed"
 )
 
@@ -64,39 +65,43 @@ func (n *Node) Members(ctx context.Context) ([]Member, error) {
 }
 
 // Remove takes a member out of the cluster, through whichever node leads. It is refused if the
-// voters that are well would be no majority any more. The leader's log tells of it, and of the actor. Errors are *Error. Safe
-// for concurrent use.
-func (n *Node) Remove(ctx context.Context, id, actor string) error {
-	return n.onLeader(ctx, func() *Error { return n.removeHere(id, actor) },
+// voters that are well would be no majority any more. The leader judges whether who asks may; its log tells of it, and of who
+// asked. Errors are *Error. Safe for concurrent use.
+func (n *Node) Remove(ctx context.Context, id string, who fsm.Principal) error {
+	return n.onLeader(ctx, func() *Error { return n.removeFor(who, id) },
 		func(ctx context.Context, leader clusterpb.NodeClient) (*clusterpb.Fault, error) {
-			reply, err := leader.Remove(ctx, &clusterpb.RemoveRequest{Node: id, Actor: actor})
+			reply, err := leader.Remove(ctx, &clusterpb.RemoveRequest{Node: id, Actor: who.Actor(), Principal: principalProto(who)})
 			return reply.GetFault(), err
 		})
 }
 
 // Transfer hands leadership to a voter, or to the best that is there if id is empty: of the most preferred
-// site (Policy), then the most up to date. The former leader's log tells of it, and of the actor. Errors are *Error. Safe for
-// concurrent use.
-func (n *Node) Transfer(ctx context.Context, id, actor string) error {
-	return n.onLeader(ctx, func() *Error { return n.transferHere(id, handover{actor, "asked for"}) },
+// site (Policy), then the most up to date. The leader judges whether who asks may; its log tells of it, and of who asked.
+// Errors are *Error. Safe for concurrent use.
+func (n *Node) Transfer(ctx context.Context, id string, who fsm.Principal) error {
+	return n.onLeader(ctx, func() *Error { return n.transferFor(who, id) },
 		func(ctx context.Context, leader clusterpb.NodeClient) (*clusterpb.Fault, error) {
-			reply, err := leader.Transfer(ctx, &clusterpb.TransferRequest{Node: id, Actor: actor})
+			reply, err := leader.Transfer(ctx, &clusterpb.TransferRequest{Node: id, Actor: who.Actor(), Principal: principalProto(who)})
 			return reply.GetFault(), err
 		})
 }
 
 // Leave takes this node out of the cluster and marks its data as such, so that
-// it can't come back by mistake. The caller stops the node then. The leader's log tells of it, and of the actor. Errors are *Error.
-func (n *Node) Leave(ctx context.Context, actor string) error {
+// it can't come back by mistake. The caller stops the node then. The leader judges whether who asks may; its log tells of it,
+// and of who asked. Errors are *Error.
+func (n *Node) Leave(ctx context.Context, who fsm.Principal) error {
 	if len(n.members()) < 2 {
 		return errorf(MemberRefused, "Node %s is the last member; a cluster without members is lost. Stop the node instead.", n.options.ID)
 	}
 	if n.raft.State() == raft.Leader {
-		if err := n.transferHere("", handover{actor, "it leaves"}); err != nil {
+		if err := n.mayAdminister(who); err != nil {
+			return err
+		}
+		if err := n.transferHere("", handover{who.Actor(), "it leaves"}); err != nil {
 			return err
 		}
 	}
-	if err := n.Remove(ctx, n.options.ID, actor); err != nil {
+	if err := n.Remove(ctx, n.options.ID, who); err != nil {
 		return err
 	}
 	n.removed.Store(true)
@@ -201,6 +206,14 @@ func (n *Node) checkFormer(node string) *Error {
 	return nil
 }
 
+// removeFor is removeHere for a principal.
+func (n *Node) removeFor(who fsm.Principal, id string) *Error {
+	if err := n.mayAdminister(who); err != nil {
+		return err
+	}
+	return n.removeHere(id, who.Actor())
+}
+
 // removeHere removes a member on the leader. A leader does not remove itself: it
 // hands leadership over first, so that somebody is there to answer.
 func (n *Node) removeHere(id, by string) *Error {
@@ -263,6 +276,14 @@ func (n *Node) votersBut(id string) (voters, well int) {
 
 // handover is who wants leadership moved, and why.
 type handover struct{ by, reason string }
+
+// transferFor is transferHere for a principal.
+func (n *Node) transferFor(who fsm.Principal, id string) *Error {
+	if err := n.mayAdminister(who); err != nil {
+		return err
+	}
+	return n.transferHere(id, handover{who.Actor(), "asked for"})
+}
 
 func (n *Node) transferHere(id string, why handover) *Error {
 	if n.raft.State() != raft.Leader {

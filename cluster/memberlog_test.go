@@ -13,6 +13,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/licet/licet/cluster"
+	"github.com/licet/licet/fsm"
 )
 
 // kept is a log that can be read while it is written.
@@ -89,15 +90,15 @@ func TestChangesOfMembersAreLogged(t *testing.T) {
 	once("node admitted as non-voter", "node "+fourth.options.ID, map[string]any{"node": fourth.options.ID, "address": fourth.options.Advertise})
 	once("member promoted to voter", "autopilot", map[string]any{"node": fourth.options.ID})
 	// Through a node that does not lead.
-	if err := fourth.node.Remove(t.Context(), fourth.options.ID, "ann"); err != nil {
+	if err := fourth.node.Remove(t.Context(), fourth.options.ID, fsm.Principal{Kind: fsm.ByCertificate, ID: "ann", Role: fsm.Operator}); err != nil {
 		t.Fatal(err)
 	}
-	once("member removed", "ann", map[string]any{"node": fourth.options.ID, "voter": true})
+	once("member removed", "cert-ann", map[string]any{"node": fourth.options.ID, "voter": true})
 	next := another(list[:3], leaderOf(t, list[:3]))
-	if err := next.node.Transfer(t.Context(), next.options.ID, "bob"); err != nil {
+	if err := next.node.Transfer(t.Context(), next.options.ID, fsm.Principal{Kind: fsm.ByCertificate, ID: "bob", Role: fsm.Operator}); err != nil {
 		t.Fatal(err)
 	}
-	once("leadership handed over", "bob", map[string]any{"to": next.options.ID, "reason": "asked for"})
+	once("leadership handed over", "cert-bob", map[string]any{"to": next.options.ID, "reason": "asked for"})
 	eventually(t, "the next one leads", func() error {
 		if next.node.Status().Role != cluster.Leader {
 			return fmt.Errorf("%s does not lead", next.options.ID)

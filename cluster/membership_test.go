@@ -60,14 +60,14 @@ func TestDeadMemberIsRemovedAndTheQuorumKept(t *testing.T) {
 	leader.propose(putContract(t, 30))
 	dead.stop()
 	for _, asked := range []*site{leader, other} {
-		if err := asked.node.Remove(t.Context(), other.options.ID, "operator"); codeOf(err) != cluster.MemberRefused || !strings.Contains(err.Error(), "2 are needed") {
+		if err := asked.node.Remove(t.Context(), other.options.ID, byOperator); codeOf(err) != cluster.MemberRefused || !strings.Contains(err.Error(), "2 are needed") {
 			t.Fatalf("with %s down, %s was removed through %s: %v", dead.options.ID, other.options.ID, asked.options.ID, err)
 		}
 	}
-	if err := other.node.Leave(t.Context(), "operator"); codeOf(err) != cluster.MemberRefused {
+	if err := other.node.Leave(t.Context(), byOperator); codeOf(err) != cluster.MemberRefused {
 		t.Fatalf("with %s down, %s left: %v", dead.options.ID, other.options.ID, err)
 	}
-	if err := other.node.Remove(t.Context(), dead.options.ID, "operator"); err != nil {
+	if err := other.node.Remove(t.Context(), dead.options.ID, byOperator); err != nil {
 		t.Fatal(err)
 	}
 	leader.propose(createInstance("without-the-dead", 1))
@@ -77,7 +77,7 @@ func TestDeadMemberIsRemovedAndTheQuorumKept(t *testing.T) {
 	if err := dead.tryStart(); !errors.Is(err, cluster.ErrNotMember) {
 		t.Fatalf("a removed node started again: %v", err)
 	}
-	if err := leader.node.Remove(t.Context(), other.options.ID, "operator"); err != nil {
+	if err := leader.node.Remove(t.Context(), other.options.ID, byOperator); err != nil {
 		t.Fatal(err)
 	}
 	endsAsNoMember(t, other)
@@ -126,7 +126,7 @@ func TestReplicaNeverVotes(t *testing.T) {
 		}
 		replica.moveTo(freeAddress(t), list[0])
 	}
-	if err := list[0].node.Transfer(t.Context(), replica.options.ID, "operator"); codeOf(err) != cluster.MemberRefused {
+	if err := list[0].node.Transfer(t.Context(), replica.options.ID, byOperator); codeOf(err) != cluster.MemberRefused {
 		t.Errorf("leadership went to a replica: %v", err)
 	}
 	sameDigests(t, append(list, replica, ordinary))
@@ -233,7 +233,7 @@ func TestLeadershipIsHandedToWhoIsThere(t *testing.T) {
 	oneCluster(t, list)
 	hands := func(to *site) {
 		t.Helper()
-		if err := list[0].node.Transfer(t.Context(), "bordeaux", "operator"); err != nil {
+		if err := list[0].node.Transfer(t.Context(), "bordeaux", byOperator); err != nil {
 			t.Fatal(err)
 		}
 		eventually(t, "bordeaux would hand over to "+to.options.ID, func() error {
@@ -367,7 +367,7 @@ func TestD3FollowersWrongClockIsSeen(t *testing.T) {
 	oneCluster(t, list)
 	order := followers(t, list)
 	if order[2] == list[2] {
-		if err := list[2].node.Transfer(t.Context(), list[0].options.ID, "operator"); err != nil {
+		if err := list[2].node.Transfer(t.Context(), list[0].options.ID, byOperator); err != nil {
 			t.Fatal(err)
 		}
 		order = followers(t, list)

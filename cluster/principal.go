@@ -7,6 +7,8 @@ import (
 	"crypto/sha256"
 	"strconv"
 
+	"github.com/hashicorp/raft"
+
 	"github.com/licet/licet/cluster/clusterpb"
 	"github.com/licet/licet/fsm"
 	"github.com/licet/licet/fsm/fsmpb"
@@ -24,12 +26,11 @@ func principalProto(p fsm.Principal) *clusterpb.Principal {
 	return &clusterpb.Principal{Kind: string(p.Kind), Id: p.ID, Role: string(p.Role), Scope: p.Scope.Proto()}
 }
 
-// forwardedBy is whom the sender of a frame authenticated. A build that knows no principals knows one actor alone; for
-// whatever else comes without a principal nobody answers.
-func forwardedBy(f *clusterpb.Forwarded) fsm.Principal {
-	p := f.GetPrincipal()
+// sentBy is whom another node authenticated. A build that knows no principals knows one actor alone; for whatever else
+// comes without a principal nobody answers.
+func sentBy(actor string, p *clusterpb.Principal) fsm.Principal {
 	if p == nil {
-		if f.GetCommand().GetActor() != formerOperator {
+		if actor != formerOperator {
 			return fsm.Principal{}
 		}
 		return fsm.Principal{Kind: fsm.ByFile, ID: formerOperator, Role: fsm.Root}
@@ -37,28 +38,62 @@ func forwardedBy(f *clusterpb.Forwarded) fsm.Principal {
 	return fsm.Principal{Kind: fsm.Proof(p.Kind), ID: p.Id, Role: fsm.Role(p.Role), Scope: fsm.ScopeFromProto(p.Scope)}
 }
 
-// judge refuses a proposal, on the leader, whose principal may not have it decided. Of a token the leader takes role and
-// scope from its own state, whatever the sender says; one that is revoked or has ended may nothing. What is not in the
-// leader's state is not there. Nothing but the nodes' own doing goes under another name than the principal's.
+// believed is whom the leader takes a principal for that was authenticated here or by another node. Of a token the leader
+// takes role and scope from its own state, whatever the sender says; one that is revoked or has ended may nothing. A proof
+// that it does not know proves nothing.
+func (n *Node) believed(who fsm.Principal) (fsm.Principal, *Error) {
+	switch who.Kind {
+	case fsm.ByProcess, fsm.ByFile:
+		return who, nil
+	case fsm.ByToken:
+		if who.Role == fsm.Root {
+			return who, forbiddenTo(who, "no token has that role")
+		}
+		id, err := strconv.ParseUint(who.ID, 10, 64)
+		token := n.replica.view.Load().Token(id)
+		if err != nil || token == nil || token.Expired(n.clock.wall().UnixMilli()) {
+			return who, forbiddenTo(who, "its token was revoked, or has ended")
+		}
+		return token.Principal(), nil
+	case fsm.ByCertificate, fsm.ByIssuer:
+		if err := who.Check(); err != nil {
+			return who, forbiddenTo(who, err.Error())
+		}
+		return who, nil
+	}
+	return who, forbiddenTo(who, "nothing that this node knows proves who asks")
+}
+
+// mayAdminister refuses what is no command to who may not change members, leadership or gossip keys, and to everybody on
+// a node that does not lead.
+func (n *Node) mayAdminister(who fsm.Principal) *Error {
+	if n.raft.State() != raft.Leader {
+		return errorf(notLeader, "Node %s does not lead.", n.options.ID)
+	}
+	is, fault := n.believed(who)
+	if fault == nil && !is.Role.Has(fsm.MayAdminister) {
+		fault = forbiddenTo(is, "it lacks the right "+string(fsm.MayAdminister))
+	}
+	if fault != nil && n.leadsTerm.Load() == 0 {
+		// What a leader's state lacks at its start may come yet.
+		return errorf(notLeader, "Node %s does not lead yet.", n.options.ID)
+	}
+	return fault
+}
+
+// judge refuses a proposal, on the leader, whose principal may not have it decided. What is not in the leader's state is
+// not there. Nothing but the nodes' own doing goes under another name than the principal's.
 func (n *Node) judge(p *proposal) *Error {
 	who, command := p.principal, p.command
 	if who.Kind == fsm.ByProcess {
 		return nil
 	}
-	if who.Role == fsm.Root && who.Kind != fsm.ByFile {
-		return forbiddenTo(who, "no token and no certificate has that role")
-	}
 	if command.GetActor() != who.Actor() {
 		return forbiddenTo(who, "the command is another's")
 	}
-	v := n.replica.view.Load()
-	if who.Kind == fsm.ByToken {
-		id, err := strconv.ParseUint(who.ID, 10, 64)
-		token := v.Token(id)
-		if err != nil || token == nil || token.Expired(n.clock.wall().UnixMilli()) {
-			return forbiddenTo(who, "its token was revoked, or has ended")
-		}
-		who = token.Principal()
+	who, fault := n.believed(who)
+	if fault != nil {
+		return fault
 	}
 	if who.Role == fsm.Root {
 		return nil
@@ -67,13 +102,16 @@ func (n *Node) judge(p *proposal) *Error {
 	if fault != nil {
 		return fault
 	}
-	if verdict, reason := v.Judge(who, body); verdict != fsm.Granted {
+	if verdict, reason := n.replica.view.Load().Judge(who, body); verdict != fsm.Granted {
 		return forbiddenTo(who, reason)
 	}
 	return nil
 }
 
 func forbiddenTo(p fsm.Principal, reason string) *Error {
+	if p.Role == "" {
+		return errorf(Forbidden, "Who asks may not do this (%s).", reason)
+	}
 	return errorf(Forbidden, "The role %s may not do this (%s).", p.Role, reason)
 }
 

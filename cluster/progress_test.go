@@ -27,7 +27,7 @@ func TestDirectoryTurnedBackIsRefused(t *testing.T) {
 				victim.propose(createInstance(fmt.Sprintf("instance-%d", n), 1))
 			}
 			if role == "leader" {
-				eventually(t, "it leads again", func() error { return victim.node.Transfer(t.Context(), victim.options.ID, "operator") })
+				eventually(t, "it leads again", func() error { return victim.node.Transfer(t.Context(), victim.options.ID, byOperator) })
 			}
 			others := []*site{list[(at(list, victim)+1)%3], list[(at(list, victim)+2)%3]}
 			index := victim.node.Status().View.Index()

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/licet/licet/cluster/clusterpb"
+	"github.com/licet/licet/fsm"
 	"github.com/licet/licet/transport"
 )
 
@@ -67,18 +68,19 @@ type MemberKeys struct {
 // RotateGossipKey has all members use a new gossip key and forget the old one, through
 // whichever node leads. A rotation that was interrupted is carried on, with the key
 // that it made. Errors are *Error: RotationIncomplete if a member that answers could not
-// take a step; gossip goes on, and repeating is safe. Safe for concurrent use.
-func (n *Node) RotateGossipKey(ctx context.Context) (GossipKey, error) {
+// take a step; gossip goes on, and repeating is safe. The leader judges whether who asks may; its log tells of it, and of who
+// asked. Safe for concurrent use.
+func (n *Node) RotateGossipKey(ctx context.Context, who fsm.Principal) (GossipKey, error) {
 	var reply *clusterpb.RotateKeyringReply
 	err := n.onLeader(ctx,
 		func() *Error {
 			var fault *Error
-			reply, fault = n.rotateHere(ctx)
+			reply, fault = n.rotateFor(ctx, who)
 			return fault
 		},
 		func(ctx context.Context, leader clusterpb.NodeClient) (*clusterpb.Fault, error) {
 			var err error
-			reply, err = leader.RotateKeyring(ctx, &clusterpb.RotateKeyringRequest{})
+			reply, err = leader.RotateKeyring(ctx, &clusterpb.RotateKeyringRequest{Principal: principalProto(who)})
 			return reply.GetFault(), err
 		})
 	if err != nil {
@@ -99,10 +101,10 @@ func (n *Node) keyringState() *clusterpb.KeyringState {
 	return describeKeyring(n.keyring.current())
 }
 
-// rotateHere rotates on the leader, one rotation at a time.
-func (n *Node) rotateHere(ctx context.Context) (*clusterpb.RotateKeyringReply, *Error) {
-	if n.raft.State() != raft.Leader {
-		return nil, errorf(notLeader, "Node %s does not lead.", n.options.ID)
+// rotateFor rotates on the leader, one rotation at a time.
+func (n *Node) rotateFor(ctx context.Context, who fsm.Principal) (*clusterpb.RotateKeyringReply, *Error) {
+	if err := n.mayAdminister(who); err != nil {
+		return nil, err
 	}
 	if n.keyring == nil {
 		return nil, errorf(GossipPlain, "Gossip of node %s is not encrypted, so it has no key to rotate.", n.options.ID)
@@ -136,7 +138,7 @@ func (n *Node) rotateHere(ctx context.Context) (*clusterpb.RotateKeyringReply, *
 		late = append(late, m.Node)
 	}
 	slices.Sort(reply.Reached)
-	n.log.Info("gossip key rotated", "key", reply.Keyring.Primary, "generation", reply.Keyring.Generation, "nodes", reply.Reached, "missed", late)
+	n.log.Info("gossip key rotated", "key", reply.Keyring.Primary, "generation", reply.Keyring.Generation, "nodes", reply.Reached, "missed", late, "by", who.Actor())
 	return reply, nil
 }
 
@@ -313,8 +315,8 @@ func (s *server) PutKeyring(ctx context.Context, request *clusterpb.PutKeyringRe
 }
 
 // RotateKeyring implements clusterpb.NodeServer.
-func (s *server) RotateKeyring(ctx context.Context, _ *clusterpb.RotateKeyringRequest) (*clusterpb.RotateKeyringReply, error) {
-	reply, fault := s.node.rotateHere(ctx)
+func (s *server) RotateKeyring(ctx context.Context, request *clusterpb.RotateKeyringRequest) (*clusterpb.RotateKeyringReply, error) {
+	reply, fault := s.node.rotateFor(ctx, sentBy("", request.GetPrincipal()))
 	if fault != nil {
 		return &clusterpb.RotateKeyringReply{Fault: fault.fault()}, nil
 	}

@@ -117,7 +117,7 @@ func TestGossipKeyRotates(t *testing.T) {
 	t.Run("under load", func(t *testing.T) {
 		through := otherThan(list, leader)
 		stop := through.writing("load")
-		rotated, err := through.node.RotateGossipKey(t.Context())
+		rotated, err := through.node.RotateGossipKey(t.Context(), byOperator)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -140,7 +140,7 @@ func TestGossipKeyRotates(t *testing.T) {
 	t.Run("with a node down", func(t *testing.T) {
 		down := otherThan(list, leaderOf(t, list))
 		down.stop()
-		rotated, err := leaderOf(t, list).node.RotateGossipKey(t.Context())
+		rotated, err := leaderOf(t, list).node.RotateGossipKey(t.Context(), byOperator)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -175,7 +175,7 @@ func TestGossipKeyRotates(t *testing.T) {
 		leader, late := leaderOf(t, list), sameGossipKey(t, list)
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		_, err := leader.node.RotateGossipKey(ctx)
+		_, err := leader.node.RotateGossipKey(ctx, byOperator)
 		var known *cluster.Error
 		if !errors.As(err, &known) || known.Code() != string(cluster.RotationIncomplete) || !strings.Contains(err.Error(), "1 of 3 voters") {
 			t.Errorf("got %v", err)
@@ -209,7 +209,7 @@ func TestGossipKeyRotates(t *testing.T) {
 		if err := errors.Join(os.Remove(file), os.Mkdir(file, 0o700)); err != nil {
 			t.Fatal(err)
 		}
-		_, err = otherThan(list, leader, stuck).node.RotateGossipKey(t.Context())
+		_, err = otherThan(list, leader, stuck).node.RotateGossipKey(t.Context(), byOperator)
 		var known *cluster.Error
 		if !errors.As(err, &known) || known.Code() != string(cluster.RotationIncomplete) || !strings.Contains(err.Error(), "2 of 3") || !strings.Contains(err.Error(), stuck.options.ID) {
 			t.Fatalf("got %v", err)
@@ -232,7 +232,7 @@ func TestGossipKeyRotates(t *testing.T) {
 		if err := errors.Join(os.Remove(file), os.WriteFile(file, kept, 0o600)); err != nil {
 			t.Fatal(err)
 		}
-		rotated, err := leader.node.RotateGossipKey(t.Context())
+		rotated, err := leader.node.RotateGossipKey(t.Context(), byOperator)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -285,7 +285,7 @@ func TestGossipWithoutAKeyIsNotRotated(t *testing.T) {
 	s := sites(t, 1)[0]
 	s.start()
 	s.ready()
-	_, err := s.node.RotateGossipKey(t.Context())
+	_, err := s.node.RotateGossipKey(t.Context(), byOperator)
 	var known *cluster.Error
 	if !errors.As(err, &known) || known.Code() != string(cluster.GossipPlain) || !strings.Contains(known.Next(), "gossip.key_file") {
 		t.Errorf("got %v", err)
@@ -319,7 +319,7 @@ func TestOlderBuildHoldsUpRotation(t *testing.T) {
 	if err := leader.node.Raft().AddNonvoter(raft.ServerID(old.options.ID), raft.ServerAddress(old.listen), 0, 0).Error(); err != nil {
 		t.Fatal(err)
 	}
-	_, err = leader.node.RotateGossipKey(t.Context())
+	_, err = leader.node.RotateGossipKey(t.Context(), byOperator)
 	var known *cluster.Error
 	if !errors.As(err, &known) || known.Code() != string(cluster.Unsupported) || !strings.Contains(err.Error(), old.options.ID) {
 		t.Errorf("got %v", err)

@@ -89,23 +89,13 @@ func (s *server) Join(ctx context.Context, request *clusterpb.JoinRequest) (*clu
 }
 
 // Remove implements clusterpb.NodeServer.
-func (s *server) Remove(ctx context.Context, request *clusterpb.RemoveRequest) (*clusterpb.RemoveReply, error) {
-	return &clusterpb.RemoveReply{Fault: s.node.removeHere(request.Node, s.by(ctx, request.Actor)).fault()}, nil
+func (s *server) Remove(_ context.Context, request *clusterpb.RemoveRequest) (*clusterpb.RemoveReply, error) {
+	return &clusterpb.RemoveReply{Fault: s.node.removeFor(sentBy(request.GetActor(), request.GetPrincipal()), request.Node).fault()}, nil
 }
 
 // Transfer implements clusterpb.NodeServer.
-func (s *server) Transfer(ctx context.Context, request *clusterpb.TransferRequest) (*clusterpb.TransferReply, error) {
-	why := handover{s.by(ctx, request.Actor), "asked for"}
-	return &clusterpb.TransferReply{Fault: s.node.transferHere(request.Node, why).fault()}, nil
-}
-
-// by is the principal that another node names, or that node if it names none.
-func (s *server) by(ctx context.Context, actor string) string {
-	if actor != "" {
-		return actor
-	}
-	caller, _ := transport.PeerNode(ctx)
-	return nodeItself(caller)
+func (s *server) Transfer(_ context.Context, request *clusterpb.TransferRequest) (*clusterpb.TransferReply, error) {
+	return &clusterpb.TransferReply{Fault: s.node.transferFor(sentBy(request.GetActor(), request.GetPrincipal()), request.Node).fault()}, nil
 }
 
 // formed reports whether the node has a log or a snapshot of a cluster.

@@ -109,7 +109,7 @@ func TestTrailAfterASnapshotHasAGap(t *testing.T) {
 	list[0].propose(putContract(t, 10_000))
 	lagging := list[2]
 	if leaderOf(t, list) == lagging {
-		if err := lagging.node.Transfer(t.Context(), list[0].options.ID, "operator"); err != nil {
+		if err := lagging.node.Transfer(t.Context(), list[0].options.ID, byOperator); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -74,7 +74,7 @@ func TestUpgradeGate(t *testing.T) {
 	t.Run("while it is down", func(t *testing.T) {
 		old.stop()
 		gated(t, leader, other)
-		if err := leader.node.Transfer(t.Context(), other.options.ID, "operator"); err != nil {
+		if err := leader.node.Transfer(t.Context(), other.options.ID, byOperator); err != nil {
 			t.Fatal(err)
 		}
 		eventually(t, "another leader", func() error {

@@ -1,7 +1,12 @@
 package fsm
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/licet/licet/fsm/fsmpb"
 	"github.com/licet/licet/fsm/signed"
@@ -20,12 +25,14 @@ const (
 	ByToken Proof = "token"
 	// ByCertificate is a client's certificate.
 	ByCertificate Proof = "certificate"
+	// ByIssuer is a token that an issuer of OpenID Connect signed.
+	ByIssuer Proof = "oidc"
 )
 
 // Principal is who asks, as a node found out. The zero value may do nothing.
 type Principal struct {
 	Kind Proof
-	// ID is a token's number, a certificate's name, or who of the configuration.
+	// ID is a token's number, a certificate's name, issuer and subject of OpenID Connect (IssuedID), or who of the configuration.
 	ID    string
 	Role  Role
 	Scope Scope
@@ -38,8 +45,57 @@ func (p Principal) Actor() string {
 		return "token-" + p.ID
 	case ByCertificate:
 		return "cert-" + p.ID
+	case ByIssuer:
+		return issuedActor(p.ID)
 	}
 	return p.ID
+}
+
+// Check refuses whom no certificate and no issuer can prove somebody to be.
+func (p Principal) Check() error {
+	if p.Kind == ByIssuer {
+		issuer, subject, _ := strings.Cut(p.ID, "#")
+		if _, err := IssuedID(issuer, subject); err != nil {
+			return err
+		}
+	}
+	return errors.Join(CheckRole(p.Role, p.Scope), signed.CheckName("actor", p.Actor()))
+}
+
+const (
+	// MaxIssuer is the longest name of an issuer, in bytes.
+	MaxIssuer = 256
+	// maxSubject is the longest subject, in bytes (OpenID Connect Core 1.0, section 2).
+	maxSubject = 255
+)
+
+// IssuedID is the Principal.ID of a subject of an issuer. Issuers are URLs without a fragment, so that no two have the same.
+func IssuedID(issuer, subject string) (string, error) {
+	if len(issuer) > MaxIssuer || strings.Contains(issuer, "#") {
+		return "", fmt.Errorf("issuer: %d bytes are more than %d, or it has a #", len(issuer), MaxIssuer)
+	}
+	if len(subject) > maxSubject {
+		return "", fmt.Errorf("subject: %d bytes are more than %d", len(subject), maxSubject)
+	}
+	err := errors.Join(signed.CheckText("issuer", issuer, MaxIssuer), signed.CheckText("subject", subject, maxSubject))
+	return issuer + "#" + subject, err
+}
+
+// shownSubject is how much of a subject its actor shows, in bytes.
+const shownSubject = 38
+
+// issuedActor keeps to the grammar of actors: what can be shown of the subject, for whoever reads the audit trail, and 80 bits of
+// a hash of issuer and subject, by which no two are the same.
+func issuedActor(id string) string {
+	_, subject, _ := strings.Cut(id, "#")
+	shown := []byte(subject[:min(len(subject), shownSubject)])
+	for i, c := range shown {
+		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '.' || c == '-') {
+			shown[i] = '_'
+		}
+	}
+	sum := sha256.Sum256([]byte(id))
+	return "oidc-" + string(shown) + "-" + hex.EncodeToString(sum[:10])
 }
 
 // Verdict is what is known of whether somebody may do something.

@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -178,5 +179,52 @@ func TestActorsDiffer(t *testing.T) {
 			t.Errorf("%v and %v are both %q, or it is no name", p, twice, p.Actor())
 		}
 		seen[p.Actor()] = p
+	}
+}
+
+// Whoever an issuer names has an actor that is a name, shows what can be shown of him, and is nobody else's.
+func TestIssuedActors(t *testing.T) {
+	const issuer = "https://id.example"
+	seen := map[string]string{}
+	for _, x := range []struct{ issuer, subject, shown string }{
+		{issuer, "ann", "ann"}, {issuer, "ann ", "ann_"}, {issuer, "ann_", "ann_"}, {issuer, "Ölaf/1", "__laf_1"}, {issuer + "/", "ann", "ann"}, {issuer, "#ann", "_ann"},
+		{issuer, "f47ac10b-58cc-4372-a567-0e02b2c3d479", "f47ac10b-58cc-4372-a567-0e02b2c3d479"},
+		{issuer, strings.Repeat("a", 255), strings.Repeat("a", 38)}, {issuer, strings.Repeat("a", 254), strings.Repeat("a", 38)},
+		{strings.Repeat("i", MaxIssuer), "-", "-"},
+	} {
+		id, err := IssuedID(x.issuer, x.subject)
+		if err != nil {
+			t.Errorf("%q: %v", x.subject, err)
+			continue
+		}
+		p := Principal{Kind: ByIssuer, ID: id, Role: Operator}
+		actor := p.Actor()
+		if err := errors.Join(p.Check(), signed.CheckName("actor", actor)); err != nil {
+			t.Errorf("%q: %v", x.subject, err)
+		}
+		if !strings.HasPrefix(actor, "oidc-"+x.shown+"-") || len(actor) != len("oidc--")+len(x.shown)+20 || seen[actor] != "" {
+			t.Errorf("%q of %s is %s, as %q is", x.subject, x.issuer, actor, seen[actor])
+		}
+		seen[actor] = x.subject
+	}
+	for _, x := range [][2]string{{"", "a"}, {issuer, ""}, {issuer, " "}, {issuer + "#", "a"}, {issuer, "a\nb"}, {issuer, "\xff"}, {issuer, strings.Repeat("a", 256)}, {strings.Repeat("i", 257), "a"}} {
+		if id, err := IssuedID(x[0], x[1]); err == nil {
+			t.Errorf("%.40q of %.40q is %.80q", x[1], x[0], id)
+		}
+	}
+	for what, p := range map[string]Principal{
+		"root":             {Kind: ByIssuer, ID: issuer + "#ann", Role: Root},
+		"no role":          {Kind: ByIssuer, ID: issuer + "#ann"},
+		"no subject":       {Kind: ByIssuer, ID: issuer, Role: Operator},
+		"no issuer":        {Kind: ByIssuer, ID: "#ann", Role: Operator},
+		"another's scope":  {Kind: ByIssuer, ID: issuer + "#ann", Role: Operator, Scope: Scope{Site: "paris"}},
+		"no scope":         {Kind: ByIssuer, ID: issuer + "#ann", Role: OfClient},
+		"an odd name":      {Kind: ByCertificate, ID: "a/b", Role: Operator},
+		"a long name":      {Kind: ByCertificate, ID: strings.Repeat("a", 60), Role: Operator},
+		"a certified root": {Kind: ByCertificate, ID: "a", Role: Root},
+	} {
+		if p.Check() == nil {
+			t.Errorf("%s: %+v", what, p)
+		}
 	}
 }

@@ -46,13 +46,13 @@ func (n Node) SignBorrow(_ context.Context, b *signed.Borrow) (string, error) {
 }
 
 // RemoveMember implements api.Node.
-func (n Node) RemoveMember(ctx context.Context, id, actor string) error {
-	return n.Node.Remove(ctx, id, actor)
+func (n Node) RemoveMember(ctx context.Context, id string, who fsm.Principal) error {
+	return n.Node.Remove(ctx, id, who)
 }
 
 // TransferLeadership implements api.Node.
-func (n Node) TransferLeadership(ctx context.Context, to, actor string) error {
-	return n.Node.Transfer(ctx, to, actor)
+func (n Node) TransferLeadership(ctx context.Context, to string, who fsm.Principal) error {
+	return n.Node.Transfer(ctx, to, who)
 }
 
 // GossipKeys implements api.Node.
@@ -66,8 +66,8 @@ func (n Node) GossipKeys(ctx context.Context) (apiv1.GossipKeyList, error) {
 }
 
 // RotateGossipKey implements api.Node.
-func (n Node) RotateGossipKey(ctx context.Context) (apiv1.GossipKeyRotation, error) {
-	key, err := n.Node.RotateGossipKey(ctx)
+func (n Node) RotateGossipKey(ctx context.Context, who fsm.Principal) (apiv1.GossipKeyRotation, error) {
+	key, err := n.Node.RotateGossipKey(ctx, who)
 	r := apiv1.GossipKeyRotation{Key: key.ID, Generation: key.Generation, Reached: key.Reached}
 	for _, id := range slices.Sorted(maps.Keys(key.Missed)) {
 		r.Missed = append(r.Missed, apiv1.MissedMember{ID: id, Reason: key.Missed[id]})
@@ -81,8 +81,8 @@ func (n Node) SignJoinToken(_ context.Context, id string, lasts time.Duration) (
 }
 
 // Leave implements api.Node.
-func (n Node) Leave(ctx context.Context, actor string) error {
-	err := n.Node.Leave(ctx, actor)
+func (n Node) Leave(ctx context.Context, who fsm.Principal) error {
+	err := n.Node.Leave(ctx, who)
 	if err == nil {
 		n.Left()
 	}

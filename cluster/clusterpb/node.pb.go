@@ -640,8 +640,10 @@ func (x *JoinReply) GetSigningKey() []byte {
 type RemoveRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Node  string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
-	// Who asked the caller for it; empty from builds that do not say.
-	Actor         string `protobuf:"bytes,2,opt,name=actor,proto3" json:"actor,omitempty"`
+	// Who asked the caller for it, for builds that know no principal.
+	Actor string `protobuf:"bytes,2,opt,name=actor,proto3" json:"actor,omitempty"`
+	// Whom the caller authenticated; absent from builds that know one operator alone.
+	Principal     *Principal `protobuf:"bytes,3,opt,name=principal,proto3" json:"principal,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -688,6 +690,13 @@ func (x *RemoveRequest) GetActor() string {
 		return x.Actor
 	}
 	return ""
+}
+
+func (x *RemoveRequest) GetPrincipal() *Principal {
+	if x != nil {
+		return x.Principal
+	}
+	return nil
 }
 
 type RemoveReply struct {
@@ -738,8 +747,10 @@ type TransferRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Empty: whoever is most up to date.
 	Node string `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
-	// Who asked the caller for it; empty from builds that do not say.
-	Actor         string `protobuf:"bytes,2,opt,name=actor,proto3" json:"actor,omitempty"`
+	// Who asked the caller for it, for builds that know no principal.
+	Actor string `protobuf:"bytes,2,opt,name=actor,proto3" json:"actor,omitempty"`
+	// Whom the caller authenticated; absent from builds that know one operator alone.
+	Principal     *Principal `protobuf:"bytes,3,opt,name=principal,proto3" json:"principal,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -786,6 +797,13 @@ func (x *TransferRequest) GetActor() string {
 		return x.Actor
 	}
 	return ""
+}
+
+func (x *TransferRequest) GetPrincipal() *Principal {
+	if x != nil {
+		return x.Principal
+	}
+	return nil
 }
 
 type TransferReply struct {
@@ -1615,7 +1633,9 @@ func (x *PutKeyringReply) GetFault() *Fault {
 }
 
 type RotateKeyringRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whom the caller authenticated; builds that leave it out are told to ask a newer node.
+	Principal     *Principal `protobuf:"bytes,1,opt,name=principal,proto3" json:"principal,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1648,6 +1668,13 @@ func (x *RotateKeyringRequest) ProtoReflect() protoreflect.Message {
 // Deprecated: Use RotateKeyringRequest.ProtoReflect.Descriptor instead.
 func (*RotateKeyringRequest) Descriptor() ([]byte, []int) {
 	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *RotateKeyringRequest) GetPrincipal() *Principal {
+	if x != nil {
+		return x.Principal
+	}
+	return nil
 }
 
 type RotateKeyringReply struct {
@@ -1883,15 +1910,17 @@ const file_cluster_clusterpb_node_proto_rawDesc = "" +
 	"\x05fault\x18\x01 \x01(\v2\x17.licet.cluster.v1.FaultR\x05fault\x12\x18\n" +
 	"\acluster\x18\x02 \x01(\tR\acluster\x12\x1f\n" +
 	"\vsigning_key\x18\x03 \x01(\fR\n" +
-	"signingKey\"9\n" +
+	"signingKey\"t\n" +
 	"\rRemoveRequest\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x14\n" +
-	"\x05actor\x18\x02 \x01(\tR\x05actor\"<\n" +
+	"\x05actor\x18\x02 \x01(\tR\x05actor\x129\n" +
+	"\tprincipal\x18\x03 \x01(\v2\x1b.licet.cluster.v1.PrincipalR\tprincipal\"<\n" +
 	"\vRemoveReply\x12-\n" +
-	"\x05fault\x18\x01 \x01(\v2\x17.licet.cluster.v1.FaultR\x05fault\";\n" +
+	"\x05fault\x18\x01 \x01(\v2\x17.licet.cluster.v1.FaultR\x05fault\"v\n" +
 	"\x0fTransferRequest\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x14\n" +
-	"\x05actor\x18\x02 \x01(\tR\x05actor\">\n" +
+	"\x05actor\x18\x02 \x01(\tR\x05actor\x129\n" +
+	"\tprincipal\x18\x03 \x01(\v2\x1b.licet.cluster.v1.PrincipalR\tprincipal\">\n" +
 	"\rTransferReply\x12-\n" +
 	"\x05fault\x18\x01 \x01(\v2\x17.licet.cluster.v1.FaultR\x05fault\"I\n" +
 	"\x0eForwardRequest\x127\n" +
@@ -1943,8 +1972,9 @@ const file_cluster_clusterpb_node_proto_rawDesc = "" +
 	"\x11PutKeyringRequest\x123\n" +
 	"\akeyring\x18\x01 \x01(\v2\x19.licet.cluster.v1.KeyringR\akeyring\"@\n" +
 	"\x0fPutKeyringReply\x12-\n" +
-	"\x05fault\x18\x01 \x01(\v2\x17.licet.cluster.v1.FaultR\x05fault\"\x16\n" +
-	"\x14RotateKeyringRequest\"\xcd\x01\n" +
+	"\x05fault\x18\x01 \x01(\v2\x17.licet.cluster.v1.FaultR\x05fault\"Q\n" +
+	"\x14RotateKeyringRequest\x129\n" +
+	"\tprincipal\x18\x01 \x01(\v2\x1b.licet.cluster.v1.PrincipalR\tprincipal\"\xcd\x01\n" +
 	"\x12RotateKeyringReply\x12-\n" +
 	"\x05fault\x18\x01 \x01(\v2\x17.licet.cluster.v1.FaultR\x05fault\x128\n" +
 	"\akeyring\x18\x02 \x01(\v2\x1e.licet.cluster.v1.KeyringStateR\akeyring\x12\x18\n" +
@@ -2028,52 +2058,55 @@ var file_cluster_clusterpb_node_proto_goTypes = []any{
 var file_cluster_clusterpb_node_proto_depIdxs = []int32{
 	21, // 0: licet.cluster.v1.ProbeReply.keyring:type_name -> licet.cluster.v1.KeyringState
 	29, // 1: licet.cluster.v1.JoinReply.fault:type_name -> licet.cluster.v1.Fault
-	29, // 2: licet.cluster.v1.RemoveReply.fault:type_name -> licet.cluster.v1.Fault
-	29, // 3: licet.cluster.v1.TransferReply.fault:type_name -> licet.cluster.v1.Fault
-	12, // 4: licet.cluster.v1.ForwardRequest.commands:type_name -> licet.cluster.v1.Forwarded
-	30, // 5: licet.cluster.v1.Forwarded.command:type_name -> licet.fsm.v1.Command
-	13, // 6: licet.cluster.v1.Forwarded.principal:type_name -> licet.cluster.v1.Principal
-	31, // 7: licet.cluster.v1.Principal.scope:type_name -> licet.fsm.v1.TokenScope
-	15, // 8: licet.cluster.v1.ForwardReply.results:type_name -> licet.cluster.v1.ForwardResult
-	32, // 9: licet.cluster.v1.ForwardResult.outcome:type_name -> licet.fsm.v1.Outcome
-	29, // 10: licet.cluster.v1.ForwardResult.fault:type_name -> licet.cluster.v1.Fault
-	29, // 11: licet.cluster.v1.ReadIndexReply.fault:type_name -> licet.cluster.v1.Fault
-	0,  // 12: licet.cluster.v1.Keyring.step:type_name -> licet.cluster.v1.KeyringStep
-	0,  // 13: licet.cluster.v1.KeyringState.step:type_name -> licet.cluster.v1.KeyringStep
-	29, // 14: licet.cluster.v1.GetKeyringReply.fault:type_name -> licet.cluster.v1.Fault
-	20, // 15: licet.cluster.v1.GetKeyringReply.keyring:type_name -> licet.cluster.v1.Keyring
-	20, // 16: licet.cluster.v1.PutKeyringRequest.keyring:type_name -> licet.cluster.v1.Keyring
-	29, // 17: licet.cluster.v1.PutKeyringReply.fault:type_name -> licet.cluster.v1.Fault
-	29, // 18: licet.cluster.v1.RotateKeyringReply.fault:type_name -> licet.cluster.v1.Fault
-	21, // 19: licet.cluster.v1.RotateKeyringReply.keyring:type_name -> licet.cluster.v1.KeyringState
-	28, // 20: licet.cluster.v1.RotateKeyringReply.missed:type_name -> licet.cluster.v1.MissedNode
-	1,  // 21: licet.cluster.v1.Node.Probe:input_type -> licet.cluster.v1.ProbeRequest
-	3,  // 22: licet.cluster.v1.Node.Promise:input_type -> licet.cluster.v1.PromiseRequest
-	5,  // 23: licet.cluster.v1.Node.Join:input_type -> licet.cluster.v1.JoinRequest
-	7,  // 24: licet.cluster.v1.Node.Remove:input_type -> licet.cluster.v1.RemoveRequest
-	9,  // 25: licet.cluster.v1.Node.Transfer:input_type -> licet.cluster.v1.TransferRequest
-	11, // 26: licet.cluster.v1.Node.Forward:input_type -> licet.cluster.v1.ForwardRequest
-	16, // 27: licet.cluster.v1.Node.ReadIndex:input_type -> licet.cluster.v1.ReadIndexRequest
-	18, // 28: licet.cluster.v1.Node.Vouch:input_type -> licet.cluster.v1.VouchRequest
-	22, // 29: licet.cluster.v1.Node.GetKeyring:input_type -> licet.cluster.v1.GetKeyringRequest
-	24, // 30: licet.cluster.v1.Node.PutKeyring:input_type -> licet.cluster.v1.PutKeyringRequest
-	26, // 31: licet.cluster.v1.Node.RotateKeyring:input_type -> licet.cluster.v1.RotateKeyringRequest
-	2,  // 32: licet.cluster.v1.Node.Probe:output_type -> licet.cluster.v1.ProbeReply
-	4,  // 33: licet.cluster.v1.Node.Promise:output_type -> licet.cluster.v1.PromiseReply
-	6,  // 34: licet.cluster.v1.Node.Join:output_type -> licet.cluster.v1.JoinReply
-	8,  // 35: licet.cluster.v1.Node.Remove:output_type -> licet.cluster.v1.RemoveReply
-	10, // 36: licet.cluster.v1.Node.Transfer:output_type -> licet.cluster.v1.TransferReply
-	14, // 37: licet.cluster.v1.Node.Forward:output_type -> licet.cluster.v1.ForwardReply
-	17, // 38: licet.cluster.v1.Node.ReadIndex:output_type -> licet.cluster.v1.ReadIndexReply
-	19, // 39: licet.cluster.v1.Node.Vouch:output_type -> licet.cluster.v1.VouchReply
-	23, // 40: licet.cluster.v1.Node.GetKeyring:output_type -> licet.cluster.v1.GetKeyringReply
-	25, // 41: licet.cluster.v1.Node.PutKeyring:output_type -> licet.cluster.v1.PutKeyringReply
-	27, // 42: licet.cluster.v1.Node.RotateKeyring:output_type -> licet.cluster.v1.RotateKeyringReply
-	32, // [32:43] is the sub-list for method output_type
-	21, // [21:32] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	13, // 2: licet.cluster.v1.RemoveRequest.principal:type_name -> licet.cluster.v1.Principal
+	29, // 3: licet.cluster.v1.RemoveReply.fault:type_name -> licet.cluster.v1.Fault
+	13, // 4: licet.cluster.v1.TransferRequest.principal:type_name -> licet.cluster.v1.Principal
+	29, // 5: licet.cluster.v1.TransferReply.fault:type_name -> licet.cluster.v1.Fault
+	12, // 6: licet.cluster.v1.ForwardRequest.commands:type_name -> licet.cluster.v1.Forwarded
+	30, // 7: licet.cluster.v1.Forwarded.command:type_name -> licet.fsm.v1.Command
+	13, // 8: licet.cluster.v1.Forwarded.principal:type_name -> licet.cluster.v1.Principal
+	31, // 9: licet.cluster.v1.Principal.scope:type_name -> licet.fsm.v1.TokenScope
+	15, // 10: licet.cluster.v1.ForwardReply.results:type_name -> licet.cluster.v1.ForwardResult
+	32, // 11: licet.cluster.v1.ForwardResult.outcome:type_name -> licet.fsm.v1.Outcome
+	29, // 12: licet.cluster.v1.ForwardResult.fault:type_name -> licet.cluster.v1.Fault
+	29, // 13: licet.cluster.v1.ReadIndexReply.fault:type_name -> licet.cluster.v1.Fault
+	0,  // 14: licet.cluster.v1.Keyring.step:type_name -> licet.cluster.v1.KeyringStep
+	0,  // 15: licet.cluster.v1.KeyringState.step:type_name -> licet.cluster.v1.KeyringStep
+	29, // 16: licet.cluster.v1.GetKeyringReply.fault:type_name -> licet.cluster.v1.Fault
+	20, // 17: licet.cluster.v1.GetKeyringReply.keyring:type_name -> licet.cluster.v1.Keyring
+	20, // 18: licet.cluster.v1.PutKeyringRequest.keyring:type_name -> licet.cluster.v1.Keyring
+	29, // 19: licet.cluster.v1.PutKeyringReply.fault:type_name -> licet.cluster.v1.Fault
+	13, // 20: licet.cluster.v1.RotateKeyringRequest.principal:type_name -> licet.cluster.v1.Principal
+	29, // 21: licet.cluster.v1.RotateKeyringReply.fault:type_name -> licet.cluster.v1.Fault
+	21, // 22: licet.cluster.v1.RotateKeyringReply.keyring:type_name -> licet.cluster.v1.KeyringState
+	28, // 23: licet.cluster.v1.RotateKeyringReply.missed:type_name -> licet.cluster.v1.MissedNode
+	1,  // 24: licet.cluster.v1.Node.Probe:input_type -> licet.cluster.v1.ProbeRequest
+	3,  // 25: licet.cluster.v1.Node.Promise:input_type -> licet.cluster.v1.PromiseRequest
+	5,  // 26: licet.cluster.v1.Node.Join:input_type -> licet.cluster.v1.JoinRequest
+	7,  // 27: licet.cluster.v1.Node.Remove:input_type -> licet.cluster.v1.RemoveRequest
+	9,  // 28: licet.cluster.v1.Node.Transfer:input_type -> licet.cluster.v1.TransferRequest
+	11, // 29: licet.cluster.v1.Node.Forward:input_type -> licet.cluster.v1.ForwardRequest
+	16, // 30: licet.cluster.v1.Node.ReadIndex:input_type -> licet.cluster.v1.ReadIndexRequest
+	18, // 31: licet.cluster.v1.Node.Vouch:input_type -> licet.cluster.v1.VouchRequest
+	22, // 32: licet.cluster.v1.Node.GetKeyring:input_type -> licet.cluster.v1.GetKeyringRequest
+	24, // 33: licet.cluster.v1.Node.PutKeyring:input_type -> licet.cluster.v1.PutKeyringRequest
+	26, // 34: licet.cluster.v1.Node.RotateKeyring:input_type -> licet.cluster.v1.RotateKeyringRequest
+	2,  // 35: licet.cluster.v1.Node.Probe:output_type -> licet.cluster.v1.ProbeReply
+	4,  // 36: licet.cluster.v1.Node.Promise:output_type -> licet.cluster.v1.PromiseReply
+	6,  // 37: licet.cluster.v1.Node.Join:output_type -> licet.cluster.v1.JoinReply
+	8,  // 38: licet.cluster.v1.Node.Remove:output_type -> licet.cluster.v1.RemoveReply
+	10, // 39: licet.cluster.v1.Node.Transfer:output_type -> licet.cluster.v1.TransferReply
+	14, // 40: licet.cluster.v1.Node.Forward:output_type -> licet.cluster.v1.ForwardReply
+	17, // 41: licet.cluster.v1.Node.ReadIndex:output_type -> licet.cluster.v1.ReadIndexReply
+	19, // 42: licet.cluster.v1.Node.Vouch:output_type -> licet.cluster.v1.VouchReply
+	23, // 43: licet.cluster.v1.Node.GetKeyring:output_type -> licet.cluster.v1.GetKeyringReply
+	25, // 44: licet.cluster.v1.Node.PutKeyring:output_type -> licet.cluster.v1.PutKeyringReply
+	27, // 45: licet.cluster.v1.Node.RotateKeyring:output_type -> licet.cluster.v1.RotateKeyringReply
+	35, // [35:46] is the sub-list for method output_type
+	24, // [24:35] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_cluster_clusterpb_node_proto_init() }
