@@ -6,6 +6,7 @@
 package api
 
 import (
+	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -36,6 +37,9 @@ type Options struct {
 	Tokens []Token
 	// Certified says whom a verified certificate of a client stands for; ErrNoRole if for nobody. Nil: certificates have no roles.
 	Certified func(*x509.Certificate) (fsm.Principal, error)
+	// Issued says whom the token of an issuer of OpenID Connect stands for. Its errors are NodeErrors: unauthorized, forbidden, or
+	// not_ready while the issuer can't be asked. Nil: there is no issuer.
+	Issued func(ctx context.Context, token string) (fsm.Principal, error)
 	// Meter is told what is served; nil measures nothing.
 	Meter Meter
 	// Tracer takes a span of each exchange whose sender is known; nil takes none.

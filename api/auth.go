@@ -71,7 +71,28 @@ func (s *service) authenticate(c *call) (fsm.Principal, error) {
 	if id, secret, ok := fsm.ParseToken(token); ok {
 		return s.byToken(c, id, secret)
 	}
-	return s.byFile(token)
+	p, err := s.byFile(token)
+	// A JSON Web Token has two dots (RFC 7515, section 7.1).
+	if err != nil && s.Issued != nil && strings.Count(token, ".") == 2 {
+		return s.byIssuer(c, token)
+	}
+	return p, err
+}
+
+// byIssuer has the token of an issuer verified, which may have to be asked.
+func (s *service) byIssuer(c *call, token string) (fsm.Principal, error) {
+	p, err := s.Issued(c.ctx, token)
+	if err == nil {
+		return p, nil
+	}
+	refused := problemOf(err)
+	switch refused.code {
+	case apiv1.CodeUnauthorized:
+		refused.challenge = challengeInvalid
+	case apiv1.CodeForbidden:
+		refused.challenge = challengeScope
+	}
+	return fsm.Principal{}, refused
 }
 
 // byFile compares all tokens of the configuration, each in constant time, so that timing tells nothing about any of them.

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -20,6 +22,7 @@ import (
 
 	"github.com/licet/licet/api"
 	"github.com/licet/licet/api/apiv1"
+	"github.com/licet/licet/fsm"
 	"github.com/licet/licet/fsm/signed"
 )
 
@@ -77,6 +80,34 @@ type fixture struct {
 	meter   *fakeMeter
 	handler http.Handler
 	log     *bytes.Buffer
+	// issued are the tokens of an issuer, and whom they are for.
+	issued map[string]fsm.Principal
+}
+
+// issue makes a token of an issuer, as far as this package knows them.
+func (f *fixture) issue(subject string, role fsm.Role, scope fsm.Scope) string {
+	f.t.Helper()
+	id, err := fsm.IssuedID("https://id.example/realms/acme", subject)
+	p := fsm.Principal{Kind: fsm.ByIssuer, ID: id, Role: role, Scope: scope}
+	if err = errors.Join(err, p.Check()); err != nil {
+		f.t.Fatal(err)
+	}
+	token := fmt.Sprintf("eyJhbGciOiJFUzI1NiJ9.claims-%d.signature_-of-the-token-of-an-issuer-of-some-length", len(f.issued))
+	f.issued[token] = p
+	return token
+}
+
+// verify is what the issuer's tokens are verified with.
+func (f *fixture) verify(_ context.Context, token string) (fsm.Principal, error) {
+	switch p, ok := f.issued[token]; {
+	case ok:
+		return p, nil
+	case strings.HasPrefix(token, "down."):
+		return fsm.Principal{}, codedError{"not_ready", "The issuer does not answer", time.Second}
+	case strings.HasPrefix(token, "roleless."):
+		return fsm.Principal{}, codedError{"forbidden", "The token gives no role", 0}
+	}
+	return fsm.Principal{}, codedError{"unauthorized", "The token is not one that the issuer made", 0}
 }
 
 // newFixture serves a cluster that is initialised and holds nothing.
@@ -90,11 +121,11 @@ func newFixture(t testing.TB) *fixture {
 // newBareFixture serves a cluster without an identity.
 func newBareFixture(t testing.TB) *fixture {
 	t.Helper()
-	f := &fixture{t: t, node: newNode(t), log: new(bytes.Buffer)}
+	f := &fixture{t: t, node: newNode(t), log: new(bytes.Buffer), issued: map[string]fsm.Principal{}}
 	f.meter = &fakeMeter{node: f.node}
 	var err error
 	f.handler, err = api.New(api.Options{
-		Node: f.node, Tokens: []api.Token{api.NewToken("operator", token), api.NewMetricsToken("metrics", scrapeToken)}, Meter: f.meter,
+		Node: f.node, Tokens: []api.Token{api.NewToken("operator", token), api.NewMetricsToken("metrics", scrapeToken)}, Meter: f.meter, Issued: f.verify,
 		Log: hclog.New(&hclog.LoggerOptions{Output: f.log, Level: hclog.Debug}), RequestTimeout: time.Second, MaxBackup: 1 << 20,
 	})
 	if err != nil {

@@ -50,6 +50,9 @@ var unscoped = []string{"getStatus", "getKeys", "getPrincipal"}
 // filtered are the lists of which each shows what is within the caller's scope.
 var filtered = []string{"listInstances", "listPools"}
 
+// proofs are the ways to prove that one has a role.
+var proofs = []fsm.Proof{fsm.ByToken, fsm.ByIssuer}
+
 // rolesFixture is a server with what belongs to site lyon, and a token of each role with its own scope and with another's.
 type rolesFixture struct {
 	*fixture
@@ -61,7 +64,7 @@ func (f *fixture) token(fields string) apiv1.Token {
 	return into[apiv1.Token](f.do(request{method: "POST", path: "/v1/tokens", body: "{" + fields + "}"}).want(201))
 }
 
-func newRolesFixture(f *fixture, op operation) *rolesFixture {
+func newRolesFixture(f *fixture, op operation, proof fsm.Proof) *rolesFixture {
 	f.t.Helper()
 	serial, stranger := 1, 3
 	if strings.Contains(op.path, "/instances/{serial}/") && !strings.HasSuffix(op.path, "/key") && f.node.view().Instances("acme", 1, 1) != nil {
@@ -77,22 +80,32 @@ func newRolesFixture(f *fixture, op operation) *rolesFixture {
 	r := &rolesFixture{fixture: f, own: map[fsm.Role]string{fsm.Scraper: scrapeToken}, other: map[fsm.Role]string{}}
 	for _, x := range []struct {
 		role       fsm.Role
-		own, other string
+		own, other fsm.Scope
 	}{
-		{fsm.Operator, "", ""},
-		{fsm.Auditor, "", ""},
-		{fsm.Vendor, "", ""},
-		{fsm.SiteOperator, `,"site":"lyon"`, `,"site":"nantes"`},
-		{fsm.OfInstance, fmt.Sprintf(`,"instance":%d`, serial), fmt.Sprintf(`,"instance":%d`, stranger)},
-		{fsm.OfClient, `,"pools":["design","tokens"]`, `,"pools":["strange"]`},
+		{role: fsm.Operator},
+		{role: fsm.Auditor},
+		{role: fsm.Vendor},
+		{fsm.SiteOperator, fsm.Scope{Site: "lyon"}, fsm.Scope{Site: "nantes"}},
+		{fsm.OfInstance, fsm.Scope{Instance: uint64(serial)}, fsm.Scope{Instance: uint64(stranger)}},
+		{fsm.OfClient, fsm.Scope{Pools: []string{"design", "tokens"}}, fsm.Scope{Pools: []string{"strange"}}},
 	} {
-		fields := fmt.Sprintf(`"name":"t","role":%q`, x.role)
-		r.own[x.role] = f.token(fields + x.own).Token
-		if x.other != "" {
-			r.other[x.role] = f.token(fields + x.other).Token
+		r.own[x.role] = f.proved(proof, x.role, x.own)
+		if x.other.Proto() != nil {
+			r.other[x.role] = f.proved(proof, x.role, x.other)
 		}
 	}
 	return r
+}
+
+// proved makes a token with which somebody proves to have a role.
+func (f *fixture) proved(proof fsm.Proof, role fsm.Role, x fsm.Scope) string {
+	f.t.Helper()
+	if proof == fsm.ByIssuer {
+		return f.issue("ann", role, x)
+	}
+	return into[apiv1.Token](f.send("POST", "/v1/tokens", apiv1.TokenCreation{
+		Name: "t", Role: apiv1.AccessRole(role), Site: x.Site, Instance: x.Instance, Pools: x.Pools,
+	}).want(201)).Token
 }
 
 func bearer(r request, token string) request { return r.with("Authorization", "Bearer "+token) }
@@ -112,27 +125,38 @@ func TestEveryRouteWithEveryRole(t *testing.T) {
 			t.Fatal("no row of the table says who may use it")
 		}
 		for _, x := range letters {
-			newFixture := newSampleFixture
-			if slices.Contains([]string{"accounts", "notices", "requests"}, op.Tags[0]) {
-				newFixture = newAccountFixture
+			for _, proof := range proofs {
+				checkRole(t, op, x.role, proof, strings.Contains(may, x.letter))
 			}
-			f, all := newFixture(t)
-			r, sample := newRolesFixture(f, op), all[op.OperationID]
-			if op.OperationID == "resizeInstance" && x.role == fsm.SiteOperator {
-				// To give a site is the operators'.
-				f.do(bearer(sample, r.own[x.role])).want(403)
-				sample.body = `{"allocation":{"primary":10}}`
-			}
-			if op.OperationID == "bootstrapTokens" && x.role == fsm.Operator {
-				f.do(bearer(sample, r.own[x.role])).refused(apiv1.CodeAlreadyBootstrapped)
-				continue
-			}
-			if other := r.other[x.role]; other != "" && !slices.Contains(unscoped, op.OperationID) {
-				r.check(sample, other, x.role, op, strings.Contains(may, x.letter) && slices.Contains(filtered, op.OperationID))
-			}
-			r.check(sample, r.own[x.role], x.role, op, strings.Contains(may, x.letter))
 		}
 	})
+}
+
+// checkRole tries an operation on a fresh server with a role, about what is its own and what is another's.
+func checkRole(t *testing.T, op operation, role fsm.Role, proof fsm.Proof, may bool) {
+	t.Helper()
+	if role == fsm.Scraper && proof == fsm.ByIssuer {
+		return // the role of a token of the configuration alone
+	}
+	newFixture := newSampleFixture
+	if slices.Contains([]string{"accounts", "notices", "requests"}, op.Tags[0]) {
+		newFixture = newAccountFixture
+	}
+	f, all := newFixture(t)
+	r, sample := newRolesFixture(f, op, proof), all[op.OperationID]
+	if op.OperationID == "resizeInstance" && role == fsm.SiteOperator {
+		// To give a site is the operators'.
+		f.do(bearer(sample, r.own[role])).want(403)
+		sample.body = `{"allocation":{"primary":10}}`
+	}
+	if op.OperationID == "bootstrapTokens" && role == fsm.Operator && proof == fsm.ByToken {
+		f.do(bearer(sample, r.own[role])).refused(apiv1.CodeAlreadyBootstrapped)
+		return
+	}
+	if other := r.other[role]; other != "" && !slices.Contains(unscoped, op.OperationID) {
+		r.check(sample, other, role, op, may && slices.Contains(filtered, op.OperationID))
+	}
+	r.check(sample, r.own[role], role, op, may)
 }
 
 func (r *rolesFixture) check(sample request, token string, role fsm.Role, op operation, may bool) {
@@ -179,6 +203,7 @@ func TestEveryRouteWithoutARight(t *testing.T) {
 			"another cluster's": bearer(sample, fsm.TokenText(id, other)), "another number": bearer(sample, fsm.TokenText(id-1, secret)),
 			"a number to come": bearer(sample, fsm.TokenText(id+5, secret)), "a number far away": bearer(sample, fsm.TokenText(1<<60, secret)),
 			"a bit": bearer(sample, good[:len(good)-1]+"g"), "cut": bearer(sample, good[:len(good)-8]), "in capitals": bearer(sample, strings.ToUpper(good)),
+			"a token of no issuer": bearer(sample, "eyJhbGciOiJub25lIn0.e30."), "dots": bearer(sample, ".."),
 			"the secret alone": bearer(sample, good[strings.LastIndex(good, "_")+1:]), "the hash": bearer(sample, hex.EncodeToString(secret)),
 			"a user's password": sample.with("Authorization", "Basic "+good), "two": sample.with("Authorization", "Bearer "+good, "Bearer "+good),
 		} {

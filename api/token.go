@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/licet/licet/api/apiv1"
@@ -61,6 +62,9 @@ func (s *service) getPrincipal(c *call) (*answer, error) {
 	out := apiv1.Principal{
 		Kind: apiv1.PrincipalKind(p.Kind), Actor: p.Actor(), Role: string(p.Role),
 		Site: p.Scope.Site, Instance: p.Scope.Instance, Pools: p.Scope.Pools, User: p.Scope.User,
+	}
+	if p.Kind == fsm.ByIssuer {
+		out.Issuer, out.Subject, _ = strings.Cut(p.ID, "#")
 	}
 	if p.Kind == fsm.ByToken {
 		id, err := strconv.ParseUint(p.ID, 10, 64)

@@ -220,6 +220,50 @@ func TestCertificateWithARole(t *testing.T) {
 	}
 }
 
+// Whom the issuer names is he, whose token is not good is nobody, and while the issuer is down others go on.
+func TestIssuedTokens(t *testing.T) {
+	f, _ := newSampleFixture(t)
+	self := request{method: "GET", path: "/v1/tokens/self"}
+	ann := f.issue("ann", fsm.OfClient, fsm.Scope{Pools: []string{"design"}, User: "ann@acme.example"})
+	p := into[apiv1.Principal](f.do(bearer(self, ann)).want(200))
+	if p.Kind != "oidc" || p.Issuer != "https://id.example/realms/acme" || p.Subject != "ann" || p.Role != "client" || p.User != "ann@acme.example" ||
+		!strings.HasPrefix(p.Actor, "oidc-ann-") || p.Token != nil {
+		t.Errorf("%+v", p)
+	}
+	f.do(bearer(request{method: "GET", path: "/v1/status"}, ann)).want(200)
+	for token, want := range map[string]struct {
+		code      apiv1.Code
+		challenge string
+	}{
+		"eyJ.e30.x":    {apiv1.CodeUnauthorized, `Bearer realm="licet", error="invalid_token"`},
+		"roleless.x.x": {apiv1.CodeForbidden, `Bearer realm="licet", error="insufficient_scope"`},
+		"down.x.x":     {apiv1.CodeNotReady, ""},
+		// It is no JSON Web Token, so the issuer is not asked.
+		"down.x": {apiv1.CodeUnauthorized, `Bearer realm="licet", error="invalid_token"`},
+	} {
+		a := f.do(bearer(self, token).bad())
+		a.refused(want.code)
+		if got := a.header.Get("WWW-Authenticate"); got != want.challenge {
+			t.Errorf("%s: %q", token, got)
+		}
+	}
+	if a := f.do(bearer(self, "down.x.x").bad()); a.header.Get("Retry-After") != "1" {
+		t.Errorf("%v", a.header)
+	}
+	f.do(self).want(200)
+	// The row names who asked, in the grammar of actors, and nothing has the token.
+	op := f.issue("Operator Ölaf/1", fsm.Operator, fsm.Scope{})
+	f.do(bearer(request{method: "PATCH", path: "/v1/settings", body: `{"request_limit":4000}`}, op)).want(200)
+	actor := f.issued[op].Actor()
+	rows := into[apiv1.AuditList](f.do(request{method: "GET", path: "/v1/audit?actor=" + actor}).want(200))
+	if len(rows.Rows) != 1 || rows.Rows[0].Actor != actor || !strings.HasPrefix(actor, "oidc-Operator_") || len(actor) > 64 {
+		t.Errorf("%q: %+v", actor, rows)
+	}
+	if strings.Contains(f.log.String(), ann[10:]) || strings.Contains(f.log.String(), "signature_") {
+		t.Error("the log has a token")
+	}
+}
+
 // BenchmarkAuthenticate is what it takes to know an API token, and its owner to be allowed, besides the rest of a request.
 func BenchmarkAuthenticate(b *testing.B) {
 	f := newFixture(b)

@@ -140,7 +140,17 @@ func TestGrammar(t *testing.T) {
 			bad:  []string{"~/a", "~", "a\nb", "a\x00", "\xff", "-----BEGIN X-----", strings.Repeat("a", 4097)},
 		},
 		{keys: "http.insecure gossip.insecure", good: []string{"true", "false"}, bad: []string{"", "yes", "True", "1", "on"}},
-		{keys: "http.cert http.key http.client_ca gossip.key_file cluster.join_token_file auth.metrics_token_file", good: []string{"", "a"}, bad: []string{" a", "~a", "a\n"}},
+		{keys: "http.cert http.key http.client_ca gossip.key_file cluster.join_token_file auth.metrics_token_file oidc.ca", good: []string{"", "a"}, bad: []string{" a", "~a", "a\n"}},
+		{
+			keys: "oidc.issuer", good: []string{"", "https://h", "https://h/", "https://H:8443/realms/acme", "https://[::1]:1/a", "https://h/" + strings.Repeat("a", 246)},
+			bad: []string{"h", "http://h", "HTTPS://h", "https://", "https://h:", "https://0.0.0.0", "https://u:p@h", "https://h?x=1", "https://h#f", "https://h h", "https://h/\n", "https://h/" + strings.Repeat("a", 247)},
+		},
+		{keys: "oidc.audience", good: []string{"", "licet", "api://licet", strings.Repeat("a", 256)}, bad: []string{" a", "a ", "a\nb", "\xff", strings.Repeat("a", 257)}},
+		{keys: "oidc.group_claim", good: []string{"groups", "realm_access.roles", "https://acme.example/roles"}, bad: []string{"", " a", "a\x00", strings.Repeat("a", 257)}},
+		{
+			keys: "oidc.roles", good: []string{"", "operator ops", "site-operator?site=paris Paris operators", "client?pool=a&pool=b&user_claim=email cn=x; ou=y", "a b, c d", "x " + strings.Repeat("a", 256)},
+			bad:  []string{"operator", "operator ", " ops", "operator  ops", "operator ops ,", "op/erator ops", "op;r ops", "operator a\x00", "operator ops, operator ops", strings.Repeat("a", 4097) + " x", "x " + strings.Repeat("a", 257)},
+		},
 	}
 	tested := map[string]bool{}
 	for _, tt := range tests {

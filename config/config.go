@@ -25,6 +25,7 @@ type Config struct {
 	Cluster   Cluster
 	Autopilot Autopilot
 	Auth      Auth
+	OIDC      OIDC
 	Raft      Raft
 	Limits    Limits
 	Audit     Audit
@@ -104,6 +105,20 @@ type Auth struct {
 	OperatorTokenFile string
 	// MetricsTokenFile is of a token that opens /metrics alone; empty means that there is none.
 	MetricsTokenFile string
+}
+
+// OIDC is the issuer of OpenID Connect whose tokens the API takes.
+type OIDC struct {
+	// Issuer is an https URL, exactly as the issuer writes it; empty means that there is none.
+	Issuer string
+	// Audience is what tokens must be for; given if Issuer is.
+	Audience string
+	// CA is a PEM file of the authorities that the issuer's certificate leads to; empty means the system's.
+	CA string
+	// GroupClaim is the claim that names groups.
+	GroupClaim string
+	// Roles are "ROLE GROUP" or "ROLE?SCOPE GROUP", whose parts this package does not know; at least one if Issuer is given.
+	Roles []string
 }
 
 // Raft holds the timing and log retention of consensus.

@@ -17,6 +17,7 @@ func (l *loader) contradictions() {
 	l.formation()
 	l.swappedLists()
 	l.unreachable()
+	l.issuer()
 	c := &l.config
 	l.contradiction(c.Raft.ElectionTimeout < c.Raft.HeartbeatTimeout,
 		[]string{"raft.election_timeout", "raft.heartbeat_timeout"}, "the first must not be shorter than the second")
@@ -67,7 +68,7 @@ func (l *loader) cite(name string) string {
 	}
 	texts := k.get(&l.config)
 	value := strings.Join(texts, ", ")
-	if k.file != notAFile && value != "" {
+	if k.file != notAFile && value != "" || k.shown(value) == hidden {
 		value = "given" // as someone may have put the contents where the name belongs
 	}
 	if len(value) > 200 {
@@ -77,6 +78,15 @@ func (l *loader) cite(name string) string {
 		value = "empty"
 	}
 	return fmt.Sprintf("%s (%s, %s)", name, value, source)
+}
+
+// issuer wants all of an issuer or nothing.
+func (l *loader) issuer() {
+	o := &l.config.OIDC
+	l.contradiction(o.Issuer != "" && o.Audience == "", []string{"oidc.issuer", "oidc.audience"}, "an issuer's tokens are believed for an audience only")
+	l.contradiction(o.Issuer != "" && len(o.Roles) == 0, []string{"oidc.issuer", "oidc.roles"}, "without roles nobody whom the issuer names could do anything")
+	l.contradiction(o.Issuer == "" && (o.Audience != "" || len(o.Roles) > 0 || o.CA != ""),
+		[]string{"oidc.audience", "oidc.roles", "oidc.ca", "oidc.issuer"}, "they say how far an issuer is believed, and there is none")
 }
 
 func (l *loader) pairOfFiles() {

@@ -17,6 +17,17 @@ func TestContradictions(t *testing.T) {
 			want: []string{"licet.yaml:10: http.advertise: http.advertise (http://lyon:7001, licet.yaml:10) and http.cert (given, licet.yaml:10): with a certificate the API speaks https, so clients must not be sent to http"},
 		},
 		{
+			name: "an issuer without an audience and roles", add: "oidc:\n  issuer: https://id.example\n",
+			want: []string{
+				"licet.yaml:11: oidc.issuer: oidc.issuer (https://id.example, licet.yaml:11) and oidc.audience (empty, the default): an issuer's tokens are believed for an audience only",
+				"licet.yaml:11: oidc.issuer: oidc.issuer (https://id.example, licet.yaml:11) and oidc.roles (empty, the default): without roles nobody whom the issuer names could do anything",
+			},
+		},
+		{
+			name: "roles of no issuer", environ: []string{"LICET_OIDC_ROLES=operator ops"},
+			want: []string{"environment LICET_OIDC_ROLES: oidc.audience (empty, the default) and oidc.roles (operator ops, environment LICET_OIDC_ROLES) and oidc.ca (empty, the default) and oidc.issuer (empty, the default): they say how far an issuer is believed, and there is none"},
+		},
+		{
 			name: "election below heartbeat", add: "raft:\n  heartbeat_timeout: 1s\n",
 			want: []string{"licet.yaml:11: raft.heartbeat_timeout: raft.election_timeout (500ms, the default) and raft.heartbeat_timeout (1s, licet.yaml:11): the first must not be shorter than the second"},
 		},

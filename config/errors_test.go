@@ -17,7 +17,7 @@ const (
 	urlText    = "allowed: http:// or https:// with a host and perhaps a port, nothing after it, and not 0.0.0.0 or ::"
 	expectText = "allowed: 1, 3, 5, 7 or 9 (an even number survives no more failures than the odd one below it, and more than 9 only slow every write)"
 	raftKeys   = "heartbeat_timeout, election_timeout, snapshot_threshold, snapshot_interval, trailing_logs"
-	allNames   = "node, http, gossip, tls, cluster, autopilot, auth, raft, limits, audit, log, tracing"
+	allNames   = "node, http, gossip, tls, cluster, autopilot, auth, oidc, raft, limits, audit, log, tracing"
 	hiddenText = "a value that is not shown, as it may be a secret"
 	yamlEmpty  = `nothing (write "" for an empty value, or leave the key out)`
 )

@@ -28,6 +28,7 @@ var sections = []struct{ name, doc string }{
 	{"cluster", "How nodes find each other, and what they form at the very first start."},
 	{"autopilot", "What the leader does by itself about the members. The leader's values count, so all nodes should have the same."},
 	{"auth", "Who may use the API."},
+	{"oidc", "An issuer of OpenID Connect whose tokens the API takes as well. The same on all nodes. Without oidc.issuer there is none."},
 	{"raft", "Consensus. The defaults suit sites up to some 50 ms apart; further apart, raise both timeouts."},
 	{"limits", "Bounds on what one node takes on. Beyond them it refuses at once instead of slowing down."},
 	{"audit", "The audit trail in files of this node, below node.data_dir: what the replicated state has forgotten."},
@@ -202,6 +203,32 @@ var keys = []key{
 		name: "auth.metrics_token_file",
 		doc:  "File of a bearer token that opens /metrics and nothing else, for Prometheus; readable by its owner alone. Without it /metrics takes the operator's token only.",
 		kind: fileName(func(c *Config) *string { return &c.Auth.MetricsTokenFile }, secretFile, true),
+	},
+
+	{
+		name: "oidc.issuer",
+		doc:  "The issuer, exactly as its tokens and its discovery document name it. It is asked for its keys when there is a token to verify; that it is down holds up nothing else.",
+		kind: issuerName(func(c *Config) *string { return &c.OIDC.Issuer }),
+	},
+	{
+		name: "oidc.audience",
+		doc:  "What a token must be for (its aud): a name that the issuer gives to licet alone, or tokens for something else would do as well.",
+		kind: claimText(func(c *Config) *string { return &c.OIDC.Audience }, true),
+	},
+	{
+		name: "oidc.ca",
+		doc:  "PEM file of the authorities that the issuer's certificate leads to. Without it those of the system.",
+		kind: fileName(func(c *Config) *string { return &c.OIDC.CA }, publicFile, true),
+	},
+	{
+		name: "oidc.group_claim", def: "groups",
+		doc:  "The claim that names the groups of whom a token is for: a text, or a list of them. If there is none of this name, dots lead into objects (realm_access.roles).",
+		kind: claimText(func(c *Config) *string { return &c.OIDC.GroupClaim }, false),
+	},
+	{
+		name: "oidc.roles",
+		doc:  "Which group has which role: ROLE GROUP, or ROLE?SCOPE GROUP with a scope as `licet tls client` writes it (site=, instance=, pool=, user=), or with user_claim= the claim that names the only user of a client. The first that fits counts; docs/roles.md has examples. In the environment and with --set a group can't have a comma.",
+		kind: many(func(c *Config) *[]string { return &c.OIDC.Roles }, parseGrant, itself, grantAllowed, 64),
 	},
 
 	{

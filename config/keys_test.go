@@ -53,7 +53,7 @@ func TestTableIsTheStruct(t *testing.T) {
 			text = "5m"
 		}
 		if text == "" {
-			text = map[string]string{"http.advertise": "http://x:1", "tracing.endpoint": "http://x:1/v1/traces", "gossip.advertise": "10.0.0.1:1"}[k.name]
+			text = map[string]string{"http.advertise": "http://x:1", "oidc.issuer": "https://x:1", "oidc.roles": "operator x", "tracing.endpoint": "http://x:1/v1/traces", "gossip.advertise": "10.0.0.1:1"}[k.name]
 		}
 		if text == "" {
 			text = "x:1"
@@ -173,6 +173,7 @@ func TestDefaults(t *testing.T) {
 		HTTP:      HTTP{Listen: "127.0.0.1:7001"},
 		Gossip:    Gossip{Listen: "127.0.0.1:7201"},
 		Autopilot: Autopilot{Stabilisation: 3e9, PreferredAfter: 30e9, MinVoters: 3},
+		OIDC:      OIDC{GroupClaim: "groups"},
 		Raft: Raft{
 			HeartbeatTimeout: 500e6, ElectionTimeout: 500e6, SnapshotThreshold: 8192, SnapshotInterval: 30e9,
 			TrailingLogs: 10240,

@@ -294,3 +294,34 @@ func ratio(at func(*Config) *float64) kind {
 	format := func(x float64) string { return strconv.FormatFloat(x, 'f', -1, 64) }
 	return one(at, parse, format, "a number from 0 to 1, such as 0.05")
 }
+
+// issuerName keeps a URL as it stands: issuers are compared byte by byte (OpenID Connect Discovery 1.0, section 4.3).
+func issuerName(at func(*Config) *string) kind {
+	parse := func(text string) (string, bool) {
+		_, ok := webURL(text)
+		return text, ok && strings.HasPrefix(text, "https://") && len(text) <= 256
+	}
+	return one(at, optional(parse), itself, "https:// with a host, and perhaps a port and a path, of at most 256 bytes")
+}
+
+// claimText takes what a claim of a token can be, or be called.
+func claimText(at func(*Config) *string, empty bool) kind {
+	if empty {
+		return one(at, optional(parseClaim), itself, claimAllowed)
+	}
+	return one(at, parseClaim, itself, claimAllowed)
+}
+
+const claimAllowed = "1 to 256 bytes of text, without control characters or outer spaces"
+
+func parseClaim(text string) (string, bool) {
+	return text, text != "" && len(text) <= 256 && utf8.ValidString(text) && !strings.ContainsFunc(text, unicode.IsControl) && strings.TrimSpace(text) == text
+}
+
+const grantAllowed = "a role, a space and a group (" + claimAllowed + "), such as `operator licet-admins`"
+
+func parseGrant(text string) (string, bool) {
+	role, group, _ := strings.Cut(text, " ")
+	_, ok := parseClaim(group)
+	return text, ok && role != "" && len(role) <= 4096 && strings.Trim(role, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-?=&_.+%~") == ""
+}

@@ -525,6 +525,7 @@ func (e PoolState) Valid() bool {
 const (
 	PrincipalKindCertificate PrincipalKind = "certificate"
 	PrincipalKindFile        PrincipalKind = "file"
+	PrincipalKindOidc        PrincipalKind = "oidc"
 	PrincipalKindToken       PrincipalKind = "token"
 )
 
@@ -534,6 +535,8 @@ func (e PrincipalKind) Valid() bool {
 	case PrincipalKindCertificate:
 		return true
 	case PrincipalKindFile:
+		return true
+	case PrincipalKindOidc:
 		return true
 	case PrincipalKindToken:
 		return true
@@ -1675,7 +1678,10 @@ type Principal struct {
 	// Instance The serial number of the one instance; of the role instance.
 	Instance uint64 `json:"instance,omitempty"`
 
-	// Kind How he proved who he is: by a token of the node's configuration, an API token, a certificate.
+	// Issuer The issuer of OpenID Connect; of the kind oidc.
+	Issuer string `json:"issuer,omitempty"`
+
+	// Kind How he proved who he is: by a token of the node's configuration, an API token, a certificate, a token of an issuer of OpenID Connect.
 	Kind PrincipalKind `json:"kind"`
 
 	// Pools Those of the role client, sorted.
@@ -1687,6 +1693,9 @@ type Principal struct {
 	// Site Of the role site-operator.
 	Site string `json:"site,omitempty"`
 
+	// Subject Who he is to the issuer, the sub of his token; of the kind oidc.
+	Subject string `json:"subject,omitempty"`
+
 	// Token Example: {"created":"2026-09-01T09:00:00Z","expires":"2027-01-01T00:00:00Z","id":7,"name":"render-farm","pools":["design"],"role":"client","state":"active"}
 	Token *Token `json:"token,omitempty"`
 
@@ -1694,7 +1703,7 @@ type Principal struct {
 	User string `json:"user,omitempty"`
 }
 
-// PrincipalKind How he proved who he is: by a token of the node's configuration, an API token, a certificate.
+// PrincipalKind How he proved who he is: by a token of the node's configuration, an API token, a certificate, a token of an issuer of OpenID Connect.
 type PrincipalKind string
 
 // Problem An RFC 9457 problem.

@@ -59,6 +59,9 @@ func loadConfig(s *session, file string) (config.Config, error) {
 		if err = c.CheckFiles(); err != nil {
 			return c, usagef("Put the files where the configuration says, or correct it; `licet tls init` makes certificates.", "%v", err)
 		}
+		if _, err = issuerOptions(c.OIDC); err != nil {
+			return c, usagef("Correct the configuration; docs/roles.md has an example, `licet config example` shows every key.", "%v", err)
+		}
 		return c, nil
 	case errors.As(err, &faults):
 		return c, usagef("Correct the configuration; `licet config example` shows every key.", "%v", err)

@@ -110,7 +110,7 @@ func (s *session) token() (string, error) {
 	if name == "" && !s.IsSet("token-file") {
 		return "", nil
 	}
-	text, err := s.readFile(source, name, 4<<10)
+	text, err := s.readFile(source, name, 16<<10)
 	if err != nil {
 		return "", err
 	}

@@ -78,6 +78,10 @@ func runServer(ctx context.Context, c config.Config, read func() (config.Config,
 	if err != nil {
 		return err
 	}
+	issued, err := issuedTokens(c.OIDC, log.Named("oidc"))
+	if err != nil {
+		return err
+	}
 	measured := metrics.New()
 	if err := measured.TakeLibraries(); err != nil {
 		return err
@@ -99,7 +103,7 @@ func runServer(ctx context.Context, c config.Config, read func() (config.Config,
 	serving := node.Node{Node: running, Left: left, APICertificate: served.NotAfter}
 	measured.Watch(serving.Sample)
 	handler, err := api.New(api.Options{
-		Node: serving, Tokens: tokens, Certified: certified, Meter: measured, Tracer: traces.tracer(),
+		Node: serving, Tokens: tokens, Certified: certified, Issued: issued, Meter: measured, Tracer: traces.tracer(),
 		Log: log.Named("api"), MaxBody: int64(c.Limits.BodyBytes), RequestTimeout: c.Limits.RequestTimeout,
 	})
 	if err != nil {

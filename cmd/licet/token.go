@@ -158,6 +158,9 @@ func tokenSelf(s *session) error {
 	}
 	return printAnswer(s, a, func(p *page, x apiv1.Principal) {
 		p.fields("actor", x.Actor, "proved by", string(x.Kind), "role", x.Role, "scope", scopeText(x.Site, x.Instance, x.Pools, x.User))
+		if x.Issuer != "" {
+			p.fields("issuer", x.Issuer, "subject", x.Subject)
+		}
 		if x.Token != nil {
 			p.line("")
 			showToken(p, *x.Token)
