@@ -2,6 +2,7 @@ package issuer_test
 
 import (
 	"bytes"
+	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -334,6 +335,23 @@ func TestBadTokens(t *testing.T) {
 	}
 }
 
+// A key that says its algorithm takes no other of the issuer's; and what the issuer does not use, nobody does.
+func TestAlgorithmOfAKey(t *testing.T) {
+	p := startProvider(t, oidc.RS256)
+	p.says.Algorithms = []string{oidc.RS256, oidc.RS512}
+	p.list("any", "", private()[oidc.RS256].Public())
+	i, _ := trusting(t, p, nil)
+	for _, c := range []struct {
+		kid, algorithm string
+		may            bool
+	}{{oidc.RS256, oidc.RS256, true}, {oidc.RS256, oidc.RS512, false}, {"any", oidc.RS512, true}, {"any", oidc.RS384, false}, {"any", oidc.PS256, false}, {"", oidc.RS512, true}} {
+		_, err := i.Principal(t.Context(), oidctest.SignIDToken(private()[oidc.RS256], c.kid, c.algorithm, p.claims(nil)))
+		if (err == nil) != c.may {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+}
+
 // signTyped signs with the key of ES256 a token that says what it is.
 func signTyped(t *testing.T, kind, claims string) string {
 	t.Helper()
@@ -434,14 +452,18 @@ func TestFlood(t *testing.T) {
 			if _, err := i.Principal(t.Context(), oidctest.SignIDToken(stranger, fmt.Sprint("key-", n), oidc.ES256, p.claims(nil))); codeOf(err) != "unauthorized" {
 				t.Fatal(err)
 			}
-			// A known key with a wrong signature is no reason at all.
-			if _, err := i.Principal(t.Context(), oidctest.SignIDToken(stranger, oidc.ES256, oidc.ES256, p.claims(nil))); codeOf(err) != "unauthorized" {
-				t.Fatal(err)
-			}
 		}
 	}
 	if n := p.times(); n != 7 {
 		t.Errorf("the issuer was asked %d times in a minute", n)
+	}
+	// A known key with a wrong signature is no reason at all.
+	c.advance(10 * time.Second)
+	if _, err := i.Principal(t.Context(), oidctest.SignIDToken(stranger, oidc.ES256, oidc.ES256, p.claims(nil))); codeOf(err) != "unauthorized" {
+		t.Error(err)
+	}
+	if n := p.times(); n != 7 {
+		t.Errorf("the issuer was asked because of a wrong signature")
 	}
 }
 
@@ -555,19 +577,45 @@ func TestIssuerHangs(t *testing.T) {
 	}
 }
 
+// Who has no time left does not wait for the issuer.
+func TestTimeRunsOut(t *testing.T) {
+	p := startProvider(t, oidc.ES256)
+	hang := make(chan struct{})
+	p.hang = hang
+	defer close(hang)
+	i, _ := trusting(t, p, nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	began := time.Now()
+	if _, err := i.Principal(ctx, p.token(oidc.ES256, nil)); codeOf(err) != "not_ready" {
+		t.Errorf("got %v", err)
+	}
+	// An attempt takes five seconds.
+	if took := time.Since(began); took > 4*time.Second {
+		t.Errorf("it took %s", took)
+	}
+}
+
 // What an issuer says of itself is believed within bounds only.
 func TestHostileIssuer(t *testing.T) {
 	short, err := rsa.GenerateKey(rand.Reader, 1024)
 	if err != nil {
 		t.Fatal(err)
 	}
+	listed, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: private()[oidc.ES256].Public(), KeyID: oidc.ES256}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(listed) }))
+	defer plain.Close()
+	const discovery = "/.well-known/openid-configuration"
 	for what, change := range map[string]func(p *provider, w http.ResponseWriter, r *http.Request) bool{
 		"another name": func(p *provider, _ http.ResponseWriter, _ *http.Request) bool {
 			p.says.SetIssuer("https://other.example")
 			return false
 		},
 		"keys in the clear": func(p *provider, w http.ResponseWriter, r *http.Request) bool {
-			fmt.Fprintf(w, `{"issuer":%q,"jwks_uri":"http://127.0.0.1:1/keys","id_token_signing_alg_values_supported":["ES256"]}`, p.URL)
+			fmt.Fprintf(w, `{"issuer":%q,"jwks_uri":%q,"id_token_signing_alg_values_supported":["ES256"]}`, p.URL, plain.URL)
 			return true
 		},
 		"secret algorithms": func(p *provider, _ http.ResponseWriter, _ *http.Request) bool {
@@ -578,11 +626,18 @@ func TestHostileIssuer(t *testing.T) {
 			p.says.PublicKeys = []oidctest.PublicKey{{PublicKey: short.Public(), KeyID: oidc.ES256, Algorithm: oidc.RS256}}
 			return false
 		},
-		"a key for encryption": func(_ *provider, w http.ResponseWriter, r *http.Request) bool {
+		"keys that verify nothing": func(_ *provider, w http.ResponseWriter, r *http.Request) bool {
 			if r.URL.Path != "/keys" {
 				return false
 			}
 			fmt.Fprint(w, `{"keys":[{"kty":"oct","k":"AAAA","kid":"ES256"},{"kty":"OKP","crv":"Ed448","x":"AA"},{"kty":"nonsense"},7]}`)
+			return true
+		},
+		"the key for another use": func(_ *provider, w http.ResponseWriter, r *http.Request) bool {
+			if r.URL.Path != "/keys" {
+				return false
+			}
+			_, _ = w.Write(bytes.Replace(listed, []byte("{\"kty"), []byte("{\"use\":\"enc\",\"kty"), 1))
 			return true
 		},
 		"too many keys": func(p *provider, _ http.ResponseWriter, _ *http.Request) bool {
@@ -595,15 +650,18 @@ func TestHostileIssuer(t *testing.T) {
 			if r.URL.Path != "/keys" {
 				return false
 			}
-			_, _ = w.Write(append([]byte(`{"keys":[`), bytes.Repeat([]byte(" "), 1<<20)...))
+			_, _ = w.Write(append(bytes.Repeat([]byte(" "), 1<<20), listed...))
 			return true
 		},
 		"somewhere else": func(p *provider, w http.ResponseWriter, r *http.Request) bool {
-			if r.URL.Path == "/elsewhere" {
-				return false
+			switch r.URL.Path {
+			case discovery:
+				http.Redirect(w, r, p.URL+"/elsewhere", http.StatusFound)
+				return true
+			case "/elsewhere":
+				r.URL.Path = discovery
 			}
-			http.Redirect(w, r, p.URL+"/elsewhere", http.StatusFound)
-			return true
+			return false
 		},
 		"an error": func(_ *provider, w http.ResponseWriter, r *http.Request) bool {
 			http.Error(w, strings.Repeat("sorry ", 1000), http.StatusInternalServerError)
