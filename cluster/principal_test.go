@@ -129,7 +129,9 @@ func TestLeaderJudgesWhoAdministers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	token := func(id string, role fsm.Role) fsm.Principal { return fsm.Principal{Kind: fsm.ByToken, ID: id, Role: role} }
+	token := func(id string, role fsm.Role) fsm.Principal {
+		return fsm.Principal{Kind: fsm.ByToken, ID: id, Role: role}
+	}
 	issued := func(role fsm.Role) fsm.Principal { return fsm.Principal{Kind: fsm.ByIssuer, ID: name, Role: role} }
 	for _, c := range []struct {
 		what string

@@ -149,7 +149,7 @@ func TestGrammar(t *testing.T) {
 		{keys: "oidc.group_claim", good: []string{"groups", "realm_access.roles", "https://acme.example/roles"}, bad: []string{"", " a", "a\x00", strings.Repeat("a", 257)}},
 		{
 			keys: "oidc.roles", good: []string{"", "operator ops", "site-operator?site=paris Paris operators", "client?pool=a&pool=b&user_claim=email cn=x; ou=y", "a b, c d", "x " + strings.Repeat("a", 256)},
-			bad:  []string{"operator", "operator ", " ops", "operator  ops", "operator ops ,", "op/erator ops", "op;r ops", "operator a\x00", "operator ops, operator ops", strings.Repeat("a", 4097) + " x", "x " + strings.Repeat("a", 257)},
+			bad: []string{"operator", "operator ", " ops", "operator  ops", "operator ops ,", "op/erator ops", "op;r ops", "operator a\x00", "operator ops, operator ops", strings.Repeat("a", 4097) + " x", "x " + strings.Repeat("a", 257)},
 		},
 	}
 	tested := map[string]bool{}

@@ -187,9 +187,15 @@ func TestIssuedActors(t *testing.T) {
 	const issuer = "https://id.example"
 	seen := map[string]string{}
 	for _, x := range []struct{ issuer, subject, shown string }{
-		{issuer, "ann", "ann"}, {issuer, "ann ", "ann_"}, {issuer, "ann_", "ann_"}, {issuer, "Ölaf/1", "__laf_1"}, {issuer + "/", "ann", "ann"}, {issuer, "#ann", "_ann"},
+		{issuer, "ann", "ann"},
+		{issuer, "ann ", "ann_"},
+		{issuer, "ann_", "ann_"},
+		{issuer, "Ölaf/1", "__laf_1"},
+		{issuer + "/", "ann", "ann"},
+		{issuer, "#ann", "_ann"},
 		{issuer, "f47ac10b-58cc-4372-a567-0e02b2c3d479", "f47ac10b-58cc-4372-a567-0e02b2c3d479"},
-		{issuer, strings.Repeat("a", 255), strings.Repeat("a", 38)}, {issuer, strings.Repeat("a", 254), strings.Repeat("a", 38)},
+		{issuer, strings.Repeat("a", 255), strings.Repeat("a", 38)},
+		{issuer, strings.Repeat("a", 254), strings.Repeat("a", 38)},
 		{strings.Repeat("i", MaxIssuer), "-", "-"},
 	} {
 		id, err := IssuedID(x.issuer, x.subject)

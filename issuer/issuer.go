@@ -80,7 +80,7 @@ func New(o Options) (*Issuer, error) {
 		DisableKeepAlives: true,
 	}
 	return &Issuer{options: o, client: &http.Client{
-		Transport: bounded{transport},
+		Transport:     bounded{transport},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return errors.New("it redirects") },
 	}}, nil
 }
