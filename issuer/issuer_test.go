@@ -183,11 +183,17 @@ func trusting(t *testing.T, p *provider, change func(*issuer.Options)) (*issuer.
 }
 
 func codeOf(err error) string {
-	var known *issuer.Error
-	if errors.As(err, &known) {
+	if known := faultOf(err); known != nil {
 		return known.Code()
 	}
 	return fmt.Sprint(err)
+}
+
+// faultOf is nil for what is no error of the package.
+func faultOf(err error) *issuer.Error {
+	var known *issuer.Error
+	errors.As(err, &known)
+	return known
 }
 
 func groups(list ...string) map[string]any { return map[string]any{"groups": list} }
@@ -323,7 +329,7 @@ func TestBadTokens(t *testing.T) {
 		if codeOf(err) != "unauthorized" || got.Role != "" || got.ID != "" {
 			t.Errorf("%s: %+v, %v", what, got, err)
 		}
-		if err != nil && len(parts[2]) > 20 && strings.Contains(err.Error()+err.(*issuer.Error).Next(), parts[2][:20]) {
+		if err != nil && len(parts[2]) > 20 && strings.Contains(err.Error()+faultOf(err).Next(), parts[2][:20]) {
 			t.Errorf("%s: the error has the token", what)
 		}
 	}
@@ -398,7 +404,7 @@ func TestRotation(t *testing.T) {
 	p.only("next", oidc.ES256, next.Public())
 	fresh := oidctest.SignIDToken(next, "next", oidc.ES256, p.claims(nil))
 	// The issuer was asked just now.
-	if _, err := i.Principal(t.Context(), fresh); codeOf(err) != "unauthorized" || !strings.Contains(err.(*issuer.Error).Next(), "10s") {
+	if _, err := i.Principal(t.Context(), fresh); codeOf(err) != "unauthorized" || !strings.Contains(faultOf(err).Next(), "10s") {
 		t.Errorf("%v", err)
 	}
 	c.advance(10 * time.Second)
@@ -416,7 +422,7 @@ func TestRotation(t *testing.T) {
 	}
 	eventually(t, "the key is forgotten", func() error {
 		if _, err := i.Principal(t.Context(), fresh); codeOf(err) != "unauthorized" {
-			return fmt.Errorf("got %v", err)
+			return fmt.Errorf("got %w", err)
 		}
 		return nil
 	})
@@ -483,7 +489,7 @@ func TestIssuerDownAtTheStart(t *testing.T) {
 		return p.asked["/.well-known/openid-configuration"]
 	}
 	for range 600 {
-		if _, err := i.Principal(t.Context(), good); codeOf(err) != "not_ready" || err.(*issuer.Error).RetryAfter() <= 0 {
+		if _, err := i.Principal(t.Context(), good); codeOf(err) != "not_ready" || faultOf(err).RetryAfter() <= 0 {
 			t.Fatalf("%v", err)
 		}
 		c.advance(time.Second)
@@ -530,7 +536,7 @@ func TestIssuerDownLater(t *testing.T) {
 	c.advance(2 * time.Hour)
 	eventually(t, "old keys are not believed", func() error {
 		if _, err := i.Principal(t.Context(), good); codeOf(err) != "not_ready" {
-			return fmt.Errorf("got %v", err)
+			return fmt.Errorf("got %w", err)
 		}
 		return nil
 	})
@@ -731,11 +737,19 @@ func FuzzToken(f *testing.F) {
 
 func eventually(t *testing.T, what string, check func() error) {
 	t.Helper()
-	var err error
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
-		if err = check(); err == nil {
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := check()
+		if err == nil {
 			return
 		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatalf("%s: %v", what, err)
+		}
 	}
-	t.Fatalf("%s: %v", what, err)
 }

@@ -72,7 +72,8 @@ func userOf(claims map[string]any, name string) (string, error) {
 	if !ok || user == "" {
 		return "", fmt.Errorf("its claim %s names no user", name)
 	}
-	if verified := claims["email_verified"]; name == "email" && verified != true && verified != "true" {
+	// Some issuers write it as a text.
+	if name == "email" && fmt.Sprint(claims["email_verified"]) != "true" {
 		return "", errors.New("its claim email counts only with email_verified")
 	}
 	return user, nil
