@@ -119,7 +119,7 @@ func (o *office) poll(r *http.Request) step {
 	before, wait := *o.shown(""), r.URL.Query().Get("wait")
 	return func(w http.ResponseWriter, r *http.Request) {
 		d, _ := time.ParseDuration(wait + "s")
-		for until := time.Now().Add(d); time.Now().Before(until) && r.Context().Err() == nil; time.Sleep(100 * time.Millisecond) {
+		for until := time.Now().Add(d); time.Now().Before(until) && r.Context().Err() == nil; pass(100 * time.Millisecond) {
 			o.mu.Lock()
 			moved := o.ahead < 0 || *o.shown("") != before
 			o.mu.Unlock()
@@ -198,6 +198,9 @@ func (o *office) hold(t *testing.T, c *client.Client) *client.Seat {
 	t.Cleanup(func() { _ = s.Close() })
 	return s
 }
+
+// pass has time pass in a bubble of testing/synctest, where nobody waits for it.
+func pass(d time.Duration) { <-time.After(d) }
 
 // distinct counts different words.
 func distinct(words []string) int {

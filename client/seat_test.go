@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -21,7 +22,7 @@ func TestSeatRenewsItself(t *testing.T) {
 		c, _ := o.open(t)
 		s := o.hold(t, c)
 		for range 600 {
-			time.Sleep(time.Second)
+			pass(time.Second)
 			if left := get(o, func() time.Duration { return time.Until(o.ends) }); left < 18*time.Second {
 				t.Fatalf("%s left of 30 s", left)
 			}
@@ -34,7 +35,7 @@ func TestSeatRenewsItself(t *testing.T) {
 			t.Errorf("closed: %v, %v", err, s.Err())
 		}
 		renewals := len(o.renewals)
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		if get(o, func() int { return len(o.renewals) }) != renewals || len(o.returned) != 1 {
 			t.Errorf("after its return it was renewed, or returned again: %v", o.returned)
 		}
@@ -49,7 +50,7 @@ func TestSeatIsLostInTime(t *testing.T) {
 				o := newOffice(10 * time.Second)
 				c, _ := o.open(t)
 				s := o.hold(t, c)
-				time.Sleep(gone)
+				pass(gone)
 				o.set(func() { o.weather = weather })
 				left := o.ends.Sub(mustLose(t, s, 10*time.Second))
 				if left < time.Second || left > 1100*time.Millisecond {
@@ -76,15 +77,15 @@ func TestSeatCountsFromSending(t *testing.T) {
 		o.set(func() {
 			o.weather = func(w http.ResponseWriter, r *http.Request) bool {
 				answer := o.decide(r)
-				time.Sleep(4 * time.Second)
+				pass(4 * time.Second)
 				answer(w, r)
 				return true
 			}
 		})
 		for get(o, func() int { return len(o.renewals) }) < 3 {
-			time.Sleep(100 * time.Millisecond)
+			pass(100 * time.Millisecond)
 		}
-		time.Sleep(5 * time.Second)
+		pass(5 * time.Second)
 		o.set(func() { o.weather = hanging })
 		if left := o.ends.Sub(mustLose(t, s, 30*time.Second)); left < 3*time.Second {
 			t.Errorf("lost %s before its end, want 3 s", left)
@@ -98,10 +99,10 @@ func TestSeatIsLostAsleep(t *testing.T) {
 		o := newOffice(30 * time.Second)
 		c, slept := o.open(t)
 		s := o.hold(t, c)
-		time.Sleep(3 * time.Second)
+		pass(3 * time.Second)
 		synctest.Wait()
 		slept.Add(int64(15 * time.Second))
-		time.Sleep(1100 * time.Millisecond)
+		pass(1100 * time.Millisecond)
 		mustHeld(t, s, "after a nap")
 		if n := get(o, func() int { return len(o.renewals) }); n != 1 {
 			t.Errorf("%d renewals right after a nap, want 1", n)
@@ -129,9 +130,9 @@ func TestSeatRepeatsUnknownRenewals(t *testing.T) {
 				return true
 			}
 		})
-		time.Sleep(90 * time.Second)
+		pass(90 * time.Second)
 		o.set(func() { o.weather = nil })
-		time.Sleep(5 * time.Second)
+		pass(5 * time.Second)
 		mustHeld(t, s, "after fifty seconds without an answer")
 		o.set(func() {
 			if len(keys) < 10 || distinct(keys) != 1 || distinct(o.renewals) != 2 {
@@ -183,10 +184,10 @@ func TestSeatOutlivesARefusal(t *testing.T) {
 				return true
 			}
 		})
-		time.Sleep(40 * time.Second)
+		pass(40 * time.Second)
 		mustHeld(t, s, "while its token is refused")
 		o.set(func() { o.weather = nil })
-		time.Sleep(60 * time.Second)
+		pass(60 * time.Second)
 		mustHeld(t, s, "after its token is good again")
 		if len(keys) < 5 || distinct(keys) != len(keys) || len(keys) > 40 {
 			t.Errorf("%d attempts with %d request ids", len(keys), distinct(keys))
@@ -214,7 +215,7 @@ func TestSeatOutlivesNodes(t *testing.T) {
 				s := o.hold(t, c)
 				for i := range 12 {
 					o.set(func() { o.weather = only(bad, hosts[i%3], hosts[(i+1)%3]) })
-					time.Sleep(20 * time.Second)
+					pass(20 * time.Second)
 					mustHeld(t, s, "with two nodes of three "+name)
 				}
 				if err := s.Close(); err != nil || len(o.returned) != 1 {
@@ -237,7 +238,7 @@ func TestSeatEndsWithItsContext(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(25 * time.Second)
+		pass(25 * time.Second)
 		why := errors.New("the document was closed")
 		cancel(why)
 		if n := get(o, func() int { return len(o.returned) }); n != 1 {
@@ -257,7 +258,7 @@ func TestSeatIsClosedWithoutANetwork(t *testing.T) {
 		s := o.hold(t, c)
 		o.set(func() { o.weather = hanging })
 		// A renewal is under way, which Close does not wait for.
-		time.Sleep(101 * time.Second)
+		pass(101 * time.Second)
 		began := time.Now()
 		var all sync.WaitGroup
 		for range 3 {
@@ -316,7 +317,7 @@ func TestClocks(t *testing.T) {
 		} {
 			before := now()
 			set += tt.set
-			time.Sleep(tt.sleep)
+			pass(tt.sleep)
 			if got := now() - before; got != tt.by {
 				t.Errorf("%s: %s passed, want %s", tt.name, got, tt.by)
 			}
@@ -325,6 +326,6 @@ func TestClocks(t *testing.T) {
 	// The machine's own goes on by itself.
 	own := client.NewClock()
 	for first := own(); own() == first; {
-		time.Sleep(time.Millisecond)
+		runtime.Gosched()
 	}
 }

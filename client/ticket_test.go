@@ -70,11 +70,11 @@ func TestHoldWaits(t *testing.T) {
 		c, _ := o.open(t)
 		q := o.queue(t, c)
 		began := time.Now()
-		time.Sleep(65 * time.Second)
+		pass(65 * time.Second)
 		o.set(func() { o.ahead = 1 })
-		time.Sleep(time.Second)
+		pass(time.Second)
 		o.set(func() { o.ahead = 0 })
-		time.Sleep(time.Second)
+		pass(time.Second)
 		o.set(func() { o.offer = true })
 		offered := time.Now()
 		s := q.had(t)
@@ -96,7 +96,7 @@ func TestHoldWaits(t *testing.T) {
 		if n := len(o.kept); n < 5 || n > 8 {
 			t.Errorf("kept %d times in 67 s, want one each 10 s", n)
 		}
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		mustHeld(t, s, "a minute later")
 	})
 }
@@ -107,7 +107,7 @@ func TestHoldRepeatsUnknownClaims(t *testing.T) {
 		o := newOffice(120 * time.Second)
 		c, _ := o.open(t)
 		q := o.queue(t, c)
-		time.Sleep(time.Second)
+		pass(time.Second)
 		o.set(func() {
 			o.offer = true
 			o.weather = func(w http.ResponseWriter, r *http.Request) bool {
@@ -119,7 +119,7 @@ func TestHoldRepeatsUnknownClaims(t *testing.T) {
 				return claims
 			}
 		})
-		time.Sleep(40 * time.Second)
+		pass(40 * time.Second)
 		o.set(func() { o.weather = nil })
 		s := q.had(t)
 		if len(o.claims) != 1 || o.lease != 1 || s.Lease().Handle != "secret" {
@@ -140,11 +140,11 @@ func TestHoldWaitsOutOutages(t *testing.T) {
 				o := newOffice(30 * time.Second)
 				c, _ := o.open(t)
 				q := o.queue(t, c)
-				time.Sleep(5 * time.Second)
+				pass(5 * time.Second)
 				o.set(func() { o.weather = weather })
-				time.Sleep(10 * time.Minute)
+				pass(10 * time.Minute)
 				o.set(func() { o.weather, o.ahead = nil, -1 })
-				time.Sleep(time.Minute)
+				pass(time.Minute)
 				if n := get(o, func() uint64 { return o.ticket }); n != 2 {
 					t.Fatalf("ticket %d, want the second", n)
 				}
@@ -167,7 +167,7 @@ func TestTicketOutlivesNodes(t *testing.T) {
 		q := o.queue(t, c)
 		for i := range 12 {
 			o.set(func() { o.weather = only(hanging, hosts[i%3], hosts[(i+1)%3]) })
-			time.Sleep(50 * time.Second)
+			pass(50 * time.Second)
 		}
 		o.set(func() { o.offer = true })
 		q.had(t)
@@ -185,7 +185,7 @@ func TestHoldOutlivesAWithdrawnOffer(t *testing.T) {
 		o := newOffice(30 * time.Second)
 		c, _ := o.open(t)
 		q := o.queue(t, c)
-		time.Sleep(time.Second)
+		pass(time.Second)
 		o.set(func() {
 			o.offer = true
 			o.weather = func(w http.ResponseWriter, r *http.Request) bool {
@@ -195,7 +195,7 @@ func TestHoldOutlivesAWithdrawnOffer(t *testing.T) {
 				return false
 			}
 		})
-		time.Sleep(30 * time.Second)
+		pass(30 * time.Second)
 		o.set(func() { o.offer = true })
 		q.had(t)
 		if o.ticket != 1 || len(o.claims) != 1 {
@@ -210,14 +210,14 @@ func TestHoldLeavesTheQueue(t *testing.T) {
 		o := newOffice(30 * time.Second)
 		c, _ := o.open(t)
 		q := o.queue(t, c)
-		time.Sleep(15 * time.Second)
+		pass(15 * time.Second)
 		q.cancel()
 		<-q.seat
 		if !errors.Is(q.err, context.Canceled) || o.left != 1 {
 			t.Errorf("%v, left %d times", q.err, o.left)
 		}
 		q = o.queue(t, c)
-		time.Sleep(15 * time.Second)
+		pass(15 * time.Second)
 		o.set(func() { o.weather = hanging })
 		q.cancel()
 		began := time.Now()

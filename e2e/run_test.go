@@ -71,9 +71,8 @@ func (o *office) run(user, script string, flags ...string) *holder {
 	if err != nil {
 		o.t.Fatal(err)
 	}
-	defer errs.Close() //nolint:errcheck // the process has a descriptor of its own
+	defer errs.Close()
 	args := append([]string{"run", "office", "cad", "--user", user, "--client", "ws"}, flags...)
-	//nolint:gosec // G204: the program is the one under test.
 	cmd := exec.CommandContext(context.Background(), program, append(args, "--", "sh", "-c", "echo $$ > started.new; mv started.new started; "+script)...)
 	cmd.Dir, cmd.Stderr = dir, errs
 	h.process, err = start("licet run for "+user, cmd, "LICET_ENDPOINTS="+strings.Join(o.endpoints, ","), "LICET_TOKEN_FILE="+o.path("token"))

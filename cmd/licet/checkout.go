@@ -121,7 +121,7 @@ func (s *session) waitAndClaim(c *client.Client, a *client.Answer[apiv1.Checkout
 	defer cancel()
 	done, err := c.Await(ctx, *a.Value.Ticket)
 	if err != nil && ctx.Err() != nil && s.context().Err() == nil {
-		return a, nil //nolint:nilerr // that the time is up is no error: the ticket is there
+		return a, nil // that the time is up is no error: the ticket is there
 	}
 	return done, err
 }

@@ -180,7 +180,7 @@ func (p *program) run() error {
 	if p.stopped {
 		return failf(exitSeatLost, "Run it again, or with --on-loss warn if it may go on without a seat.", "%v; the program was ended", p.seat.Err())
 	}
-	if status, ok := c.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+	if status, ok := c.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signal() > 0 {
 		return ended{signalled + int(status.Signal())}
 	}
 	return ended{c.ProcessState.ExitCode()}
