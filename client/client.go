@@ -56,6 +56,7 @@ type Client struct {
 	http      *http.Client
 	// preferred is the index of the endpoint that answered last.
 	preferred *atomic.Int32
+	clock     clock
 }
 
 // New checks the options. It contacts nobody. All that is wrong is joined in
@@ -76,7 +77,7 @@ func New(o Options) (*Client, error) {
 	timeout := cmp.Or(o.Timeout, DefaultTimeout)
 	return &Client{
 		endpoints: endpoints, token: o.Token, timeout: timeout, attempt: min(cmp.Or(o.Attempt, DefaultAttempt), timeout),
-		http: hc, preferred: new(atomic.Int32),
+		http: hc, preferred: new(atomic.Int32), clock: newClock(),
 	}, nil
 }
 
@@ -95,7 +96,8 @@ func (c *Client) At(endpoint string) (*Client, error) {
 	return &one, nil
 }
 
-// Close closes the connections that are not in use. The client stays usable.
+// Close closes the connections that are not in use. The client stays usable; seats that it holds
+// have a Close of their own, after which nothing of them runs.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 func checkEndpoints(list []string) ([]string, error) {

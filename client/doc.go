@@ -17,6 +17,8 @@
 //	if client.CodeOf(err) == apiv1.CodeContractExhausted { ... }
 //	store(made.Value.Serial, made.Value.Key)
 //
+// Hold takes a seat and keeps it until it is closed: see Seat.
+//
 // Errors of all methods are *Error. Lists come in pages; those of the methods whose names begin
 // with All are iterators that follow them.
 //

@@ -65,13 +65,18 @@ func (t *tour) index(s *stop) int32 {
 // failure closes a stop for as long as its node asked, or ever longer. The
 // random part keeps the clients of a node that comes back from coming at once.
 func (s *stop) failure(now time.Time, after time.Duration) {
-	wait := min(mostWait, leastWait<<min(s.failed, 10))
+	wait := backOff(s.failed)
 	s.failed++
 	if after > 0 {
-		s.open = now.Add(after + jitter(after/8))
-		return
+		wait = after + jitter(after/8)
 	}
-	s.open = now.Add(wait/2 + jitter(wait/2))
+	s.open = now.Add(wait)
+}
+
+// backOff is how long to wait after so many failures before the last one.
+func backOff(failed int) time.Duration {
+	wait := min(mostWait, leastWait<<min(failed, 10))
+	return wait/2 + jitter(wait/2)
 }
 
 func jitter(most time.Duration) time.Duration {

@@ -17,6 +17,11 @@ import (
 const maxPatience = 7 * 24 * time.Hour
 
 func askFlags() []cli.Flag {
+	return append(seatFlags(), &cli.StringFlag{Name: "borrow-days", Usage: "borrow for `N` days"})
+}
+
+// seatFlags are those of a checkout that is no borrow.
+func seatFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "user", Usage: "who uses the seats, `USER`; an e-mail address where restrictions name such"},
 		&cli.StringFlag{Name: "client", Usage: "the host or device, `NAME`"},
@@ -24,7 +29,6 @@ func askFlags() []cli.Flag {
 		&cli.StringFlag{Name: "ttl", Usage: "`SECONDS` (default: the pool's)"},
 		&cli.StringFlag{Name: "project", Usage: "the `PROJECT` that connects, for mono and team tokens"},
 		&cli.StringFlag{Name: "groups", Usage: "the `GROUPS` that the user is in, comma-separated"},
-		&cli.StringFlag{Name: "borrow-days", Usage: "borrow for `N` days"},
 	}
 }
 
@@ -83,8 +87,8 @@ func checkout(s *session) error {
 	}
 	var patience time.Duration
 	if s.IsSet("wait") {
-		if patience, err = time.ParseDuration(s.String("wait")); err != nil || patience <= 0 || patience > maxPatience {
-			return s.usagef("--wait: %.40q is no time above 0 and up to %s, such as 30s or 10m", s.String("wait"), maxPatience)
+		if patience, err = s.patience(); err != nil {
+			return err
 		}
 	}
 	ask.Queue = s.Bool("queue") || patience > 0
@@ -101,35 +105,25 @@ func checkout(s *session) error {
 	return s.printDone(a)
 }
 
+// patience is how long to wait for a seat.
+func (s *session) patience() (time.Duration, error) {
+	patience, err := time.ParseDuration(s.String("wait"))
+	if err != nil || patience <= 0 || patience > maxPatience {
+		return 0, s.usagef("--wait: %.40q is no time above 0 and up to %s, such as 30s or 10m", s.String("wait"), maxPatience)
+	}
+	return patience, nil
+}
+
 // waitAndClaim keeps a ticket until its seats are offered, and claims them. When the time is up, the
 // answer is that of before.
 func (s *session) waitAndClaim(c *client.Client, a *client.Answer[apiv1.CheckoutDone], patience time.Duration) (*client.Answer[apiv1.CheckoutDone], error) {
-	ctx, x := s.context(), *a.Value.Ticket
-	if x.Handle == "" {
-		return nil, failf(exitRefused, "Wait for it there, or leave the queue there.", "ticket %d is held on client %s", x.ID, x.Client)
+	ctx, cancel := context.WithTimeout(s.context(), patience)
+	defer cancel()
+	done, err := c.Await(ctx, *a.Value.Ticket)
+	if err != nil && ctx.Err() != nil && s.context().Err() == nil {
+		return a, nil // that the time is up is no error: the ticket is there
 	}
-	pool, err := c.Pool(ctx, x.Pool)
-	if err != nil {
-		return nil, err
-	}
-	// So often, a keep that is late by as much again still comes in time.
-	each := min(client.MaxWait, time.Duration(pool.Value.Definition.TicketTTL)*time.Second/3)
-	for until := time.Now().Add(patience); x.State == apiv1.TicketStateWaiting && time.Now().Before(until); {
-		now, err := c.WaitTicket(ctx, x.ID, max(time.Second, min(each, time.Until(until))))
-		if err == nil && now.Value.State == apiv1.TicketStateWaiting {
-			now, err = c.KeepTicket(ctx, x.ID, x.Handle)
-		}
-		if err != nil {
-			return nil, err
-		}
-		handle := x.Handle
-		x = now.Value
-		x.Handle = handle
-	}
-	if x.State == apiv1.TicketStateOffered {
-		return c.ClaimOffer(ctx, x.ID, x.Handle)
-	}
-	return a, nil
+	return done, err
 }
 
 // secretOf is the secret that came with a lease or ticket, and what it is.

@@ -25,6 +25,10 @@ const (
 	exitUnreachable = 6
 	exitQueued      = 7
 	exitNotMember   = 8
+	exitSeatLost    = 9
+	// Those that shells give.
+	exitNotExecutable = 126
+	exitNoProgram     = 127
 )
 
 const exitCodesHelp = `Exit codes:
@@ -37,6 +41,10 @@ const exitCodesHelp = `Exit codes:
   6  unreachable: no node answered, there is no leader, or the cluster is overloaded or not ready
   7  queued: there are no seats yet, but a ticket
   8  licet server: the node was removed from its cluster or has left it, and does not start again with this data
+  9  licet run: the seat was lost, and the program was ended
+  126  licet run: the program can't be executed
+  127  licet run: there is no such program
+  128+N  licet run: signal N ended the program; any other code is the program's own, once it has started
 `
 
 // failure is an error with an exit code.

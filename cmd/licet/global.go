@@ -21,7 +21,7 @@ func globalFlags() []cli.Flag {
 		&cli.StringFlag{Name: "client-cert", Usage: "`FILE` with a client's certificate, for nodes that ask for one (LICET_CLIENT_CERT)"},
 		&cli.StringFlag{Name: "client-key", Usage: "`FILE` with its private key (LICET_CLIENT_KEY)"},
 		&cli.StringFlag{Name: "timeout", Usage: "`TIME` for a request with all its attempts (LICET_TIMEOUT; default 15s)"},
-		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FORM` of the output, table or json (LICET_OUTPUT; default table)"},
+		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FORM` of the output: table, json, or csv for lists (LICET_OUTPUT; default table)"},
 	}
 }
 
@@ -34,10 +34,16 @@ func (s *session) setting(flag, variable string) (value, source string) {
 }
 
 func (s *session) output() string {
-	if form, _ := s.setting("output", "LICET_OUTPUT"); form != "" {
-		return form
+	form, _ := s.setting("output", "LICET_OUTPUT")
+	if form == "" || form == outputCSV && !s.lists() {
+		return outputTable
 	}
-	return outputTable
+	return form
+}
+
+// lists tells whether the verb shows one table.
+func (s *session) lists() bool {
+	return strings.HasSuffix(s.name(), " list") || s.name() == "cluster members"
 }
 
 func (s *session) timeout() (time.Duration, error) {
@@ -54,8 +60,13 @@ func (s *session) timeout() (time.Duration, error) {
 
 // checkGlobals refuses bad global flags also where they have no effect.
 func (s *session) checkGlobals() error {
-	if form, source := s.setting("output", "LICET_OUTPUT"); (form != "" || s.IsSet("output")) && form != outputTable && form != outputJSON {
-		return s.usagef("%s: %.40q is neither table nor json", source, form)
+	form, source := s.setting("output", "LICET_OUTPUT")
+	switch {
+	case form == "" && !s.IsSet("output"), form == outputTable, form == outputJSON:
+	case form != outputCSV:
+		return s.usagef("%s: %.40q is neither table nor json, nor csv", source, form)
+	case s.IsSet("output") && !s.lists():
+		return s.usagef("--output: csv is for lists; this is none")
 	}
 	_, err := s.timeout()
 	return err

@@ -16,7 +16,7 @@ const environmentHelp = `Environment (a flag overrides it):
   LICET_CLIENT_CERT  a file with a client's certificate, for nodes that ask for one
   LICET_CLIENT_KEY   a file with its private key
   LICET_TIMEOUT      time for a request with all its attempts
-  LICET_OUTPUT       table or json
+  LICET_OUTPUT       table, json, or csv for lists
 `
 
 // helpCommand shows help on the program, on a command, or on a topic.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/csv"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -15,13 +16,23 @@ import (
 const (
 	outputTable = "table"
 	outputJSON  = "json"
+	// outputCSV is for lists alone.
+	outputCSV = "csv"
 )
 
 // page collects what a verb prints, so that it is written at once or not at all.
-type page struct{ bytes.Buffer }
+type page struct {
+	bytes.Buffer
+	// csv: it holds tables as CSV (RFC 4180), and nothing else.
+	csv bool
+}
 
 // table adds a table, its columns aligned.
 func (p *page) table(header []string, rows [][]string) {
+	if p.csv {
+		p.commas(header, rows)
+		return
+	}
 	w := tabwriter.NewWriter(&p.Buffer, 0, 8, 2, ' ', 0)
 	for _, row := range append([][]string{header}, rows...) {
 		cells := make([]string, len(row))
@@ -36,8 +47,26 @@ func (p *page) table(header []string, rows [][]string) {
 	_ = w.Flush() // a Buffer takes everything
 }
 
+// commas adds a table as CSV. What a spreadsheet would take for a formula is quoted for it.
+func (p *page) commas(header []string, rows [][]string) {
+	w := csv.NewWriter(&p.Buffer)
+	for _, row := range append([][]string{header}, rows...) {
+		cells := make([]string, len(row))
+		for i, cell := range row {
+			if cells[i] = clean(cell); strings.HasPrefix(cell, "=") || strings.HasPrefix(cell, "+") || strings.HasPrefix(cell, "-") || strings.HasPrefix(cell, "@") {
+				cells[i] = "'" + cells[i]
+			}
+		}
+		_ = w.Write(cells) // a Buffer takes everything
+	}
+	w.Flush()
+}
+
 // fields adds names and values, one pair a line.
 func (p *page) fields(pairs ...string) {
+	if p.csv {
+		return
+	}
 	w := tabwriter.NewWriter(&p.Buffer, 0, 8, 2, ' ', 0)
 	for i := 0; i+1 < len(pairs); i += 2 {
 		if pairs[i+1] != "" {
@@ -47,7 +76,11 @@ func (p *page) fields(pairs ...string) {
 	_ = w.Flush()
 }
 
-func (p *page) line(format string, args ...any) { fmt.Fprintf(p, format+"\n", args...) }
+func (p *page) line(format string, args ...any) {
+	if !p.csv {
+		fmt.Fprintf(p, format+"\n", args...)
+	}
+}
 
 // write prints to the output.
 func (s *session) write(text []byte) error {
@@ -67,7 +100,7 @@ func printAnswer[T any](s *session, a *client.Answer[T], table func(*page, T)) e
 		}
 		return s.write(append(bytes.TrimSpace(a.Raw), '\n'))
 	}
-	var p page
+	p := page{csv: s.output() == outputCSV}
 	table(&p, a.Value)
 	if err := s.write(p.Bytes()); err != nil {
 		return err

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"io"
 	"strings"
 
@@ -43,6 +44,10 @@ func Run(ctx context.Context, args []string, streams Streams) int {
 	if err == nil {
 		return exitOK
 	}
+	var program ended
+	if errors.As(err, &program) {
+		return program.code
+	}
 	return report(err, wantsJSON(args, streams), streams.Err)
 }
 
@@ -54,7 +59,7 @@ func newApp(streams Streams) *cli.App {
 		Flags: globalFlags(),
 		Commands: []*cli.Command{
 			contractCommand(streams), instanceCommand(streams), accountCommand(streams), requestCommand(streams), noticeCommand(streams),
-			poolCommand(streams), checkoutCommand(streams), explainCommand(streams), leaseCommand(streams), borrowCommand(streams),
+			poolCommand(streams), checkoutCommand(streams), runCommand(streams), explainCommand(streams), leaseCommand(streams), borrowCommand(streams),
 			projectCommand(streams), queueCommand(streams), statusCommand(streams), readyCommand(streams), doctorCommand(streams),
 			clusterCommand(streams), gossipCommand(streams), auditCommand(streams), tokenCommand(streams), settingsCommand(streams), keysCommand(streams), verifyCommand(streams),
 			vendorCommand(streams), tlsCommand(streams), configCommand(streams), serverCommand(streams), devCommand(streams), versionCommand(streams),
