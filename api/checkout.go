@@ -121,7 +121,7 @@ func (s *service) explainCheckout(c *call) (*answer, error) {
 	}
 	// Who holds what is granted makes no difference to whether it is.
 	ask.Holder = make([]byte, fsm.HolderSize)
-	conditions, err := v.Explain(ask, s.Node.Wall().UnixMilli())
+	conditions, err := v.Explain(ask, c.actor, s.Node.Wall().UnixMilli())
 	if err != nil {
 		return nil, malformed([]fault{{"body", err.Error()}})
 	}

@@ -59,6 +59,8 @@ const (
 	QuantityReached Code = "quantity_reached"
 	QueueAhead      Code = "queue_ahead"
 	QueueFull       Code = "queue_full"
+	// ClientLimitReached: an API token has as many leases or tickets as it may.
+	ClientLimitReached Code = "client_limit_reached"
 
 	BorrowNotAllowed   Code = "borrow_not_allowed"
 	BorrowTooLong      Code = "borrow_too_long"
@@ -155,6 +157,7 @@ var sentences = map[Code]sentence{
 	QuantityReached: {"Pool {pool}, product {product}: {used} of the contract's {limit} in use, {offered} offered in the pool, {ahead} ahead of you; {asked} asked.", "Wait in the queue (`licet checkout` with --queue), or try again later."},
 	QueueAhead:      {"Pool {pool}, product {product}: {used} of {limit} in use, {offered} offered, {ahead} ahead of you; {asked} asked.", "Wait in the queue (`licet checkout` with --queue): seats go to those who came first."},
 	QueueFull:       {"Pool {pool}: {ahead} tickets wait, as many as may ({limit}).", "Try again later."},
+	ClientLimitReached: {"API token {token} ({name}) has {held} {what}, {max} are the most.", "Return some, or ask an operator for a token with a higher limit: `licet token create` with --max-leases and --max-tickets."},
 
 	BorrowNotAllowed:   {"Pool {pool}: product {product} can't be borrowed.", "Check it out without borrowing, or ask the operator to allow borrowing."},
 	BorrowTooLong:      {"Pool {pool}, product {product}: {days} days asked, {max} are the most.", "Ask for at most {max} days."},
