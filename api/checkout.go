@@ -151,6 +151,11 @@ func (s *service) bulk(c *call) (*answer, error) {
 	if err := c.form.done(); err != nil {
 		return nil, err
 	}
+	if len(b.items) > 1 {
+		if err := s.spend(c, len(b.items)); err != nil {
+			return nil, err
+		}
+	}
 	for i, ask := range b.asks {
 		if ask == nil {
 			continue

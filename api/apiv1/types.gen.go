@@ -94,6 +94,7 @@ const (
 	CodeBorrowTokenNeeded     Code = "borrow_token_needed"
 	CodeBorrowTooLong         Code = "borrow_too_long"
 	CodeCapReached            Code = "cap_reached"
+	CodeClientLimitReached    Code = "client_limit_reached"
 	CodeClockSkew             Code = "clock_skew"
 	CodeContractEnded         Code = "contract_ended"
 	CodeContractExhausted     Code = "contract_exhausted"
@@ -148,6 +149,7 @@ const (
 	CodeQuantityReached       Code = "quantity_reached"
 	CodeQueueAhead            Code = "queue_ahead"
 	CodeQueueFull             Code = "queue_full"
+	CodeRateLimited           Code = "rate_limited"
 	CodeRequestClosed         Code = "request_closed"
 	CodeRequestLimitReached   Code = "request_limit_reached"
 	CodeRequestNotFound       Code = "request_not_found"
@@ -219,6 +221,8 @@ func (e Code) Valid() bool {
 	case CodeBorrowTooLong:
 		return true
 	case CodeCapReached:
+		return true
+	case CodeClientLimitReached:
 		return true
 	case CodeClockSkew:
 		return true
@@ -327,6 +331,8 @@ func (e Code) Valid() bool {
 	case CodeQueueAhead:
 		return true
 	case CodeQueueFull:
+		return true
+	case CodeRateLimited:
 		return true
 	case CodeRequestClosed:
 		return true
@@ -2102,6 +2108,15 @@ type Token struct {
 	// Instance The serial number of the one instance; of the role instance.
 	Instance uint64 `json:"instance,omitempty"`
 
+	// Leases Leases that were taken with it and have not ended. Only of tokens with a limit.
+	Leases uint64 `json:"leases,omitempty"`
+
+	// MaxLeases How many leases a client has with it at a time, those that linger included; absent: no limit.
+	MaxLeases uint64 `json:"max_leases,omitempty"`
+
+	// MaxTickets How many tickets a client has with it at a time, those with an offer included; absent: no limit.
+	MaxTickets uint64 `json:"max_tickets,omitempty"`
+
 	// Name The name of a contract, instance, area, product or pool: letters, digits, then also . _ -
 	Name Name `json:"name"`
 
@@ -2116,6 +2131,9 @@ type Token struct {
 
 	// State Expired ones are refused, and stay until they are revoked.
 	State TokenState `json:"state"`
+
+	// Tickets Tickets that were taken with it and are not gone. Only of tokens with a limit.
+	Tickets uint64 `json:"tickets,omitempty"`
 
 	// Token The secret; only in the answer to its creation.
 	Token string `json:"token,omitempty"`
@@ -2143,6 +2161,12 @@ type TokenCreation struct {
 
 	// Instance The serial number of the one instance; of the role instance.
 	Instance uint64 `json:"instance,omitempty"`
+
+	// MaxLeases How many leases the role client has at a time; 0 is no limit. Absent: 10,000.
+	MaxLeases *uint64 `json:"max_leases,omitempty"`
+
+	// MaxTickets How many tickets the role client has at a time; 0 is no limit. Absent: 1,000.
+	MaxTickets *uint64 `json:"max_tickets,omitempty"`
 
 	// Name The name of a contract, instance, area, product or pool: letters, digits, then also . _ -
 	Name Name `json:"name"`
