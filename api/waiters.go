@@ -21,12 +21,12 @@ const (
 // waiters wakes requests that wait for a change of the node's own state. One goroutine
 // looks at each new view for all of them, and runs only while somebody waits.
 type waiters struct {
-	mu   sync.Mutex
-	all  map[*waiter]struct{}
+	mu  sync.Mutex
+	all map[*waiter]struct{}
 	// principals and addresses count who waits, until he leaves.
 	principals map[string]int
 	addresses  map[netip.Prefix]int
-	stop context.CancelFunc
+	stop       context.CancelFunc
 }
 
 type waiter struct {

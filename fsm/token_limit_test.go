@@ -32,7 +32,6 @@ func seatFor(user string, queue bool) *fsmpb.Body {
 	return checkoutBody(&fsmpb.Checkout{Pool: "p0", Product: "g", User: user, Client: "h1", Count: 1, Holder: holder(1), Queue: queue})
 }
 
-
 // The numbers of a refusal, and what counts: a bulk's items, each for who sent it; a claimed offer, for who claims.
 func TestClientLimits(t *testing.T) {
 	r := newLimitRun(t)

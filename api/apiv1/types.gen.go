@@ -2416,6 +2416,11 @@ type TimedOut = Problem
 // Example: {"code":"contract_exhausted","detail":"Contract acme-2026, area primary: 5 asked, 0 free (30 of 30 allocated).","facts":{"allocated":30,"area":"primary","asked":5,"contract":"acme-2026","free":0,"max":30},"next":"Ask for no more than is free, reduce what has been given out, or ask the vendor for more.","request_id":"01J9ZQ4T3M8Y6V0R5W2K7C1XBN","status":409,"title":"Contract exhausted","type":"urn:licet:problem:contract_exhausted"}
 type TooLarge = Problem
 
+// TooManyRequests An RFC 9457 problem.
+//
+// Example: {"code":"contract_exhausted","detail":"Contract acme-2026, area primary: 5 asked, 0 free (30 of 30 allocated).","facts":{"allocated":30,"area":"primary","asked":5,"contract":"acme-2026","free":0,"max":30},"next":"Ask for no more than is free, reduce what has been given out, or ask the vendor for more.","request_id":"01J9ZQ4T3M8Y6V0R5W2K7C1XBN","status":409,"title":"Contract exhausted","type":"urn:licet:problem:contract_exhausted"}
+type TooManyRequests = Problem
+
 // Unauthorized An RFC 9457 problem.
 //
 // Example: {"code":"contract_exhausted","detail":"Contract acme-2026, area primary: 5 asked, 0 free (30 of 30 allocated).","facts":{"allocated":30,"area":"primary","asked":5,"contract":"acme-2026","free":0,"max":30},"next":"Ask for no more than is free, reduce what has been given out, or ask the vendor for more.","request_id":"01J9ZQ4T3M8Y6V0R5W2K7C1XBN","status":409,"title":"Contract exhausted","type":"urn:licet:problem:contract_exhausted"}
