@@ -78,6 +78,9 @@ bench: ## measure: bare Raft beside licet in one process and over HTTP; the stat
 	go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -timeout 60m $(UNIT)
 	go test -run '^$$' -bench '$(BENCH)' -benchtime $(DEATHS)x -timeout 60m ./e2e
 
+hostile: ## measure a well-behaved client beside hostile ones; for a machine that does nothing else
+	go test -run '^TestHostileClients$$' -count=1 -v ./e2e -timed
+
 million: ## measure three nodes with a million live leases: minutes, and 4 GB of memory
 	go test -run '^TestManyLeases$$' -count=1 -v -timeout 60m ./e2e -leases $(LEASES) -quiet 60s
 

@@ -84,7 +84,7 @@ var rules = map[string]rule{
 	},
 	"api": {
 		ours: []string{"fsm/...", "api/apiv1"}, others: []string{
-			"github.com/hashicorp/go-hclog", "github.com/oklog/ulid/v2", "google.golang.org/protobuf/...",
+			"github.com/hashicorp/go-hclog", "github.com/hashicorp/golang-lru/v2/simplelru", "github.com/oklog/ulid/v2", "golang.org/x/time/rate", "google.golang.org/protobuf/...",
 			otel + "/attribute", otel + "/codes", otel + "/propagation", otel + "/trace",
 		},
 		why: "the API declares the interface of the node that it needs, so that it can be tested without one",

@@ -6,6 +6,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -27,6 +28,8 @@ const (
 	DefaultMaxBody        = 1 << 20
 	DefaultMaxBackup      = 8 << 30
 	DefaultRequestTimeout = 10 * time.Second
+	DefaultMaxWaits       = 1000
+	DefaultMaxWaitsEach   = 250
 )
 
 // Options say what New serves and to whom.
@@ -53,6 +56,11 @@ type Options struct {
 	// RequestTimeout bounds every request; 0 means DefaultRequestTimeout. A
 	// request's Licet-Timeout-Ms can only shorten it.
 	RequestTimeout time.Duration
+	// Rates bound how often somebody asks; zero values do not.
+	Rates Rates
+	// MaxWaits is how many requests wait for a ticket at most, all together; MaxWaitsEach those of one principal, and those of one
+	// address. 0 means DefaultMaxWaits and DefaultMaxWaitsEach.
+	MaxWaits, MaxWaitsEach int
 }
 
 // service is what handlers share.
@@ -60,6 +68,7 @@ type service struct {
 	// Options do not change.
 	Options
 	waiters waiters
+	limits  atomic.Pointer[limits]
 	uses    uses
 	// backups has a place for each backup that is written.
 	backups chan struct{}
@@ -117,6 +126,7 @@ func New(o Options) (*Handler, error) {
 	if o.RequestTimeout == 0 {
 		o.RequestTimeout = DefaultRequestTimeout
 	}
+	o.MaxWaits, o.MaxWaitsEach = cmp.Or(o.MaxWaits, DefaultMaxWaits), cmp.Or(o.MaxWaitsEach, DefaultMaxWaitsEach)
 	if o.Meter == nil {
 		o.Meter = unmetered{}
 	}
@@ -125,5 +135,6 @@ func New(o Options) (*Handler, error) {
 	}
 	s := &service{Options: o, drained: make(chan struct{}), backups: make(chan struct{}, maxBackups), scrapes: make(chan struct{}, maxScrapes)}
 	s.maxBody.Store(o.MaxBody)
-	return &Handler{s.observed(s.routed(routes)), s}, nil
+	s.limits.Store(newLimits(o.Rates))
+	return &Handler{s.observed(s.rated(s.routed(routes))), s}, nil
 }

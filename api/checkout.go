@@ -121,7 +121,7 @@ func (s *service) explainCheckout(c *call) (*answer, error) {
 	}
 	// Who holds what is granted makes no difference to whether it is.
 	ask.Holder = make([]byte, fsm.HolderSize)
-	conditions, err := v.Explain(ask, s.Node.Wall().UnixMilli())
+	conditions, err := v.Explain(ask, c.actor, s.Node.Wall().UnixMilli())
 	if err != nil {
 		return nil, malformed([]fault{{"body", err.Error()}})
 	}
@@ -150,6 +150,11 @@ func (s *service) bulk(c *call) (*answer, error) {
 	b := c.form.bulk()
 	if err := c.form.done(); err != nil {
 		return nil, err
+	}
+	if len(b.items) > 1 {
+		if err := s.spend(c, len(b.items)); err != nil {
+			return nil, err
+		}
 	}
 	for i, ask := range b.asks {
 		if ask == nil {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/licet/licet/api/apiv1"
@@ -39,6 +40,10 @@ func checkType(r *http.Request, want string) error {
 	types := r.Header.Values("Content-Type")
 	if len(types) != 1 {
 		return problemf(apiv1.CodeUnsupportedMediaType, "There are %d Content-Type headers instead of one.", len(types))
+	}
+	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
+		// What a body comes to that has to be unpacked is not known before.
+		return problemf(apiv1.CodeUnsupportedMediaType, "The body is packed (Content-Encoding: %.40q); send it as it is.", encoding)
 	}
 	kind, params, err := mime.ParseMediaType(types[0])
 	if err != nil || kind != want || !plainCharset(params) {

@@ -154,9 +154,8 @@ func (s *service) fail(w http.ResponseWriter, r *http.Request, err error) {
 		if p.challenge != "" {
 			h.Set("WWW-Authenticate", p.challenge)
 		}
-	case http.StatusServiceUnavailable:
-		seconds := max(1, int64((p.retryAfter+time.Second-1)/time.Second))
-		h.Set("Retry-After", strconv.FormatInt(seconds, 10))
+	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
+		h.Set("Retry-After", strconv.FormatInt(seconds(p.retryAfter), 10))
 	}
 	if status >= http.StatusInternalServerError && p.cause != nil {
 		s.logFault(r, x, p)

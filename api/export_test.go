@@ -2,17 +2,23 @@ package api
 
 import (
 	"net/http"
+	"testing"
+	"time"
 
 	"github.com/licet/licet/api/apiv1"
 	"github.com/licet/licet/fsm"
 )
 
-// FillWaiters has as many wait as may, for nothing.
-func FillWaiters(h http.Handler, n Node) (leave func()) {
-	w := &h.(*Handler).service.waiters
+// FillWaiters has so many wait, for nothing. Who is the actor and address of each.
+func FillWaiters(h http.Handler, n int, who func(i int) (actor, remote string)) (leave func()) {
+	s := h.(*Handler).service
 	var all []func()
-	for range maxWaiters {
-		_, out := w.join(n, func(*fsm.View) bool { return false })
+	for i := range n {
+		actor, remote := who(i)
+		_, out, full := s.waiters.join(s, &call{Request: &http.Request{RemoteAddr: remote}, actor: actor}, func(*fsm.View) bool { return false })
+		if full != nil {
+			panic(full)
+		}
 		all = append(all, out)
 	}
 	return func() {
@@ -42,3 +48,21 @@ func KnownCodes() []string {
 
 // StatusOf is a code's status.
 func StatusOf(code apiv1.Code) int { return statuses[code] }
+
+// MaxRated is how many addresses are remembered.
+const MaxRated = maxRated
+
+// Rated is how many are.
+func Rated(h http.Handler) int { return h.(*Handler).service.limits.Load().addresses.all.Len() }
+
+// AllocationsOfLimits is what it costs to find a request within its limits.
+func AllocationsOfLimits(remote, actor string) float64 {
+	many := Rate{1_000_000, 1_000_000}
+	l := newLimits(Rates{many, many, many})
+	return testing.AllocsPerRun(100, func() {
+		from, now := PrefixOf(remote), time.Now()
+		l.addresses.take(from, 1, now)
+		l.unknown.spent(from, now)
+		l.principals.take(actor, 1, now)
+	})
+}

@@ -16,6 +16,8 @@ type Meter interface {
 	// Served notes an exchange: the method and path of its route as in the document, empty if there is none, the
 	// status, 0 if nothing was answered, and how long it took.
 	Served(route string, status int, took time.Duration)
+	// Refused counts a request, wait or connection that a limit refused: one of RefusalKinds.
+	Refused(kind string)
 	// Text is everything measured, in Prometheus' text format (version 0.0.4).
 	Text() ([]byte, error)
 }
@@ -25,6 +27,7 @@ type unmetered struct{}
 
 func (unmetered) Began()                            {}
 func (unmetered) Served(string, int, time.Duration) {}
+func (unmetered) Refused(string)                    {}
 func (unmetered) Text() ([]byte, error)             { return nil, nil }
 
 // getMetrics answers a scrape. Few are answered at a time: each reads all pools.

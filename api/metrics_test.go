@@ -20,6 +20,7 @@ type fakeMeter struct {
 	mu       sync.Mutex
 	underway int
 	served   []string
+	refused  []string
 	// hold keeps Text from returning until it is closed, entered tells that it was called; both may be nil.
 	hold, entered chan struct{}
 }
@@ -38,6 +39,19 @@ func (m *fakeMeter) Served(route string, status int, took time.Duration) {
 		route += " in no time"
 	}
 	m.served = append(m.served, fmt.Sprintf("%s %d", route, status))
+}
+
+func (m *fakeMeter) Refused(kind string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.refused = append(m.refused, kind)
+}
+
+// last is what was refused last.
+func (m *fakeMeter) last() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.refused[len(m.refused)-1]
 }
 
 func (m *fakeMeter) Text() ([]byte, error) {

@@ -25,6 +25,7 @@ var statuses = map[apiv1.Code]int{
 	apiv1.CodeBodyTooLarge:         http.StatusRequestEntityTooLarge,
 	apiv1.CodeUnsupportedMediaType: http.StatusUnsupportedMediaType,
 	apiv1.CodeInternal:             http.StatusInternalServerError,
+	apiv1.CodeRateLimited:          http.StatusTooManyRequests,
 
 	apiv1.CodeNoLeader:           http.StatusServiceUnavailable,
 	apiv1.CodeOverloaded:         http.StatusServiceUnavailable,
@@ -87,6 +88,7 @@ var statuses = map[apiv1.Code]int{
 	apiv1.CodeQuantityReached:       http.StatusConflict,
 	apiv1.CodeQueueAhead:            http.StatusConflict,
 	apiv1.CodeQueueFull:             http.StatusConflict,
+	apiv1.CodeClientLimitReached:    http.StatusConflict,
 	apiv1.CodeBorrowNotAllowed:      http.StatusConflict,
 	apiv1.CodeBorrowTooLong:         http.StatusConflict,
 	apiv1.CodeBorrowLowWater:        http.StatusConflict,

@@ -75,11 +75,9 @@ func (s *service) waitForTicket(c *call, x *fsmpb.TicketStatus, wait time.Durati
 		now, refused := v.Ticket(x.Ticket.Id)
 		return refused != nil || now.Ahead != x.Ahead || now.Ticket.Offered
 	}
-	changed, leave := s.waiters.join(s.Node, met)
-	if changed == nil {
-		p := problemf(apiv1.CodeOverloaded, "%d requests wait for tickets on this node, as many as may.", maxWaiters)
-		p.next, p.retryAfter = "Ask another node, or without waiting.", time.Second
-		return nil, p
+	changed, leave, full := s.waiters.join(s, c, met)
+	if full != nil {
+		return nil, full
 	}
 	defer leave()
 	local := Read{Stale: true, MinIndex: c.read.MinIndex}

@@ -145,7 +145,9 @@ func TestWaiting(t *testing.T) {
 // As many wait as may; more are told to ask elsewhere.
 func TestTooManyWait(t *testing.T) {
 	f, _, two, _ := newQueueFixture(t)
-	leave := api.FillWaiters(f.handler, f.node)
+	leave := api.FillWaiters(f.handler, api.DefaultMaxWaits, func(i int) (actor, remote string) {
+		return fmt.Sprint("token-", i), fmt.Sprintf("192.0.2.%d:1", i%200)
+	})
 	a := f.get(fmt.Sprintf("/v1/tickets/%d?wait=30", two.ID)).want(503)
 	if a.refused(apiv1.CodeOverloaded); a.header.Get("Retry-After") != "1" {
 		t.Errorf("%v", a.header)

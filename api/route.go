@@ -199,6 +199,8 @@ type call struct {
 	// principal is who asks, actor the name under which the audit trail has him.
 	principal fsm.Principal
 	actor     string
+	// hurried: whoever asks has no time spent on a token that the node has not seen yet.
+	hurried bool
 	// reach is what the path names, if whoever asks reaches a part of things only.
 	reach *fsm.Reach
 	query *query
@@ -264,12 +266,15 @@ func (s *service) serve(w http.ResponseWriter, r *http.Request, rt *route) {
 // check fills a call with what its route has, cheapest first.
 func (s *service) check(w http.ResponseWriter, c *call, rt *route) (err error) {
 	if !rt.open {
-		if c.principal, err = s.authenticate(c); err != nil {
+		if c.principal, err = s.rateUnknown(c); err != nil {
 			return err
 		}
 		c.actor = c.principal.Actor()
 		exchangeOf(c.Context()).actor = c.actor
 		s.beginSpan(c, rt)
+		if err := s.spend(c, 1); err != nil {
+			return err
+		}
 		if err := s.authorise(c, rt); err != nil {
 			return err
 		}

@@ -29,7 +29,7 @@ func (s *service) listTokens(c *call) (*answer, error) {
 	found := v.Tokens(after, limit+1)
 	page := apiv1.TokenList{Tokens: make([]apiv1.Token, 0, min(limit, len(found)))}
 	for _, x := range found[:min(limit, len(found))] {
-		page.Tokens = append(page.Tokens, s.tokenOf(x))
+		page.Tokens = append(page.Tokens, s.holderOf(v, x))
 	}
 	if len(found) > limit {
 		page.Next = page.Tokens[limit-1].ID
@@ -50,7 +50,7 @@ func (s *service) getToken(c *call) (*answer, error) {
 	if refused != nil {
 		return nil, refusal(refused)
 	}
-	return ok(s.tokenOf(x)), nil
+	return ok(s.holderOf(v, x)), nil
 }
 
 func (s *service) getPrincipal(c *call) (*answer, error) {
@@ -72,7 +72,7 @@ func (s *service) getPrincipal(c *call) (*answer, error) {
 			return nil, err
 		}
 		if x := v.Token(id); x != nil {
-			token := s.tokenOf(x)
+			token := s.holderOf(v, x)
 			out.Token = &token
 		}
 	}
@@ -88,6 +88,8 @@ func (s *service) createToken(c *call) (*answer, error) {
 			Pools: c.form.texts("pools", fsm.MaxTokenPools, signed.CheckName), User: c.form.optional("user", fsm.CheckLine),
 		},
 	}
+	command.MaxLeases = c.form.limitOf(fsm.Role(command.Role), "max_leases", fsm.DefaultMaxLeases)
+	command.MaxTickets = c.form.limitOf(fsm.Role(command.Role), "max_tickets", fsm.DefaultMaxTickets)
 	scope := fsm.ScopeFromProto(command.Scope)
 	command.Scope = scope.Proto()
 	if len(c.form.faults) == 0 {
@@ -146,6 +148,21 @@ func (s *service) revokeToken(c *call) (*answer, error) {
 	return ok(s.tokenOf(fsm.TokenFromProto(o.GetToken()))), nil
 }
 
+// limitOf reads a limit of a client's token; 0 is none.
+func (f *form) limitOf(role fsm.Role, name string, otherwise uint64) uint64 {
+	switch {
+	case f.has(name):
+		n := f.number(name, 0, fsm.MaxTokenLimit)
+		if n != 0 && role != fsm.OfClient {
+			f.fault(name, "%s: the role %.40q has none", name, role)
+		}
+		return n
+	case role == fsm.OfClient:
+		return otherwise
+	}
+	return 0
+}
+
 func checkRole(field, role string) error {
 	for _, r := range fsm.Roles() {
 		if role == string(r) {
@@ -160,6 +177,7 @@ func (s *service) tokenOf(x *fsm.Token) apiv1.Token {
 	out := apiv1.Token{
 		ID: x.ID, Name: x.Name, Role: apiv1.AccessRole(x.Role), Created: time.UnixMilli(x.CreatedMs).UTC(), State: apiv1.TokenStateActive,
 		Site: x.Scope.Site, Instance: x.Scope.Instance, Pools: x.Scope.Pools, User: x.Scope.User,
+		MaxLeases: x.MaxLeases, MaxTickets: x.MaxTickets,
 	}
 	if x.ExpiryMs != 0 {
 		at := time.UnixMilli(x.ExpiryMs).UTC()
@@ -172,5 +190,12 @@ func (s *service) tokenOf(x *fsm.Token) apiv1.Token {
 	if x.Expired(s.Node.Wall().UnixMilli()) {
 		out.State = apiv1.TokenStateExpired
 	}
+	return out
+}
+
+// holderOf shows a token with what was taken with it.
+func (s *service) holderOf(v *fsm.View, x *fsm.Token) apiv1.Token {
+	out := s.tokenOf(x)
+	out.Leases, out.Tickets = v.HeldBy(x.ID)
 	return out
 }

@@ -2,15 +2,15 @@ package api
 
 import (
 	"context"
+	"net/netip"
 	"sync"
 	"time"
 
+	"github.com/licet/licet/api/apiv1"
 	"github.com/licet/licet/fsm"
 )
 
 const (
-	// maxWaiters is how many requests of a node wait for a change of the state.
-	maxWaiters = 1000
 	// watchAgain is how long after a failure the node is asked again.
 	watchAgain = 100 * time.Millisecond
 	// lookEvery is how long at least passes between two looks: a busy node has hundreds of views a
@@ -21,9 +21,12 @@ const (
 // waiters wakes requests that wait for a change of the node's own state. One goroutine
 // looks at each new view for all of them, and runs only while somebody waits.
 type waiters struct {
-	mu   sync.Mutex
-	all  map[*waiter]struct{}
-	stop context.CancelFunc
+	mu  sync.Mutex
+	all map[*waiter]struct{}
+	// principals and addresses count who waits, until he leaves.
+	principals map[string]int
+	addresses  map[netip.Prefix]int
+	stop       context.CancelFunc
 }
 
 type waiter struct {
@@ -31,34 +34,63 @@ type waiter struct {
 	done chan struct{}
 }
 
-// join returns a channel that is closed once a further view of the node meets the condition; nil if
+// join returns a channel that is closed once a further view of the node meets the condition; a problem if
 // too many wait. Whoever joined looks at the present view, too, and leaves.
-func (w *waiters) join(n Node, met func(*fsm.View) bool) (done <-chan struct{}, leave func()) {
-	me := &waiter{met: met, done: make(chan struct{})}
+func (w *waiters) join(s *service, c *call, met func(*fsm.View) bool) (done <-chan struct{}, leave func(), p *problem) {
+	me, from := &waiter{met: met, done: make(chan struct{})}, PrefixOf(c.RemoteAddr)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.all) >= maxWaiters {
-		return nil, nil
+	if p := w.full(s, c.actor, from); p != nil {
+		return nil, nil, p
 	}
 	if w.all == nil {
-		w.all = make(map[*waiter]struct{})
+		w.all, w.principals, w.addresses = make(map[*waiter]struct{}), make(map[string]int), make(map[netip.Prefix]int)
 	}
 	w.all[me] = struct{}{}
+	w.principals[c.actor]++
+	w.addresses[from]++
 	if w.stop == nil {
 		ctx, cancel := context.WithCancel(context.Background())
 		w.stop = cancel
-		go w.watch(ctx, n)
+		go w.watch(ctx, s.Node)
 	}
-	return me.done, func() { w.leave(me) }
+	return me.done, func() { w.leave(me, c.actor, from) }, nil
 }
 
-func (w *waiters) leave(me *waiter) {
+// full refuses to wait where all, or one principal or address, do so as often as may be.
+func (w *waiters) full(s *service, actor string, from netip.Prefix) *problem {
+	var p *problem
+	switch {
+	case len(w.all) >= s.MaxWaits:
+		p = problemf(apiv1.CodeOverloaded, "%d requests wait for tickets on node %s, as many as may.", s.MaxWaits, s.Node.ID())
+	case w.principals[actor] >= s.MaxWaitsEach:
+		p = problemf(apiv1.CodeOverloaded, "%d requests of %s wait for tickets on node %s, as many as may.", s.MaxWaitsEach, actor, s.Node.ID())
+	case w.addresses[from] >= s.MaxWaitsEach:
+		p = problemf(apiv1.CodeOverloaded, "%d requests from address %s wait for tickets on node %s, as many as may.", s.MaxWaitsEach, from, s.Node.ID())
+	default:
+		return nil
+	}
+	s.Meter.Refused(refusedWait)
+	p.next, p.retryAfter = "Ask another node, or without waiting.", time.Second
+	return p
+}
+
+func (w *waiters) leave(me *waiter, actor string, from netip.Prefix) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	delete(w.all, me)
+	countDown(w.principals, actor)
+	countDown(w.addresses, from)
 	if len(w.all) == 0 && w.stop != nil {
 		w.stop()
 		w.stop = nil
+	}
+}
+
+// countDown keeps no zeros, so that the map is as long as there are who wait.
+func countDown[K comparable](counts map[K]int, key K) {
+	if counts[key]--; counts[key] == 0 {
+		delete(counts, key)
 	}
 }
 

@@ -211,7 +211,7 @@ func readProblem(r *request, answer *http.Response, meta Meta) *fault {
 	case p.Code == apiv1.CodeOutcomeUnknown, p.Code == apiv1.CodeInternal:
 		f.unknown = r.changes
 		f.again = !f.unknown || !r.once
-	case answer.StatusCode == http.StatusServiceUnavailable, p.Code == apiv1.CodeTimeout, p.Code == apiv1.CodeIndexTimeout:
+	case answer.StatusCode == http.StatusServiceUnavailable, answer.StatusCode == http.StatusTooManyRequests, p.Code == apiv1.CodeTimeout, p.Code == apiv1.CodeIndexTimeout:
 		f.again = true
 	case answer.StatusCode >= 500 && p.Code != apiv1.CodeUnsupported:
 		// A newer node's code: nothing says that nothing was done.

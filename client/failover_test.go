@@ -91,6 +91,28 @@ var failovers = []struct {
 		outcome{hosts: "a:1 b:1 c:1 a:1", least: time.Second, most: 1200 * time.Millisecond},
 	},
 	{
+		"one node's limit, and another's", "write",
+		map[string][]step{"a:1": {problem(429, "rate_limited", "Retry-After", "7")}, "b:1": {fine(instance)}},
+		outcome{hosts: "a:1 b:1"},
+	},
+	{
+		"limits of all nodes", "write",
+		map[string][]step{
+			"a:1": {problem(429, "rate_limited", "Retry-After", "2"), fine(instance)}, "b:1": {problem(429, "rate_limited", "Retry-After", "5")}, "c:1": {problem(429, "rate_limited", "Retry-After", "5")},
+		},
+		outcome{hosts: "a:1 b:1 c:1 a:1", least: 2 * time.Second, most: 3 * time.Second},
+	},
+	{
+		"limits beyond the end", "write",
+		map[string][]step{"a:1": {problem(429, "rate_limited", "Retry-After", "60")}, "b:1": {problem(429, "rate_limited", "Retry-After", "60")}, "c:1": {problem(429, "rate_limited", "Retry-After", "60")}},
+		outcome{code: "rate_limited", hosts: "a:1 b:1 c:1"},
+	},
+	{
+		"in doubt, then limits", "write",
+		map[string][]step{"a:1": {broken, problem(429, "rate_limited", "Retry-After", "60")}, "b:1": {problem(429, "rate_limited", "Retry-After", "60")}, "c:1": {refused}},
+		outcome{code: "outcome_unknown", most: 10 * time.Second},
+	},
+	{
 		"Retry-After beyond the end", "write",
 		map[string][]step{"a:1": {problem(503, "overloaded", "Retry-After", "60")}, "b:1": {problem(503, "overloaded", "Retry-After", "60")}, "c:1": {problem(503, "overloaded", "Retry-After", "60")}},
 		outcome{code: "overloaded", hosts: "a:1 b:1 c:1"},

@@ -81,6 +81,7 @@ func TestMetricsOfACluster(t *testing.T) {
 	}
 	measured[0].Began()
 	measured[0].Served("GET /v1/status", 200, 1)
+	measured[0].Refused("waits")
 	eventually(t, "every figure moves", func() error { return missing(t, measured) })
 	eventually(t, "one leads and all are ready", func() error {
 		leaders, ready := 0.0, 0.0

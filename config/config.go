@@ -143,6 +143,14 @@ type Limits struct {
 	BodyBytes      ByteSize // never above BatchBytes
 	MaxClockSkew   time.Duration
 	RequestTimeout time.Duration // always above Raft.ElectionTimeout
+
+	// Requests a second, 0 for no limit, and how many at once.
+	RatePrincipal, RatePrincipalBurst int
+	RateAddress, RateAddressBurst     int
+	RateUnknown, RateUnknownBurst     int
+
+	Connections, ConnectionsEach int // open at a time; of one address
+	Waits, WaitsEach             int // requests that wait for a ticket; of one principal, or address
 }
 
 // Audit bounds the files of the audit trail.

@@ -287,6 +287,56 @@ var keys = []key{
 		doc:  "How long a request may take where the client sets no deadline. Above raft.election_timeout, or no request could outlive an election.",
 		kind: duration(func(c *Config) *time.Duration { return &c.Limits.RequestTimeout }, 100*time.Millisecond, 10*time.Minute),
 	},
+	{
+		name: "limits.rate_principal", def: "1000", reload: true,
+		doc:  "Requests a second of one API token or client certificate; 0 is no limit. A bulk counts its items. Beyond it requests are answered 429 with Retry-After. Each node counts what comes to it. The token of auth.operator_token_file has no limit.",
+		kind: number(func(c *Config) *int { return &c.Limits.RatePrincipal }, 0, 10_000_000, "requests a second"),
+	},
+	{
+		name: "limits.rate_principal_burst", def: "2000", reload: true,
+		doc:  "How many of them may come at once, after a rest.",
+		kind: number(func(c *Config) *int { return &c.Limits.RatePrincipalBurst }, 1, 10_000_000, "requests"),
+	},
+	{
+		name: "limits.rate_address", def: "5000", reload: true,
+		doc:  "Requests a second of one IPv4 address or IPv6 /64, whoever asks; 0 is no limit. A whole site may be behind one address. The node's own machine has no such limit, nor have clients behind a proxy on it. X-Forwarded-For is not believed.",
+		kind: number(func(c *Config) *int { return &c.Limits.RateAddress }, 0, 10_000_000, "requests a second"),
+	},
+	{
+		name: "limits.rate_address_burst", def: "10000", reload: true,
+		doc:  "How many of them may come at once, after a rest.",
+		kind: number(func(c *Config) *int { return &c.Limits.RateAddressBurst }, 1, 10_000_000, "requests"),
+	},
+	{
+		name: "limits.rate_unknown", def: "20", reload: true,
+		doc:  "Requests a second of one address, loopback included, that did not prove who asks (those answered 401); 0 is no limit. Beyond it only API tokens and certificates are looked at, which nobody guesses, and not the tokens of auth.",
+		kind: number(func(c *Config) *int { return &c.Limits.RateUnknown }, 0, 10_000_000, "requests a second"),
+	},
+	{
+		name: "limits.rate_unknown_burst", def: "200", reload: true,
+		doc:  "How many of them may come at once, after a rest.",
+		kind: number(func(c *Config) *int { return &c.Limits.RateUnknownBurst }, 1, 10_000_000, "requests"),
+	},
+	{
+		name: "limits.connections", def: "8192",
+		doc:  "Open connections to the API. One more is closed at once.",
+		kind: number(func(c *Config) *int { return &c.Limits.Connections }, 16, 1_000_000, "connections"),
+	},
+	{
+		name: "limits.connections_each", def: "1024",
+		doc:  "The same of one IPv4 address or IPv6 /64; a whole site may be behind one address.",
+		kind: number(func(c *Config) *int { return &c.Limits.ConnectionsEach }, 1, 1_000_000, "connections"),
+	},
+	{
+		name: "limits.waits", def: "1000",
+		doc:  "Requests that wait for a change of their ticket. One more is answered 503 with Retry-After.",
+		kind: number(func(c *Config) *int { return &c.Limits.Waits }, 1, 1_000_000, "requests"),
+	},
+	{
+		name: "limits.waits_each", def: "250",
+		doc:  "The same of one API token or certificate, and of one address.",
+		kind: number(func(c *Config) *int { return &c.Limits.WaitsEach }, 1, 1_000_000, "requests"),
+	},
 
 	{
 		name: "audit.file_bytes", def: "64 MiB",

@@ -181,6 +181,8 @@ func TestDefaults(t *testing.T) {
 		Limits: Limits{
 			Queue: 4096, BatchCommands: 512, BatchBytes: 1 << 20, BodyBytes: 1 << 20, MaxClockSkew: 5e9,
 			RequestTimeout: 10e9,
+			RatePrincipal:  1000, RatePrincipalBurst: 2000, RateAddress: 5000, RateAddressBurst: 10_000, RateUnknown: 20, RateUnknownBurst: 200,
+			Connections: 8192, ConnectionsEach: 1024, Waits: 1000, WaitsEach: 250,
 		},
 		Audit: Audit{FileBytes: 64 << 20, TotalBytes: 1 << 30},
 		Log:   Log{Level: "info", Format: "text"},

@@ -29,6 +29,8 @@ type request struct {
 	// own is the user's lingering lease, whose seats are as good as free.
 	own   *Lease
 	seats seats
+	// by is the API token of who asks, if it has limits.
+	by *Token
 	// ends is the latest end, milliseconds of the wall clock.
 	ends int64
 }
@@ -55,6 +57,7 @@ var conditions = []condition{
 	{"borrow", (*request).checkBorrow, false},
 	{"project", (*request).checkProject, true},
 	{"count", (*request).checkCount, false},
+	{"client_limit", (*request).checkClientLimit, false},
 	{"seats", (*request).checkSeats, false},
 	{"queue", (*request).checkQueue, false},
 }
@@ -347,7 +350,7 @@ func (s *State) checkout(o *fsmpb.Outcome, cmd *fsmpb.Checkout) {
 		o.Refusal = invalid(err)
 		return
 	}
-	r := &request{t: &s.tables, ask: ask}
+	r := &request{t: &s.tables, ask: ask, by: s.limited(s.actor)}
 	refusal := r.decide(conditions)
 	t := s.waitingFor(ask)
 	waits := ask.Queue && s.inForce(t)
@@ -406,16 +409,16 @@ type Condition struct {
 	Refusal *fsmpb.Refusal
 }
 
-// Explain walks all conditions of a checkout at a wall time of nowMs, not only the first that
+// Explain walks all conditions of a checkout that an actor asks for at a wall time of nowMs, not only the first that
 // fails (rule K7). The error says what is wrong with the request's form.
-func (v *View) Explain(cmd *fsmpb.Checkout, nowMs int64) ([]Condition, error) {
+func (v *View) Explain(cmd *fsmpb.Checkout, actor string, nowMs int64) ([]Condition, error) {
 	ask, err := normalAsk(cmd)
 	if err != nil {
 		return nil, err
 	}
 	s := v.Fork()
 	s.clock = s.clock.tick(nowMs, 0)
-	r, list, open := &request{t: &s.tables, ask: ask}, make([]Condition, len(conditions)), true
+	r, list, open := &request{t: &s.tables, ask: ask, by: s.limited(actor)}, make([]Condition, len(conditions)), true
 	for i, c := range conditions {
 		if list[i] = (Condition{Name: c.name, Checked: open}); !open {
 			continue

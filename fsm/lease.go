@@ -28,6 +28,8 @@ type Lease struct {
 	EndsMs            int64
 	Borrow, Lingering bool
 	Renewals          uint64
+	// apiToken is the number of the API token that took it, if that has limits.
+	apiToken uint64
 	hashed
 }
 
@@ -37,7 +39,7 @@ func (l *Lease) record(into *fsmpb.LeaseRecord) *fsmpb.LeaseRecord {
 	*into = fsmpb.LeaseRecord{
 		Id: l.ID, Pool: l.Pool, Product: l.Product, User: l.User, Client: l.Client, Count: l.held.count, Reserved: l.held.reserved,
 		Reservation: l.held.reservation, Project: l.Project, Holder: l.Holder[:], SinceMs: l.SinceMs, Ttl: l.TTL, EndsMs: l.EndsMs,
-		Borrow: l.Borrow, Lingering: l.Lingering, Renewals: l.Renewals,
+		Borrow: l.Borrow, Lingering: l.Lingering, Renewals: l.Renewals, ApiToken: l.apiToken,
 	}
 	return into
 }
@@ -47,7 +49,7 @@ func leaseFromProto(r *fsmpb.LeaseRecord, p *Pool) *Lease {
 	l := &Lease{
 		ID: r.Id, Pool: p.Name, pool: p.ID, Product: r.Product, User: r.User, Client: r.Client, Project: r.Project,
 		held: seats{r.Count, r.Reserved, r.Reservation}, SinceMs: r.SinceMs, TTL: r.Ttl, EndsMs: r.EndsMs,
-		Borrow: r.Borrow, Lingering: r.Lingering, Renewals: r.Renewals,
+		Borrow: r.Borrow, Lingering: r.Lingering, Renewals: r.Renewals, apiToken: r.ApiToken,
 	}
 	copy(l.Holder[:], r.Holder)
 	if x := p.product(r.Product); x != nil {
@@ -100,6 +102,7 @@ func (x shift) negative() shift {
 func (t *tables) indexLease(l *Lease) {
 	t.byUser.keys.Set(l.key())
 	t.setLeaseDue(l)
+	t.hold(l.apiToken, 1, 0)
 	if l.Lingering {
 		t.lingering.keys.Set(l.lingerer())
 	}
@@ -129,7 +132,7 @@ func (s *State) newLease(r *request, held seats) *Lease {
 	s.counters.lastLease++
 	l := &Lease{
 		ID: s.counters.lastLease, Pool: r.pool.Name, pool: r.pool.ID, Product: r.product.Name, User: r.ask.User, Client: r.ask.Client, Project: r.ask.Project,
-		held: held, SinceMs: s.clock.WallMs, TTL: r.ask.Ttl,
+		held: held, SinceMs: s.clock.WallMs, TTL: r.ask.Ttl, apiToken: r.by.number(),
 	}
 	copy(l.Holder[:], r.ask.Holder)
 	if days := r.ask.BorrowDays; days > 0 {
@@ -159,6 +162,7 @@ func (s *State) removeLease(p *Pool, l *Lease) {
 	s.leases.delete(&s.digest, l.ID)
 	s.byUser.keys.Delete(l.key())
 	s.dropLeaseDue(l)
+	s.hold(l.apiToken, -1, 0)
 	if l.held.count > 0 {
 		s.take(p, l.Product, l.shift().negative())
 	}

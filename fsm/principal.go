@@ -38,11 +38,14 @@ type Principal struct {
 	Scope Scope
 }
 
+// tokenActor begins the actor of an API token; its number follows.
+const tokenActor = "token-" //nolint:gosec // G101: it is no credential.
+
 // Actor is the name under which the principal's requests are remembered and audited (rule E1). No two principals share one.
 func (p Principal) Actor() string {
 	switch p.Kind {
 	case ByToken:
-		return "token-" + p.ID
+		return tokenActor + p.ID
 	case ByCertificate:
 		return "cert-" + p.ID
 	case ByIssuer:

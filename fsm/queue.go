@@ -23,6 +23,8 @@ type Ticket struct {
 	held seats
 	// pool is the pool's number.
 	pool uint64
+	// apiToken is the number of the API token that made it, if that has limits.
+	apiToken uint64
 	hashed
 }
 
@@ -33,13 +35,13 @@ func (t *Ticket) proto() *fsmpb.TicketRecord { return t.record(new(fsmpb.TicketR
 func (t *Ticket) record(into *fsmpb.TicketRecord) *fsmpb.TicketRecord {
 	*into = fsmpb.TicketRecord{
 		Id: t.ID, Ask: t.Ask, SinceMs: t.SinceMs, EndsMs: t.EndsMs, Offered: t.Offered,
-		Reserved: t.held.reserved, Reservation: t.held.reservation,
+		Reserved: t.held.reserved, Reservation: t.held.reservation, ApiToken: t.apiToken,
 	}
 	return into
 }
 
 func ticketFromProto(r *fsmpb.TicketRecord, p *Pool) *Ticket {
-	t := &Ticket{ID: r.Id, pool: p.ID, Ask: r.Ask, SinceMs: r.SinceMs, EndsMs: r.EndsMs, Offered: r.Offered}
+	t := &Ticket{ID: r.Id, pool: p.ID, Ask: r.Ask, SinceMs: r.SinceMs, EndsMs: r.EndsMs, Offered: r.Offered, apiToken: r.ApiToken}
 	if t.Offered {
 		t.held = seats{r.GetAsk().GetCount(), r.Reserved, r.Reservation}
 	}
@@ -127,9 +129,11 @@ func (t *tables) relane(p *Pool) {
 func (t *tables) reindexTicket(p *Pool, old, next *Ticket) {
 	switch {
 	case old == nil:
+		t.hold(next.apiToken, 0, 1)
 		t.byPool.keys.Set(next.key())
 		t.ticketUsers.keys.Set(next.userKey())
 	case next == nil:
+		t.hold(old.apiToken, 0, -1)
 		t.byPool.keys.Delete(old.key())
 		t.ticketUsers.keys.Delete(old.userKey())
 	}
@@ -204,8 +208,15 @@ func (s *State) enqueue(o *fsmpb.Outcome, r *request, gone *Ticket) *fsmpb.Refus
 		return refuse(QueueFull, "pool", r.pool.Name, "product", r.product.Name, "ahead", tickets, "limit", uint64(r.pool.QueueLimit),
 			"asked", r.ask.Count, "used", total.used, "offered", total.offered)
 	}
+	leaving := uint64(0)
+	if gone != nil && gone.apiToken == r.by.number() {
+		leaving = 1
+	}
+	if refusal := s.ticketsLeft(r.by, leaving); refusal != nil {
+		return refusal
+	}
 	s.counters.lastTicket++
-	t := &Ticket{ID: s.counters.lastTicket, pool: r.pool.ID, Ask: r.ask, SinceMs: s.clock.WallMs, EndsMs: s.ticketEnd(r.pool)}
+	t := &Ticket{ID: s.counters.lastTicket, pool: r.pool.ID, Ask: r.ask, SinceMs: s.clock.WallMs, EndsMs: s.ticketEnd(r.pool), apiToken: r.by.number()}
 	if gone != nil {
 		s.removeTicket(r.pool, gone)
 	}
@@ -563,9 +574,13 @@ func (s *State) claimOffer(o *fsmpb.Outcome, cmd *fsmpb.ClaimOffer) {
 		o.Refusal = refusal
 		return
 	}
-	r := &request{t: &s.tables, ask: t.Ask}
+	r := &request{t: &s.tables, ask: t.Ask, by: s.limited(s.actor)}
 	// The pool may have changed since, and somebody else may have opened the project.
-	if o.Refusal = r.decide(conditions[:standing+1]); o.Refusal != nil {
+	if o.Refusal = r.decide(conditions[:standing+1]); o.Refusal == nil {
+		// The lease counts for whoever claims, whoever asked.
+		o.Refusal = s.leasesLeft(r.by, 0)
+	}
+	if o.Refusal != nil {
 		s.noteDenial(p, t.Ask.Product, o.Refusal.Code)
 		return
 	}

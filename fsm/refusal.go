@@ -59,6 +59,8 @@ const (
 	QuantityReached Code = "quantity_reached"
 	QueueAhead      Code = "queue_ahead"
 	QueueFull       Code = "queue_full"
+	// ClientLimitReached: an API token has as many leases or tickets as it may.
+	ClientLimitReached Code = "client_limit_reached"
 
 	BorrowNotAllowed   Code = "borrow_not_allowed"
 	BorrowTooLong      Code = "borrow_too_long"
@@ -149,12 +151,13 @@ var sentences = map[Code]sentence{
 	TTLOutOfBounds:    {"Pool {pool}: a TTL of {ttl} s is not in {min} to {max} s.", "Ask for one that is, or for none to have the default."},
 	CountAboveLimit:   {"Pool {pool}, product {product}: {asked} seats asked, {max} are the most that can ever be had.", "Ask for at most {max}."},
 
-	PoolFull:        {"Pool {pool}: {used} of {limit} in use, {offered} offered, {ahead} ahead of you; {asked} asked.", "Wait in the queue (`licet checkout` with --queue), or try again later."},
-	CapReached:      {"Pool {pool}, product {product}: {used} of {limit} in use, {offered} offered in the pool, {ahead} ahead of you; {asked} asked.", "Wait in the queue (`licet checkout` with --queue), or try again later."},
-	SeatsReserved:   {"Pool {pool}, product {product}: {used} of {limit} in use or reserved for others, {offered} offered in the pool, {ahead} ahead of you; {asked} asked.", "Wait in the queue (`licet checkout` with --queue), or try again later."},
-	QuantityReached: {"Pool {pool}, product {product}: {used} of the contract's {limit} in use, {offered} offered in the pool, {ahead} ahead of you; {asked} asked.", "Wait in the queue (`licet checkout` with --queue), or try again later."},
-	QueueAhead:      {"Pool {pool}, product {product}: {used} of {limit} in use, {offered} offered, {ahead} ahead of you; {asked} asked.", "Wait in the queue (`licet checkout` with --queue): seats go to those who came first."},
-	QueueFull:       {"Pool {pool}: {ahead} tickets wait, as many as may ({limit}).", "Try again later."},
+	PoolFull:           {"Pool {pool}: {used} of {limit} in use, {offered} offered, {ahead} ahead of you; {asked} asked.", "Wait in the queue (`licet checkout` with --queue), or try again later."},
+	CapReached:         {"Pool {pool}, product {product}: {used} of {limit} in use, {offered} offered in the pool, {ahead} ahead of you; {asked} asked.", "Wait in the queue (`licet checkout` with --queue), or try again later."},
+	SeatsReserved:      {"Pool {pool}, product {product}: {used} of {limit} in use or reserved for others, {offered} offered in the pool, {ahead} ahead of you; {asked} asked.", "Wait in the queue (`licet checkout` with --queue), or try again later."},
+	QuantityReached:    {"Pool {pool}, product {product}: {used} of the contract's {limit} in use, {offered} offered in the pool, {ahead} ahead of you; {asked} asked.", "Wait in the queue (`licet checkout` with --queue), or try again later."},
+	QueueAhead:         {"Pool {pool}, product {product}: {used} of {limit} in use, {offered} offered, {ahead} ahead of you; {asked} asked.", "Wait in the queue (`licet checkout` with --queue): seats go to those who came first."},
+	QueueFull:          {"Pool {pool}: {ahead} tickets wait, as many as may ({limit}).", "Try again later."},
+	ClientLimitReached: {"API token {token} ({name}) has {held} {what}, {max} are the most.", "Return some, or ask an operator for a token with a higher limit: `licet token create` with --max-leases and --max-tickets."},
 
 	BorrowNotAllowed:   {"Pool {pool}: product {product} can't be borrowed.", "Check it out without borrowing, or ask the operator to allow borrowing."},
 	BorrowTooLong:      {"Pool {pool}, product {product}: {days} days asked, {max} are the most.", "Ask for at most {max} days."},

@@ -63,7 +63,9 @@ func (s *State) Succeed(present *View, r Restoration) error {
 	if foreign {
 		s.passOver(wall - before.WallMs)
 	}
-	s.takeTokens(present)
+	if s.takeTokens(present) && foreign {
+		s.forgetHolds()
+	}
 	s.takeTrail(present)
 	s.index, s.term, s.position = r.Index, r.Term, 0
 	text, err := json.Marshal(told)

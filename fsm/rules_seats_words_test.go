@@ -594,7 +594,7 @@ func (w *world) cmdExplain(ts *testscript.TestScript, args []string) {
 	}
 	ask := w.ask(rules.Checkout(ts, args[:at]))
 	w.asked = nil
-	list, err := w.s.View().Explain(ask, w.now.UnixMilli())
+	list, err := w.s.View().Explain(ask, w.actor, w.now.UnixMilli())
 	ts.Check(err)
 	got, want := map[string]string{}, map[string]string{}
 	for _, c := range list {

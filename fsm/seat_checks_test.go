@@ -2,6 +2,7 @@ package fsm
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -366,8 +367,36 @@ func (w *seatWatch) checkCounts(m *seatRun) string {
 	}
 	v := m.s.View()
 	have, want := [3]int{v.LeaseCount(), v.WaitingCount(), v.ProjectCount()}, [3]int{leases, waiting, len(w.now.projects)}
+	if wrong := wrongHolds(m.s); wrong != "" {
+		return wrong
+	}
 	if have != want {
 		return fmt.Sprintf("leases, tickets that wait, projects: %v are counted, %v are there", have, want)
+	}
+	return ""
+}
+
+// wrongHolds counts anew what was taken with API tokens that have limits.
+func wrongHolds(s *State) string {
+	want := map[uint64]tokenHold{}
+	for _, l := range s.leases.rows.Values() {
+		h := want[l.apiToken]
+		h.leases++
+		want[l.apiToken] = h
+	}
+	for _, x := range s.tickets.rows.Values() {
+		h := want[x.apiToken]
+		h.tickets++
+		want[x.apiToken] = h
+	}
+	delete(want, 0)
+	have := map[uint64]tokenHold{}
+	s.holds.Scan(func(id uint64, h tokenHold) bool {
+		have[id] = h
+		return true
+	})
+	if !maps.Equal(have, want) {
+		return fmt.Sprintf("of API tokens %v are counted, %v are there", have, want)
 	}
 	return ""
 }

@@ -73,7 +73,7 @@ var seatMilestones = func() []string {
 		"promises above the quantity", "overdraft used", "pool ended", "contract ended", "offer withdrawn", "repeated", "stray",
 		"pool_full", "cap_reached", "seats_reserved", "quantity_reached", "queue_ahead", "queue_full", "borrow_low_water", "borrow_too_long", "project_busy",
 		"project_open_as_team", "project_open_as_mono", "count_above_limit", "user_barred", "not_holder", "lease_ended", "ticket_gone",
-		"not_ticket_holder", "not_offered", "contract_exhausted", "pool_in_use", "pool_changed", "pool replaced at its revision", "contract_not_started",
+		"not_ticket_holder", "not_offered", "contract_exhausted", "client_limit_reached", "pool_in_use", "pool_changed", "pool replaced at its revision", "contract_not_started",
 	}
 	for _, kind := range seatKinds {
 		list = append(list, kind+" accepted", kind+" refused")
@@ -107,12 +107,30 @@ func newSeatRun(t tb, signatures map[string]string) *seatRun {
 		meta.Settings.RequestLimit = uint64(m.n.limit)
 		s.setMeta(meta)
 	}
+	m.limitTokens()
 	for i, o := range seatBeginning() {
 		o.actor, o.id = "ann", fmt.Sprintf("first%d", i)
 		m.entryOf([]seatOp{o}, 0)
 	}
 	return m
 }
+
+// limitTokens puts API tokens with limits into both states, and into the second model.
+func (m *seatRun) limitTokens() {
+	m.n.limits = map[string]seatLimit{"token-1": {1, 1, 1}, "token-2": {2, 3, 0}, "token-3": {3, 0, 2}}
+	for _, s := range []*State{m.s, m.twin} {
+		s.counters.lastToken = 4
+		for _, x := range m.n.limits {
+			s.setToken(&Token{
+				ID: x.token, Name: fmt.Sprint("limited", x.token), Role: OfClient, Scope: Scope{Pools: []string{"p0"}}, MaxLeases: x.leases, MaxTickets: x.tickets,
+			})
+		}
+		s.setToken(&Token{ID: 4, Name: "free", Role: OfClient, Scope: Scope{Pools: []string{"p0"}}})
+	}
+}
+
+// seatActors ask by turns: some have limits, of token-4 none are counted.
+var seatActors = []string{"ann", "ann", "ann", "ann", "token-1", "token-2", "token-3", "token-4"}
 
 // seatBeginning is two contracts and four active pools: small, so that they are full soon.
 func seatBeginning() []seatOp {
@@ -335,7 +353,7 @@ func (m *seatRun) op(t *rapid.T) seatOp {
 	}
 	o := m.fresh(t)
 	m.ids++
-	o.actor, o.id = "ann", fmt.Sprintf("q%d", m.ids)
+	o.actor, o.id = rapid.SampledFrom(seatActors).Draw(t, "actor"), fmt.Sprintf("q%d", m.ids)
 	return o
 }
 

@@ -47,9 +47,14 @@ type seatNaive struct {
 	writes  []seatWrite
 	// written is how many writes there ever were.
 	written uint64
+	// limits are those of API tokens by their actors, actor is who asks.
+	limits map[string]seatLimit
+	actor  string
 	// dry tells what a dry run tells more than the command does.
 	dry bool
 }
+
+type seatLimit struct{ token, leases, tickets uint64 }
 
 type seatContract struct {
 	doc *signed.Contract
@@ -145,6 +150,7 @@ func (n *seatNaive) do(o seatOp) *fsmpb.Outcome {
 		break
 	}
 	n.forget()
+	n.actor = o.actor
 	if row.answers {
 		row.outcome = n.decide(o)
 	}
@@ -1200,11 +1206,51 @@ func (r *seatRequest) checkQueue() *fsmpb.Refusal {
 		"offered", n.offered(p.Name, ""), "ahead", n.waits(p.Name, "")+line.rivals(p, r.ask.Product))
 }
 
+// beyond says that whoever asks has as many leases or tickets as his token may; 0 is no limit.
+func (n *seatNaive) beyond(what string, held, gone, most uint64) *fsmpb.Refusal {
+	if most == 0 || held-gone < most {
+		return nil
+	}
+	token := n.limits[n.actor].token
+	return refuse(ClientLimitReached, "token", token, "name", fmt.Sprint("limited", token), "what", what, "held", held, "max", most)
+}
+
+// leasesOf counts the rows that name the token of whoever asks.
+func (n *seatNaive) leasesOf() (count uint64) {
+	for _, l := range n.leases {
+		if l.ApiToken == n.limits[n.actor].token {
+			count++
+		}
+	}
+	return count
+}
+
+func (r *seatRequest) checkLimit() *fsmpb.Refusal {
+	gone := uint64(0)
+	if r.own != nil && r.own.ApiToken == r.n.limits[r.n.actor].token {
+		gone = 1
+	}
+	return r.n.beyond("leases", r.n.leasesOf(), gone, r.n.limits[r.n.actor].leases)
+}
+
+func (n *seatNaive) ticketLimit(gone *fsmpb.TicketRecord) *fsmpb.Refusal {
+	held, leaving := uint64(0), uint64(0)
+	for _, t := range n.tickets {
+		if t.ApiToken == n.limits[n.actor].token {
+			held++
+			if t == gone {
+				leaving = 1
+			}
+		}
+	}
+	return n.beyond("tickets", held, leaving, n.limits[n.actor].tickets)
+}
+
 func (r *seatRequest) decide() *fsmpb.Refusal {
 	if refusal := r.standing(false); refusal != nil {
 		return refusal
 	}
-	for _, check := range []func() *fsmpb.Refusal{r.checkProject, r.checkCount, r.checkSeats, r.checkQueue} {
+	for _, check := range []func() *fsmpb.Refusal{r.checkProject, r.checkCount, r.checkLimit, r.checkSeats, r.checkQueue} {
 		if refusal := check(); refusal != nil {
 			return refusal
 		}
@@ -1276,11 +1322,14 @@ func (n *seatNaive) enqueue(out *fsmpb.Outcome, r *seatRequest, gone *fsmpb.Tick
 		return refuse(QueueFull, "pool", r.pool.Name, "product", r.ask.Product, "ahead", ahead, "limit", uint64(r.pool.QueueLimit),
 			"asked", r.ask.Count, "used", n.used(r.pool.Name, ""), "offered", n.offered(r.pool.Name, ""))
 	}
+	if refusal := n.ticketLimit(gone); refusal != nil {
+		return refusal
+	}
 	if gone != nil {
 		n.endTicket(gone)
 	}
 	n.ticketsEver++
-	t := &fsmpb.TicketRecord{Id: n.ticketsEver, Ask: r.ask, SinceMs: n.wall, EndsMs: n.ticketEnd(r.pool)}
+	t := &fsmpb.TicketRecord{Id: n.ticketsEver, Ask: r.ask, SinceMs: n.wall, EndsMs: n.ticketEnd(r.pool), ApiToken: n.limits[n.actor].token}
 	n.begins(r.pool)
 	n.tickets = append(n.tickets, t)
 	n.offerAll()
@@ -1295,7 +1344,7 @@ func (n *seatNaive) grant(r *seatRequest) *fsmpb.LeaseRecord {
 	n.leasesEver++
 	l := &fsmpb.LeaseRecord{
 		Id: n.leasesEver, Pool: r.pool.Name, Product: r.ask.Product, User: r.ask.User, Client: r.ask.Client, Project: r.ask.Project,
-		Holder: r.ask.Holder, SinceMs: n.wall, Ttl: r.ask.Ttl,
+		Holder: r.ask.Holder, SinceMs: n.wall, Ttl: r.ask.Ttl, ApiToken: n.limits[n.actor].token,
 	}
 	lane := ""
 	if r.reserved > 0 {
@@ -1565,6 +1614,9 @@ func (n *seatNaive) claim(out *fsmpb.Outcome, cmd *fsmpb.ClaimOffer) {
 	r := n.newRequest(t.Ask)
 	if refusal = r.standing(false); refusal == nil {
 		refusal = r.checkProject()
+	}
+	if refusal == nil {
+		refusal = n.beyond("leases", n.leasesOf(), 0, n.limits[n.actor].leases)
 	}
 	if out.Refusal = refusal; refusal != nil {
 		n.denied(r.pool, t.Ask.Product, refusal.Code)

@@ -31,6 +31,8 @@ type State struct {
 	// waits are how long tickets had waited that got an offer from the present entry, in milliseconds. They are no
 	// part of the state.
 	waits []int64
+	// actor is who asked for the command being stepped.
+	actor string
 }
 
 // New returns the empty state that every log starts from.
@@ -83,7 +85,7 @@ func superseded(e *fsmpb.Entry, index, term uint64) []*fsmpb.Outcome {
 // Step applies one command at the state's present index and clock. It is total:
 // every decoded command has an outcome. Body is c.Body, decoded.
 func (s *State) Step(c *fsmpb.Command, body *fsmpb.Body) *fsmpb.Outcome {
-	if leaderOnly(body) {
+	if s.actor = c.Actor; leaderOnly(body) {
 		s.forgetWrites()
 		outcome := s.step(body)
 		s.record(requestKey("", ""), "", c.Body, outcome, false)

@@ -105,6 +105,8 @@ type tables struct {
 	byRequest      index[contractRequest]
 	// operators are the operators' tokens that do not expire.
 	operators *btree.Map[uint64, struct{}]
+	// holds count what API tokens with limits have, by their numbers.
+	holds *btree.Map[uint64, tokenHold]
 }
 
 func newTables() tables {
@@ -152,6 +154,7 @@ func newTables() tables {
 		stagings:       new(btree.Map[string, staging]),
 		byRequest:      newIndex(contractRequest.less),
 		operators:      new(btree.Map[uint64, struct{}]),
+		holds:          new(btree.Map[uint64, tokenHold]),
 	}
 }
 
@@ -194,6 +197,7 @@ func (t *tables) copy() tables {
 	c.notices = t.notices.copy()
 	c.tokens = t.tokens.copy()
 	c.operators = t.operators.Copy()
+	c.holds = t.holds.Copy()
 	c.counted = t.counted.Copy()
 	c.contractCounts = t.contractCounts.Copy()
 	c.orphans = t.orphans.Copy()

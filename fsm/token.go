@@ -35,6 +35,8 @@ type Token struct {
 	Hash [sha256.Size]byte
 	// CreatedMs, ExpiryMs and UsedMs are wall clock milliseconds; ExpiryMs is 0 if it does not expire, UsedMs until a use was noted.
 	CreatedMs, ExpiryMs, UsedMs int64
+	// MaxLeases and MaxTickets are how many of them a client's token has at a time; 0 is no limit.
+	MaxLeases, MaxTickets uint64
 	hashed
 }
 
@@ -43,7 +45,7 @@ func (x *Token) message(*encoder) (recordKind, message) { return 60, x.proto() }
 func (x *Token) proto() *fsmpb.TokenRecord {
 	return &fsmpb.TokenRecord{
 		Id: x.ID, Name: x.Name, Role: string(x.Role), Scope: x.Scope.Proto(), Hash: x.Hash[:],
-		CreatedMs: x.CreatedMs, ExpiryMs: x.ExpiryMs, UsedMs: x.UsedMs,
+		CreatedMs: x.CreatedMs, ExpiryMs: x.ExpiryMs, UsedMs: x.UsedMs, MaxLeases: x.MaxLeases, MaxTickets: x.MaxTickets,
 	}
 }
 
@@ -52,6 +54,7 @@ func TokenFromProto(p *fsmpb.TokenRecord) *Token {
 	x := &Token{
 		ID: p.GetId(), Name: p.GetName(), Role: Role(p.GetRole()), Scope: ScopeFromProto(p.GetScope()),
 		CreatedMs: p.GetCreatedMs(), ExpiryMs: p.GetExpiryMs(), UsedMs: p.GetUsedMs(),
+		MaxLeases: p.GetMaxLeases(), MaxTickets: p.GetMaxTickets(),
 	}
 	copy(x.Hash[:], p.GetHash())
 	return x
@@ -71,7 +74,7 @@ func (x *Token) permanent() bool { return x.Role == Operator && x.ExpiryMs == 0 
 func (s *State) createToken(o *fsmpb.Outcome, cmd *fsmpb.CreateToken) {
 	scope := ScopeFromProto(cmd.Scope)
 	role := Role(cmd.Role)
-	err := errors.Join(signed.CheckName("name", cmd.Name), CheckRole(role, scope))
+	err := errors.Join(signed.CheckName("name", cmd.Name), CheckRole(role, scope), checkTokenLimits(role, cmd.MaxLeases, cmd.MaxTickets))
 	if len(cmd.Hash) != sha256.Size {
 		err = errors.Join(err, fmt.Errorf("hash: it has %d bytes instead of %d", len(cmd.Hash), sha256.Size))
 	}
@@ -91,7 +94,7 @@ func (s *State) createToken(o *fsmpb.Outcome, cmd *fsmpb.CreateToken) {
 	s.counters.lastToken++
 	x := &Token{
 		ID: s.counters.lastToken, Name: cmd.Name, Role: role, Scope: scope, Hash: [sha256.Size]byte(cmd.Hash),
-		CreatedMs: s.clock.WallMs, ExpiryMs: cmd.ExpiryMs,
+		CreatedMs: s.clock.WallMs, ExpiryMs: cmd.ExpiryMs, MaxLeases: cmd.MaxLeases, MaxTickets: cmd.MaxTickets,
 	}
 	s.setToken(x)
 	o.Result = tokenResult(x)
@@ -179,7 +182,7 @@ func (s *State) loadToken(r *fsmpb.TokenRecord) error {
 	if _, twice := s.tokens.get(x.ID); twice || x.ID == 0 || x.ID > s.counters.lastToken || len(r.Hash) != sha256.Size {
 		return damaged(fmt.Errorf("token %d stands there twice, was never given out, or has a hash of %d bytes", x.ID, len(r.Hash)))
 	}
-	if err := errors.Join(signed.CheckName("name", x.Name), CheckRole(x.Role, x.Scope)); err != nil {
+	if err := errors.Join(signed.CheckName("name", x.Name), CheckRole(x.Role, x.Scope), checkTokenLimits(x.Role, x.MaxLeases, x.MaxTickets)); err != nil {
 		return damaged(fmt.Errorf("token %d: %w", x.ID, err))
 	}
 	s.setToken(x)
@@ -187,10 +190,10 @@ func (s *State) loadToken(r *fsmpb.TokenRecord) error {
 }
 
 // takeTokens goes on with the present tokens: who was shut out since the backup stays out. Only a cluster
-// that has no operator's token yet takes the backup's, so that applications need no new ones.
-func (s *State) takeTokens(present *View) {
+// that has no operator's token yet takes the backup's, so that applications need no new ones; false then.
+func (s *State) takeTokens(present *View) bool {
 	if present.permanents() == 0 {
-		return
+		return false
 	}
 	for _, x := range slices.Clone(s.tokens.rows.Values()) {
 		s.tokens.delete(&s.digest, x.ID)
@@ -199,6 +202,7 @@ func (s *State) takeTokens(present *View) {
 	for _, x := range present.tokens.rows.Values() {
 		s.setToken(edit(x))
 	}
+	return true
 }
 
 // Token finds a token by its number; nil if there is none, or none any more. It costs the same at any number of tokens.

@@ -16,6 +16,7 @@ func TestMeasuringAllocatesNothing(t *testing.T) {
 	labels := []hashicorp.Label{{Name: "peer_id", Value: "lyon"}}
 	for what, measure := range map[string]func(){
 		"a request over HTTP": func() { m.Began(); m.Served("POST /v1/checkouts", 201, time.Millisecond) },
+		"a refused request":   func() { m.Refused("rate_address") },
 		"a command":           func() { m.Decided("checkout", "ok"); m.Propose.Observe(.001) },
 		"a fault":             func() { m.GaveUp("overloaded") },
 		"a batch":             func() { m.Entry.Observe(3); m.EntryBytes.Observe(900); m.QueueWait.Observe(.1) },

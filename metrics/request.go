@@ -9,6 +9,7 @@ import (
 var requestFamilies = []Family{
 	{"licet_http_request_seconds", histogram, []string{"route", "class"}, "seconds", "Time of a request over HTTP, by route and class of its status. Requests for unknown paths have the route _other."},
 	{"licet_http_requests_underway", gauge, nil, "", "Requests over HTTP that are being answered."},
+	{"licet_refused_total", counter, []string{"kind"}, "", "What this node's limits refused: requests of kind rate_principal, rate_address and rate_unknown (429), requests that would wait (waits), connections (connections, connections_of_address)."},
 	{"licet_commands_total", counter, []string{"kind", "outcome"}, "", "Commands that this node was asked for and that were decided. The outcome is ok, queued, or the code of the refusal: denials are those of kind checkout that are neither ok nor queued. Each item of a bulk counts; repeats of a request do not."},
 	{"licet_command_faults_total", counter, []string{"code"}, "", "Commands that this node was asked for and gave up, by code; outcome_unknown may have been decided."},
 	{"licet_propose_seconds", histogram, nil, "seconds", "Time from a command's arrival at this node to its outcome, all attempts included."},
@@ -38,6 +39,7 @@ type Requests struct {
 	underway prometheus.Gauge
 	commands *prometheus.CounterVec
 	faults   *prometheus.CounterVec
+	refused  *prometheus.CounterVec
 }
 
 func newRequests(registry *prometheus.Registry) Requests {
@@ -51,7 +53,7 @@ func newRequests(registry *prometheus.Registry) Requests {
 		Entry: batches.WithLabelValues("commit"), Frame: batches.WithLabelValues("forward"), EntryBytes: m.histogram("licet_batch_bytes", byteSizes),
 		SnapshotFaults: m.counter("licet_snapshot_faults_total"), LeaderChanges: m.counter("licet_leader_changes_total"),
 		http: m.histograms("licet_http_request_seconds", seconds), underway: m.gauge("licet_http_requests_underway"),
-		commands: m.counters("licet_commands_total"), faults: m.counters("licet_command_faults_total"),
+		commands: m.counters("licet_commands_total"), faults: m.counters("licet_command_faults_total"), refused: m.counters("licet_refused_total"),
 	}
 }
 
@@ -63,6 +65,9 @@ func (r *Requests) GaveUp(code string) { r.faults.WithLabelValues(code).Inc() }
 
 // Began counts a request over HTTP that is under way until it was Served.
 func (r *Requests) Began() { r.underway.Inc() }
+
+// Refused counts what a limit refused, by its kind.
+func (r *Requests) Refused(kind string) { r.refused.WithLabelValues(kind).Inc() }
 
 var classes = [6]string{"other", "1xx", "2xx", "3xx", "4xx", "5xx"}
 

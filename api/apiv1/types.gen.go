@@ -94,6 +94,7 @@ const (
 	CodeBorrowTokenNeeded     Code = "borrow_token_needed"
 	CodeBorrowTooLong         Code = "borrow_too_long"
 	CodeCapReached            Code = "cap_reached"
+	CodeClientLimitReached    Code = "client_limit_reached"
 	CodeClockSkew             Code = "clock_skew"
 	CodeContractEnded         Code = "contract_ended"
 	CodeContractExhausted     Code = "contract_exhausted"
@@ -148,6 +149,7 @@ const (
 	CodeQuantityReached       Code = "quantity_reached"
 	CodeQueueAhead            Code = "queue_ahead"
 	CodeQueueFull             Code = "queue_full"
+	CodeRateLimited           Code = "rate_limited"
 	CodeRequestClosed         Code = "request_closed"
 	CodeRequestLimitReached   Code = "request_limit_reached"
 	CodeRequestNotFound       Code = "request_not_found"
@@ -219,6 +221,8 @@ func (e Code) Valid() bool {
 	case CodeBorrowTooLong:
 		return true
 	case CodeCapReached:
+		return true
+	case CodeClientLimitReached:
 		return true
 	case CodeClockSkew:
 		return true
@@ -327,6 +331,8 @@ func (e Code) Valid() bool {
 	case CodeQueueAhead:
 		return true
 	case CodeQueueFull:
+		return true
+	case CodeRateLimited:
 		return true
 	case CodeRequestClosed:
 		return true
@@ -2111,6 +2117,15 @@ type Token struct {
 	// Instance The serial number of the one instance; of the role instance.
 	Instance uint64 `json:"instance,omitempty"`
 
+	// Leases Leases that were taken with it and have not ended. Only of tokens with a limit.
+	Leases uint64 `json:"leases,omitempty"`
+
+	// MaxLeases How many leases a client has with it at a time, those that linger included; absent: no limit.
+	MaxLeases uint64 `json:"max_leases,omitempty"`
+
+	// MaxTickets How many tickets a client has with it at a time, those with an offer included; absent: no limit.
+	MaxTickets uint64 `json:"max_tickets,omitempty"`
+
 	// Name The name of a contract, instance, area, product or pool: letters, digits, then also . _ -
 	Name Name `json:"name"`
 
@@ -2125,6 +2140,9 @@ type Token struct {
 
 	// State Expired ones are refused, and stay until they are revoked.
 	State TokenState `json:"state"`
+
+	// Tickets Tickets that were taken with it and are not gone. Only of tokens with a limit.
+	Tickets uint64 `json:"tickets,omitempty"`
 
 	// Token The secret; only in the answer to its creation.
 	Token string `json:"token,omitempty"`
@@ -2152,6 +2170,12 @@ type TokenCreation struct {
 
 	// Instance The serial number of the one instance; of the role instance.
 	Instance uint64 `json:"instance,omitempty"`
+
+	// MaxLeases How many leases the role client has at a time; 0 is no limit. Absent: 10,000.
+	MaxLeases *uint64 `json:"max_leases,omitempty"`
+
+	// MaxTickets How many tickets the role client has at a time; 0 is no limit. Absent: 1,000.
+	MaxTickets *uint64 `json:"max_tickets,omitempty"`
 
 	// Name The name of a contract, instance, area, product or pool: letters, digits, then also . _ -
 	Name Name `json:"name"`
@@ -2400,6 +2424,11 @@ type TimedOut = Problem
 //
 // Example: {"code":"contract_exhausted","detail":"Contract acme-2026, area primary: 5 asked, 0 free (30 of 30 allocated).","facts":{"allocated":30,"area":"primary","asked":5,"contract":"acme-2026","free":0,"max":30},"next":"Ask for no more than is free, reduce what has been given out, or ask the vendor for more.","request_id":"01J9ZQ4T3M8Y6V0R5W2K7C1XBN","status":409,"title":"Contract exhausted","type":"urn:licet:problem:contract_exhausted"}
 type TooLarge = Problem
+
+// TooManyRequests An RFC 9457 problem.
+//
+// Example: {"code":"contract_exhausted","detail":"Contract acme-2026, area primary: 5 asked, 0 free (30 of 30 allocated).","facts":{"allocated":30,"area":"primary","asked":5,"contract":"acme-2026","free":0,"max":30},"next":"Ask for no more than is free, reduce what has been given out, or ask the vendor for more.","request_id":"01J9ZQ4T3M8Y6V0R5W2K7C1XBN","status":409,"title":"Contract exhausted","type":"urn:licet:problem:contract_exhausted"}
+type TooManyRequests = Problem
 
 // Unauthorized An RFC 9457 problem.
 //

@@ -38,7 +38,7 @@ const exitCodesHelp = `Exit codes:
   3  refused by a rule, or a document, license key or token that is not genuine or has ended
   4  not found, or removed
   5  it is not known whether the request was carried out: repeat it with the --request-id that is named
-  6  unreachable: no node answered, there is no leader, or the cluster is overloaded or not ready
+  6  unreachable: no node answered, there is no leader, the cluster is overloaded or not ready, or this client asks too often
   7  queued: there are no seats yet, but a ticket
   8  licet server: the node was removed from its cluster or has left it, and does not start again with this data
   9  licet run: the seat was lost, and the program was ended
@@ -84,7 +84,7 @@ func exitCode(e *client.Error) int {
 	switch {
 	case e.Status == http.StatusNotFound, e.Status == http.StatusGone:
 		return exitNotFound
-	case e.Status == http.StatusServiceUnavailable, e.Status == http.StatusGatewayTimeout:
+	case e.Status == http.StatusServiceUnavailable, e.Status == http.StatusTooManyRequests, e.Status == http.StatusGatewayTimeout:
 		return exitUnreachable
 	case e.Status >= 400 && e.Status < 500:
 		return exitRefused

@@ -120,6 +120,8 @@ var exits = map[apiv1.Code]struct{ status, exit int }{
 	apiv1.CodeWrongCluster:          {409, exitRefused},
 	apiv1.CodeBackupInvalid:         {422, exitRefused},
 	apiv1.CodeStorageFailed:         {503, exitUnreachable},
+	apiv1.CodeRateLimited:           {429, exitUnreachable},
+	apiv1.CodeClientLimitReached:    {409, exitRefused},
 	"a_newer_rule":                  {409, exitRefused},
 	"a_newer_absence":               {404, exitNotFound},
 }

@@ -13,15 +13,17 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/licet/licet/api"
 	"github.com/licet/licet/config"
 )
 
-// listenHTTP opens the API's port, with TLS if there is a certificate.
-func listenHTTP(ctx context.Context, c config.HTTP, log hclog.Logger) (net.Listener, *served, error) {
+// listenHTTP opens the API's port, with TLS if there is a certificate. What is beyond the bounds costs no handshake.
+func listenHTTP(ctx context.Context, c config.HTTP, bounds api.Connections, log hclog.Logger) (net.Listener, *served, error) {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", c.Listen.String())
 	if err != nil {
 		return nil, nil, fmt.Errorf("http.listen: %w", err)
 	}
+	listener = bounds.Listen(listener)
 	s := &served{files: c}
 	if c.Cert == "" {
 		if c.Insecure {

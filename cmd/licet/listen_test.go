@@ -14,12 +14,17 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/licet/licet/api"
 	"github.com/licet/licet/config"
+	"github.com/licet/licet/metrics"
 	"github.com/licet/licet/transport"
 )
 
 // TestCertificateOfTheAPIReloads: connections in use go on with what they began with, new
 // ones get the new certificate, and a file that is broken changes nothing.
+// manyConnections is more than a test has.
+var manyConnections = api.Connections{Most: 1000, Each: 1000, Meter: metrics.New(), Log: hclog.NewNullLogger()}
+
 func TestCertificateOfTheAPIReloads(t *testing.T) {
 	t.Chdir(t.TempDir())
 	authority, err := transport.NewAuthority("test", transport.Validity{For: 2 * time.Hour})
@@ -37,7 +42,7 @@ func TestCertificateOfTheAPIReloads(t *testing.T) {
 	}
 	install("old", transport.Validity{For: time.Hour})
 	log := hclog.NewNullLogger()
-	listener, served, err := listenHTTP(t.Context(), config.HTTP{Listen: "127.0.0.1:0", Cert: "web.pem", Key: "web-key.pem"}, log)
+	listener, served, err := listenHTTP(t.Context(), config.HTTP{Listen: "127.0.0.1:0", Cert: "web.pem", Key: "web-key.pem"}, manyConnections, log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +118,7 @@ func TestAPIAsksClientsForCertificates(t *testing.T) {
 	write(t, "clients.pem", string(clients))
 	listener, served, err := listenHTTP(t.Context(), config.HTTP{
 		Listen: "127.0.0.1:0", Cert: "tls/lyon.pem", Key: "tls/lyon-key.pem", ClientCA: "clients.pem",
-	}, hclog.NewNullLogger())
+	}, manyConnections, hclog.NewNullLogger())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -41,6 +41,7 @@ func (r *reconfiguration) Reload() error {
 	r.node.SetPolicy(policyOf(next))
 	r.node.SetMaxClockSkew(next.Limits.MaxClockSkew)
 	r.handler.SetMaxBody(int64(next.Limits.BodyBytes))
+	r.handler.SetRates(ratesOf(next.Limits))
 	r.current = taken(r.current, next)
 	r.log.Info("configuration changed", "keys", strings.Join(reloaded, ", "))
 	return nil
@@ -53,8 +54,19 @@ func (r *reconfiguration) NotAfter() time.Time { return time.Time{} }
 func taken(current, next config.Config) config.Config {
 	current.Log.Level, current.Autopilot = next.Log.Level, next.Autopilot
 	current.Limits.MaxClockSkew, current.Limits.BodyBytes = next.Limits.MaxClockSkew, next.Limits.BodyBytes
+	current.Limits.RatePrincipal, current.Limits.RatePrincipalBurst = next.Limits.RatePrincipal, next.Limits.RatePrincipalBurst
+	current.Limits.RateAddress, current.Limits.RateAddressBurst = next.Limits.RateAddress, next.Limits.RateAddressBurst
+	current.Limits.RateUnknown, current.Limits.RateUnknownBurst = next.Limits.RateUnknown, next.Limits.RateUnknownBurst
 	current.Cluster.RequireJoinToken, current.Cluster.PreferredSites = next.Cluster.RequireJoinToken, next.Cluster.PreferredSites
 	return current
+}
+
+func ratesOf(l config.Limits) api.Rates {
+	return api.Rates{
+		Principal: api.Rate{PerSecond: l.RatePrincipal, Burst: l.RatePrincipalBurst},
+		Address:   api.Rate{PerSecond: l.RateAddress, Burst: l.RateAddressBurst},
+		Unknown:   api.Rate{PerSecond: l.RateUnknown, Burst: l.RateUnknownBurst},
+	}
 }
 
 func policyOf(c config.Config) cluster.Policy {

@@ -11,6 +11,8 @@ import (
 var otherValues = map[string]string{
 	"cluster.require_join_token": "true", "cluster.preferred_sites": "paris", "autopilot.stabilisation": "4s", "autopilot.preferred_after": "40s",
 	"autopilot.remove_dead_after": "5m", "autopilot.min_voters": "5", "limits.max_clock_skew": "4s", "limits.body_bytes": "2 KiB", "log.level": "warn",
+	"limits.rate_principal": "7", "limits.rate_principal_burst": "7", "limits.rate_address": "7", "limits.rate_address_burst": "7",
+	"limits.rate_unknown": "7", "limits.rate_unknown_burst": "7",
 }
 
 // What the documentation says is taken over at SIGHUP is, and nothing else.

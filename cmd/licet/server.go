@@ -92,7 +92,7 @@ func runServer(ctx context.Context, c config.Config, read func() (config.Config,
 	}
 	// At the very end: what happened while the node stopped is to be seen, too.
 	defer traces.stop()
-	listener, served, err := listenHTTP(ctx, c.HTTP, log)
+	listener, served, err := listenHTTP(ctx, c.HTTP, api.Connections{Most: c.Limits.Connections, Each: c.Limits.ConnectionsEach, Meter: measured, Log: log.Named("http")}, log)
 	if err != nil {
 		return err
 	}
@@ -105,6 +105,7 @@ func runServer(ctx context.Context, c config.Config, read func() (config.Config,
 	handler, err := api.New(api.Options{
 		Node: serving, Tokens: tokens, Certified: certified, Issued: issued, Meter: measured, Tracer: traces.tracer(),
 		Log: log.Named("api"), MaxBody: int64(c.Limits.BodyBytes), RequestTimeout: c.Limits.RequestTimeout,
+		Rates: ratesOf(c.Limits), MaxWaits: c.Limits.Waits, MaxWaitsEach: c.Limits.WaitsEach,
 	})
 	if err != nil {
 		return errors.Join(err, listener.Close(), running.Stop(ctx))

@@ -36,6 +36,8 @@ func tokenCommand(streams Streams) *cli.Command {
 			name: "create", usage: "make a token", args: []string{"NAME"}, run: tokenCreate,
 			flags: writeFlags(accessFlags(
 				&cli.StringFlag{Name: "expires", Usage: "when it ends, a `TIME` (2026-12-31T18:00:00Z, or 2026-12-31 for the end of that day; default: never)"},
+				&cli.Uint64Flag{Name: "max-leases", Usage: "how many leases the role client has at a time, `N`; 0 is no limit (default 10,000)", DefaultText: ""},
+				&cli.Uint64Flag{Name: "max-tickets", Usage: "how many tickets the role client has at a time, `N`; 0 is no limit (default 1,000)", DefaultText: ""},
 				out())...),
 			about: rolesHelp + "\nThe token is shown once: the cluster keeps a hash of it. Give it to licet by LICET_TOKEN, LICET_TOKEN_FILE or --token-file.",
 		}.command(streams),
@@ -76,6 +78,12 @@ func tokenCreate(s *session) error {
 	}
 	wanted := apiv1.TokenCreation{
 		Name: s.args[0], Role: apiv1.AccessRole(role), Site: scope.Site, Instance: scope.Instance, Pools: scope.Pools, User: scope.User,
+	}
+	for flag, limit := range map[string]**uint64{"max-leases": &wanted.MaxLeases, "max-tickets": &wanted.MaxTickets} {
+		if s.IsSet(flag) {
+			n := s.Uint64(flag)
+			*limit = &n
+		}
 	}
 	if s.IsSet("expires") {
 		until, err := s.timeOf("expires", true)
@@ -199,6 +207,14 @@ func (s *session) tokenNumber() (uint64, error) {
 func showToken(p *page, x apiv1.Token) {
 	p.fields("token", number(x.ID), "name", x.Name, "role", string(x.Role), "scope", scopeText(x.Site, x.Instance, x.Pools, x.User),
 		"state", string(x.State), "created", when(x.Created), "expires", moment(x.Expires, "never"), "used", moment(x.Used, "not yet"))
+	for _, limit := range []struct {
+		name      string
+		has, most uint64
+	}{{"leases", x.Leases, x.MaxLeases}, {"tickets", x.Tickets, x.MaxTickets}} {
+		if limit.most != 0 {
+			p.fields(limit.name, number(limit.has)+" of "+number(limit.most))
+		}
+	}
 }
 
 func moment(at *time.Time, none string) string {

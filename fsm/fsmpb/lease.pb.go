@@ -575,7 +575,9 @@ type LeaseRecord struct {
 	// Checked in, and kept for its user for the pool's linger.
 	Lingering bool `protobuf:"varint,15,opt,name=lingering,proto3" json:"lingering,omitempty"`
 	// Counts renewals.
-	Renewals      uint64 `protobuf:"varint,16,opt,name=renewals,proto3" json:"renewals,omitempty"`
+	Renewals uint64 `protobuf:"varint,16,opt,name=renewals,proto3" json:"renewals,omitempty"`
+	// The number of the API token that took it, if that token has limits; 0 otherwise.
+	ApiToken      uint64 `protobuf:"varint,17,opt,name=api_token,json=apiToken,proto3" json:"api_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -718,6 +720,13 @@ func (x *LeaseRecord) GetLingering() bool {
 func (x *LeaseRecord) GetRenewals() uint64 {
 	if x != nil {
 		return x.Renewals
+	}
+	return 0
+}
+
+func (x *LeaseRecord) GetApiToken() uint64 {
+	if x != nil {
+		return x.ApiToken
 	}
 	return 0
 }
@@ -902,7 +911,7 @@ const file_fsm_fsmpb_lease_proto_rawDesc = "" +
 	"\n" +
 	"LeaseEnded\x12\x14\n" +
 	"\x05lease\x18\x01 \x01(\x04R\x05lease\x12\x18\n" +
-	"\aalready\x18\x02 \x01(\bR\aalready\"\x95\x03\n" +
+	"\aalready\x18\x02 \x01(\bR\aalready\"\xb2\x03\n" +
 	"\vLeaseRecord\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04pool\x18\x02 \x01(\tR\x04pool\x12\x18\n" +
@@ -920,7 +929,8 @@ const file_fsm_fsmpb_lease_proto_rawDesc = "" +
 	"\aends_ms\x18\r \x01(\x03R\x06endsMs\x12\x16\n" +
 	"\x06borrow\x18\x0e \x01(\bR\x06borrow\x12\x1c\n" +
 	"\tlingering\x18\x0f \x01(\bR\tlingering\x12\x1a\n" +
-	"\brenewals\x18\x10 \x01(\x04R\brenewals\"\xd2\x01\n" +
+	"\brenewals\x18\x10 \x01(\x04R\brenewals\x12\x1b\n" +
+	"\tapi_token\x18\x11 \x01(\x04R\bapiToken\"\xd2\x01\n" +
 	"\rProjectRecord\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x18\n" +
 	"\aproject\x18\x02 \x01(\tR\aproject\x12\x18\n" +

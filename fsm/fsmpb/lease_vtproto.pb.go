@@ -499,6 +499,13 @@ func (m *LeaseRecord) MarshalToSizedBufferVTStrict(dAtA []byte) (int, error) {
 		i -= len(m.unknownFields)
 		copy(dAtA[i:], m.unknownFields)
 	}
+	if m.ApiToken != 0 {
+		i = protohelpers.EncodeVarint(dAtA, i, uint64(m.ApiToken))
+		i--
+		dAtA[i] = 0x1
+		i--
+		dAtA[i] = 0x88
+	}
 	if m.Renewals != 0 {
 		i = protohelpers.EncodeVarint(dAtA, i, uint64(m.Renewals))
 		i--
@@ -969,6 +976,9 @@ func (m *LeaseRecord) SizeVT() (n int) {
 	}
 	if m.Renewals != 0 {
 		n += 2 + protohelpers.SizeOfVarint(uint64(m.Renewals))
+	}
+	if m.ApiToken != 0 {
+		n += 2 + protohelpers.SizeOfVarint(uint64(m.ApiToken))
 	}
 	n += len(m.unknownFields)
 	return n
@@ -2609,6 +2619,25 @@ func (m *LeaseRecord) UnmarshalVT(dAtA []byte) error {
 				b := dAtA[iNdEx]
 				iNdEx++
 				m.Renewals |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 17:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field ApiToken", wireType)
+			}
+			m.ApiToken = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.ApiToken |= uint64(b&0x7F) << shift
 				if b < 0x80 {
 					break
 				}

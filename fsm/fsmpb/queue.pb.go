@@ -339,9 +339,11 @@ type TicketRecord struct {
 	// On the lease clock: when it is dropped, or when its offer ends.
 	EndsMs int64 `protobuf:"varint,4,opt,name=ends_ms,json=endsMs,proto3" json:"ends_ms,omitempty"`
 	// Seats are held for it.
-	Offered       bool   `protobuf:"varint,5,opt,name=offered,proto3" json:"offered,omitempty"`
-	Reserved      uint64 `protobuf:"varint,6,opt,name=reserved,proto3" json:"reserved,omitempty"`
-	Reservation   string `protobuf:"bytes,7,opt,name=reservation,proto3" json:"reservation,omitempty"`
+	Offered     bool   `protobuf:"varint,5,opt,name=offered,proto3" json:"offered,omitempty"`
+	Reserved    uint64 `protobuf:"varint,6,opt,name=reserved,proto3" json:"reserved,omitempty"`
+	Reservation string `protobuf:"bytes,7,opt,name=reservation,proto3" json:"reservation,omitempty"`
+	// The number of the API token that made it, if that token has limits; 0 otherwise.
+	ApiToken      uint64 `protobuf:"varint,8,opt,name=api_token,json=apiToken,proto3" json:"api_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -425,6 +427,13 @@ func (x *TicketRecord) GetReservation() string {
 	return ""
 }
 
+func (x *TicketRecord) GetApiToken() uint64 {
+	if x != nil {
+		return x.ApiToken
+	}
+	return 0
+}
+
 var File_fsm_fsmpb_queue_proto protoreflect.FileDescriptor
 
 const file_fsm_fsmpb_queue_proto_rawDesc = "" +
@@ -453,7 +462,7 @@ const file_fsm_fsmpb_queue_proto_rawDesc = "" +
 	"\x04pool\x18\x01 \x01(\x04R\x04pool\x12\x19\n" +
 	"\bsince_ms\x18\x02 \x01(\x03R\asinceMs\x12\x17\n" +
 	"\amean_ms\x18\x03 \x01(\x03R\x06meanMs\x12\x16\n" +
-	"\x06offers\x18\x04 \x01(\x04R\x06offers\"\xd4\x01\n" +
+	"\x06offers\x18\x04 \x01(\x04R\x06offers\"\xf1\x01\n" +
 	"\fTicketRecord\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12(\n" +
 	"\x03ask\x18\x02 \x01(\v2\x16.licet.fsm.v1.CheckoutR\x03ask\x12\x19\n" +
@@ -461,7 +470,8 @@ const file_fsm_fsmpb_queue_proto_rawDesc = "" +
 	"\aends_ms\x18\x04 \x01(\x03R\x06endsMs\x12\x18\n" +
 	"\aoffered\x18\x05 \x01(\bR\aoffered\x12\x1a\n" +
 	"\breserved\x18\x06 \x01(\x04R\breserved\x12 \n" +
-	"\vreservation\x18\a \x01(\tR\vreservationB\"Z github.com/licet/licet/fsm/fsmpbb\x06proto3"
+	"\vreservation\x18\a \x01(\tR\vreservation\x12\x1b\n" +
+	"\tapi_token\x18\b \x01(\x04R\bapiTokenB\"Z github.com/licet/licet/fsm/fsmpbb\x06proto3"
 
 var (
 	file_fsm_fsmpb_queue_proto_rawDescOnce sync.Once

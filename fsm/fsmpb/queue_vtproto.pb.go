@@ -304,6 +304,11 @@ func (m *TicketRecord) MarshalToSizedBufferVTStrict(dAtA []byte) (int, error) {
 		i -= len(m.unknownFields)
 		copy(dAtA[i:], m.unknownFields)
 	}
+	if m.ApiToken != 0 {
+		i = protohelpers.EncodeVarint(dAtA, i, uint64(m.ApiToken))
+		i--
+		dAtA[i] = 0x40
+	}
 	if len(m.Reservation) > 0 {
 		i -= len(m.Reservation)
 		copy(dAtA[i:], m.Reservation)
@@ -481,6 +486,9 @@ func (m *TicketRecord) SizeVT() (n int) {
 	l = len(m.Reservation)
 	if l > 0 {
 		n += 1 + l + protohelpers.SizeOfVarint(uint64(l))
+	}
+	if m.ApiToken != 0 {
+		n += 1 + protohelpers.SizeOfVarint(uint64(m.ApiToken))
 	}
 	n += len(m.unknownFields)
 	return n
@@ -1282,6 +1290,25 @@ func (m *TicketRecord) UnmarshalVT(dAtA []byte) error {
 			}
 			m.Reservation = string(dAtA[iNdEx:postIndex])
 			iNdEx = postIndex
+		case 8:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field ApiToken", wireType)
+			}
+			m.ApiToken = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.ApiToken |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
 		default:
 			iNdEx = preIndex
 			skippy, err := protohelpers.Skip(dAtA[iNdEx:])

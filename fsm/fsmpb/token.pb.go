@@ -32,7 +32,10 @@ type CreateToken struct {
 	// Milliseconds since 1970-01-01 UTC; 0: it does not expire.
 	ExpiryMs int64 `protobuf:"varint,5,opt,name=expiry_ms,json=expiryMs,proto3" json:"expiry_ms,omitempty"`
 	// Refuse if there is an operator's token without an expiry already.
-	Bootstrap     bool `protobuf:"varint,6,opt,name=bootstrap,proto3" json:"bootstrap,omitempty"`
+	Bootstrap bool `protobuf:"varint,6,opt,name=bootstrap,proto3" json:"bootstrap,omitempty"`
+	// Limits of a client's token: leases and tickets that it has at a time; 0: none.
+	MaxLeases     uint64 `protobuf:"varint,7,opt,name=max_leases,json=maxLeases,proto3" json:"max_leases,omitempty"`
+	MaxTickets    uint64 `protobuf:"varint,8,opt,name=max_tickets,json=maxTickets,proto3" json:"max_tickets,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -107,6 +110,20 @@ func (x *CreateToken) GetBootstrap() bool {
 		return x.Bootstrap
 	}
 	return false
+}
+
+func (x *CreateToken) GetMaxLeases() uint64 {
+	if x != nil {
+		return x.MaxLeases
+	}
+	return 0
+}
+
+func (x *CreateToken) GetMaxTickets() uint64 {
+	if x != nil {
+		return x.MaxTickets
+	}
+	return 0
 }
 
 type RevokeToken struct {
@@ -282,7 +299,10 @@ type TokenRecord struct {
 	CreatedMs int64  `protobuf:"varint,6,opt,name=created_ms,json=createdMs,proto3" json:"created_ms,omitempty"`
 	ExpiryMs  int64  `protobuf:"varint,7,opt,name=expiry_ms,json=expiryMs,proto3" json:"expiry_ms,omitempty"`
 	// The last use that was noted; 0: none was.
-	UsedMs        int64 `protobuf:"varint,8,opt,name=used_ms,json=usedMs,proto3" json:"used_ms,omitempty"`
+	UsedMs int64 `protobuf:"varint,8,opt,name=used_ms,json=usedMs,proto3" json:"used_ms,omitempty"`
+	// Limits of a client's token; 0: none.
+	MaxLeases     uint64 `protobuf:"varint,9,opt,name=max_leases,json=maxLeases,proto3" json:"max_leases,omitempty"`
+	MaxTickets    uint64 `protobuf:"varint,10,opt,name=max_tickets,json=maxTickets,proto3" json:"max_tickets,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -373,18 +393,36 @@ func (x *TokenRecord) GetUsedMs() int64 {
 	return 0
 }
 
+func (x *TokenRecord) GetMaxLeases() uint64 {
+	if x != nil {
+		return x.MaxLeases
+	}
+	return 0
+}
+
+func (x *TokenRecord) GetMaxTickets() uint64 {
+	if x != nil {
+		return x.MaxTickets
+	}
+	return 0
+}
+
 var File_fsm_fsmpb_token_proto protoreflect.FileDescriptor
 
 const file_fsm_fsmpb_token_proto_rawDesc = "" +
 	"\n" +
-	"\x15fsm/fsmpb/token.proto\x12\flicet.fsm.v1\"\xb4\x01\n" +
+	"\x15fsm/fsmpb/token.proto\x12\flicet.fsm.v1\"\xf4\x01\n" +
 	"\vCreateToken\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04role\x18\x02 \x01(\tR\x04role\x12.\n" +
 	"\x05scope\x18\x03 \x01(\v2\x18.licet.fsm.v1.TokenScopeR\x05scope\x12\x12\n" +
 	"\x04hash\x18\x04 \x01(\fR\x04hash\x12\x1b\n" +
 	"\texpiry_ms\x18\x05 \x01(\x03R\bexpiryMs\x12\x1c\n" +
-	"\tbootstrap\x18\x06 \x01(\bR\tbootstrap\"#\n" +
+	"\tbootstrap\x18\x06 \x01(\bR\tbootstrap\x12\x1d\n" +
+	"\n" +
+	"max_leases\x18\a \x01(\x04R\tmaxLeases\x12\x1f\n" +
+	"\vmax_tickets\x18\b \x01(\x04R\n" +
+	"maxTickets\"#\n" +
 	"\vRevokeToken\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\x04R\x05token\"'\n" +
 	"\rNoteTokenUses\x12\x16\n" +
@@ -394,7 +432,7 @@ const file_fsm_fsmpb_token_proto_rawDesc = "" +
 	"\x04site\x18\x01 \x01(\tR\x04site\x12\x1a\n" +
 	"\binstance\x18\x02 \x01(\x04R\binstance\x12\x14\n" +
 	"\x05pools\x18\x03 \x03(\tR\x05pools\x12\x12\n" +
-	"\x04user\x18\x04 \x01(\tR\x04user\"\xde\x01\n" +
+	"\x04user\x18\x04 \x01(\tR\x04user\"\x9e\x02\n" +
 	"\vTokenRecord\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
@@ -404,7 +442,12 @@ const file_fsm_fsmpb_token_proto_rawDesc = "" +
 	"\n" +
 	"created_ms\x18\x06 \x01(\x03R\tcreatedMs\x12\x1b\n" +
 	"\texpiry_ms\x18\a \x01(\x03R\bexpiryMs\x12\x17\n" +
-	"\aused_ms\x18\b \x01(\x03R\x06usedMsB\"Z github.com/licet/licet/fsm/fsmpbb\x06proto3"
+	"\aused_ms\x18\b \x01(\x03R\x06usedMs\x12\x1d\n" +
+	"\n" +
+	"max_leases\x18\t \x01(\x04R\tmaxLeases\x12\x1f\n" +
+	"\vmax_tickets\x18\n" +
+	" \x01(\x04R\n" +
+	"maxTicketsB\"Z github.com/licet/licet/fsm/fsmpbb\x06proto3"
 
 var (
 	file_fsm_fsmpb_token_proto_rawDescOnce sync.Once

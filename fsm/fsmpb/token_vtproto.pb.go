@@ -48,6 +48,16 @@ func (m *CreateToken) MarshalToSizedBufferVTStrict(dAtA []byte) (int, error) {
 		i -= len(m.unknownFields)
 		copy(dAtA[i:], m.unknownFields)
 	}
+	if m.MaxTickets != 0 {
+		i = protohelpers.EncodeVarint(dAtA, i, uint64(m.MaxTickets))
+		i--
+		dAtA[i] = 0x40
+	}
+	if m.MaxLeases != 0 {
+		i = protohelpers.EncodeVarint(dAtA, i, uint64(m.MaxLeases))
+		i--
+		dAtA[i] = 0x38
+	}
 	if m.Bootstrap {
 		i--
 		if m.Bootstrap {
@@ -279,6 +289,16 @@ func (m *TokenRecord) MarshalToSizedBufferVTStrict(dAtA []byte) (int, error) {
 		i -= len(m.unknownFields)
 		copy(dAtA[i:], m.unknownFields)
 	}
+	if m.MaxTickets != 0 {
+		i = protohelpers.EncodeVarint(dAtA, i, uint64(m.MaxTickets))
+		i--
+		dAtA[i] = 0x50
+	}
+	if m.MaxLeases != 0 {
+		i = protohelpers.EncodeVarint(dAtA, i, uint64(m.MaxLeases))
+		i--
+		dAtA[i] = 0x48
+	}
 	if m.UsedMs != 0 {
 		i = protohelpers.EncodeVarint(dAtA, i, uint64(m.UsedMs))
 		i--
@@ -360,6 +380,12 @@ func (m *CreateToken) SizeVT() (n int) {
 	}
 	if m.Bootstrap {
 		n += 2
+	}
+	if m.MaxLeases != 0 {
+		n += 1 + protohelpers.SizeOfVarint(uint64(m.MaxLeases))
+	}
+	if m.MaxTickets != 0 {
+		n += 1 + protohelpers.SizeOfVarint(uint64(m.MaxTickets))
 	}
 	n += len(m.unknownFields)
 	return n
@@ -455,6 +481,12 @@ func (m *TokenRecord) SizeVT() (n int) {
 	}
 	if m.UsedMs != 0 {
 		n += 1 + protohelpers.SizeOfVarint(uint64(m.UsedMs))
+	}
+	if m.MaxLeases != 0 {
+		n += 1 + protohelpers.SizeOfVarint(uint64(m.MaxLeases))
+	}
+	if m.MaxTickets != 0 {
+		n += 1 + protohelpers.SizeOfVarint(uint64(m.MaxTickets))
 	}
 	n += len(m.unknownFields)
 	return n
@@ -662,6 +694,44 @@ func (m *CreateToken) UnmarshalVT(dAtA []byte) error {
 				}
 			}
 			m.Bootstrap = bool(v != 0)
+		case 7:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field MaxLeases", wireType)
+			}
+			m.MaxLeases = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.MaxLeases |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 8:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field MaxTickets", wireType)
+			}
+			m.MaxTickets = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.MaxTickets |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
 		default:
 			iNdEx = preIndex
 			skippy, err := protohelpers.Skip(dAtA[iNdEx:])
@@ -1282,6 +1352,44 @@ func (m *TokenRecord) UnmarshalVT(dAtA []byte) error {
 				b := dAtA[iNdEx]
 				iNdEx++
 				m.UsedMs |= int64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 9:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field MaxLeases", wireType)
+			}
+			m.MaxLeases = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.MaxLeases |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 10:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field MaxTickets", wireType)
+			}
+			m.MaxTickets = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.MaxTickets |= uint64(b&0x7F) << shift
 				if b < 0x80 {
 					break
 				}
