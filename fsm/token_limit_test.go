@@ -75,6 +75,47 @@ func TestClientLimits(t *testing.T) {
 	checkDigest(t, r.s)
 }
 
+// A seat that lingers makes way for what its own user asks for with the same token, and for nothing else.
+func TestLingeringLeaseMakesWay(t *testing.T) {
+	r := newLimitRun(t)
+	first := r.as("token-1", seatFor("a", false)).GetLease()
+	r.as("token-1", checkInBody(first.Lease.Id, holder(1)))
+	if o := r.as("token-1", seatFor("b", false)); o.Refusal.GetCode() != string(ClientLimitReached) {
+		t.Errorf("another user: %v", o)
+	}
+	if o := r.as("token-1", seatFor("a", false)); o.Refusal != nil {
+		t.Errorf("the same user: %v", o)
+	}
+	if leases, _ := r.s.View().HeldBy(1); leases != 1 {
+		t.Errorf("%d leases", leases)
+	}
+}
+
+// A claimed offer counts for whoever claims it, and is held against his limit.
+func TestClaimsAreLimited(t *testing.T) {
+	r := newLimitRun(t)
+	var last uint64
+	for _, user := range []string{"a", "b", "c"} {
+		last = r.as("ann", seatFor(user, false)).GetLease().GetLease().GetId()
+	}
+	ticket := r.as("token-1", seatFor("w", true)).GetTicket().GetTicket().GetId()
+	elsewhere := checkoutBody(&fsmpb.Checkout{Pool: "p3", Product: "f", User: "w", Client: "h1", Count: 1, Holder: holder(1)})
+	if o := r.as("token-1", elsewhere); o.Refusal != nil || ticket == 0 {
+		t.Fatalf("ticket %d, %v", ticket, o)
+	}
+	r.as("ann", &fsmpb.Body{Kind: &fsmpb.Body_Revoke{Revoke: &fsmpb.Revoke{Lease: last}}})
+	claim := &fsmpb.Body{Kind: &fsmpb.Body_ClaimOffer{ClaimOffer: &fsmpb.ClaimOffer{Ticket: ticket, Holder: holder(1)}}}
+	if o := r.as("token-1", claim); o.Refusal.GetCode() != string(ClientLimitReached) {
+		t.Errorf("%v", o)
+	}
+	if o := r.as("token-2", claim); o.GetLease().GetLease().GetApiToken() != 2 {
+		t.Errorf("%v", o)
+	}
+	if wrong := wrongHolds(r.s); wrong != "" {
+		t.Error(wrong)
+	}
+}
+
 // A backup of another cluster names tokens that are not those of the same numbers here.
 func TestLimitsOfARestoredBackup(t *testing.T) {
 	for _, foreign := range []bool{false, true} {
