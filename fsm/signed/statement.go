@@ -77,7 +77,7 @@ func (s *Statement) Validate() error {
 			errs = append(errs, errors.New("adds, revokes: both are the same key"))
 		}
 	}
-	if most := s.Issued.AddDate(0, 0, MaxStatementDays); !s.Issued.Before(s.Expiry) || s.Expiry.After(most) {
+	if most := s.Issued.AddDate(0, 0, MaxStatementDays); !s.Issued.Before(s.Expiry) || most.Before(s.Expiry) {
 		errs = append(errs, fmt.Errorf("expiry: it is not within %d days after issued", MaxStatementDays))
 	}
 	return errors.Join(errs...)
