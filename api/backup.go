@@ -22,6 +22,15 @@ const (
 )
 
 func (s *service) getBackup(c *call) (*answer, error) {
+	withKey := c.query.choice("signing_key", "false", "true") == "true"
+	if err := c.query.done(); err != nil {
+		return nil, err
+	}
+	if withKey {
+		if err := s.exportSigningKey(c); err != nil {
+			return nil, err
+		}
+	}
 	v, err := s.view(c)
 	if err != nil {
 		return nil, err
@@ -35,7 +44,7 @@ func (s *service) getBackup(c *call) (*answer, error) {
 	}
 	return ok(stream{backupType, func(w io.Writer) error {
 		defer func() { <-s.backups }()
-		return s.Node.Backup(&paced{w: w, connection: http.NewResponseController(c.writer)}, v)
+		return s.Node.Backup(&paced{w: w, connection: http.NewResponseController(c.writer)}, v, withKey)
 	}}), nil
 }
 

@@ -2,7 +2,6 @@ package api
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/licet/licet/api/apiv1"
 	"github.com/licet/licet/fsm"
@@ -29,7 +28,7 @@ func (s *service) listContracts(c *call) (*answer, error) {
 	found := v.Contracts(after, limit+1)
 	page := apiv1.ContractList{Contracts: make([]apiv1.Contract, 0, min(limit, len(found)))}
 	for _, x := range found[:min(limit, len(found))] {
-		page.Contracts = append(page.Contracts, contractOf(v, x.Contract, x.Allocated, x.Ended, false))
+		page.Contracts = append(page.Contracts, contractOf(v, x, false))
 	}
 	if len(found) > limit {
 		page.Next = page.Contracts[limit-1].ID
@@ -50,7 +49,7 @@ func (s *service) getContract(c *call) (*answer, error) {
 	if !found {
 		return nil, refusal(&fsmpb.Refusal{Code: string(fsm.ContractNotFound), Facts: []*fsmpb.Fact{{Name: "contract", Value: &fsmpb.Fact_Text{Text: id}}}})
 	}
-	return ok(contractOf(v, x.Contract, x.Allocated, x.Ended, true)), nil
+	return ok(contractOf(v, x, true)), nil
 }
 
 func (s *service) putContract(c *call) (*answer, error) {
@@ -67,37 +66,36 @@ func (s *service) putContract(c *call) (*answer, error) {
 		return nil, err
 	}
 	x := o.GetContract()
-	accepted := strings.TrimSpace(document)
-	doc, _, err := signed.VerifyContract(accepted, v.VendorKeys())
-	if err != nil {
-		return nil, fmt.Errorf("the contract accepted at index %d: %w", o.Index, err)
-	}
-	// What pools make of the products is as of the decision, if this node is there already.
+	// Keys, and what pools make of the products, are as of the decision, if this node is there already.
 	if after, _, err := s.Node.Read(c.ctx, Read{Stale: true, MinIndex: o.Index}); err == nil {
 		v = after
 	}
-	return ok(contractOf(v, &fsm.Contract{Doc: doc, Document: accepted}, fsm.QuantitiesFromProto(x.Allocated), x.Ended, true)), nil
+	accepted, err := v.ContractOf(document)
+	if err != nil {
+		return nil, fmt.Errorf("the contract accepted at index %d: %w", o.Index, err)
+	}
+	return ok(contractOf(v, fsm.ContractStatus{Contract: accepted, Allocated: fsm.QuantitiesFromProto(x.Allocated), Ended: x.Ended}, true)), nil
 }
 
 // contractOf shows a contract, with or without the signed document.
-func contractOf(v *fsm.View, c *fsm.Contract, allocated fsm.Quantities, ended, whole bool) apiv1.Contract {
+func contractOf(v *fsm.View, c fsm.ContractStatus, whole bool) apiv1.Contract {
 	doc := c.Doc
 	x := apiv1.Contract{
 		ID: doc.ID, Revision: doc.Revision, Customer: doc.Customer, Email: doc.Email,
-		Start: doc.Start, Expiry: doc.Expiry, GraceDays: doc.GraceDays, Ends: doc.Ends(), Ended: ended,
+		Start: doc.Start, Expiry: doc.Expiry, GraceDays: doc.GraceDays, Ends: doc.Ends(), Ended: c.Ended,
 		Areas: make(map[string]apiv1.ContractArea, len(doc.Users)), Products: make(map[string]apiv1.Product, len(doc.Products)),
-		VendorKey: keyIDOf(c.Document),
+		VendorKey: c.Signer, VendorKeyRevoked: c.KeyRevoked,
 	}
 	for area, most := range doc.Users {
 		x.Areas[area] = apiv1.ContractArea{Max: most, Free: most}
 	}
-	for _, used := range allocated {
+	for _, used := range c.Allocated {
 		most := doc.Users[used.Name]
 		area := apiv1.ContractArea{Max: most, Allocated: used.N, Free: most - min(most, used.N), Over: used.N - min(most, used.N)}
 		x.Areas[used.Name] = area
 		x.OverAllocated = x.OverAllocated || area.Over > 0
 	}
-	for _, p := range v.Products(c) {
+	for _, p := range v.Products(c.Contract) {
 		x.Products[p.Name] = apiv1.Product{
 			Model: apiv1.Model(p.Model), Quantity: p.Quantity, Overdraft: p.Overdraft,
 			Promised: p.Promised, Used: p.Used, Over: p.Over, Overdrawn: p.Overdrawn,
@@ -108,11 +106,4 @@ func contractOf(v *fsm.View, c *fsm.Contract, allocated fsm.Quantities, ended, w
 		x.Document = c.Document
 	}
 	return x
-}
-
-// keyIDOf is the id of the key that signed a document.
-func keyIDOf(document string) string {
-	_, rest, _ := strings.Cut(document, ".")
-	id, _, _ := strings.Cut(rest, ".")
-	return id
 }

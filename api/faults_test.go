@@ -16,6 +16,7 @@ import (
 var nodeCodes = []string{
 	"no_leader", "overloaded", "clock_skew", "not_ready", "shutting_down", "outcome_unknown", "index_timeout", "timeout",
 	"member_not_found", "member_refused", "gossip_plain", "rotation_incomplete", "unsupported",
+	"signing_key_limit_reached",
 	"leader_only", "wrong_cluster", "backup_invalid", "storage_failed",
 }
 

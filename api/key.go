@@ -13,7 +13,7 @@ func (s *service) getKeys(c *call) (*answer, error) {
 		return nil, err
 	}
 	keys := apiv1.Keys{Cluster: v.ClusterID()}
-	if keys.VendorKeys, err = publicKeys(v.VendorKeys()); err != nil {
+	if keys.VendorKeys, err = publicKeys(v.VendorKeysInForce()); err != nil {
 		return nil, err
 	}
 	if keys.SigningKeys, err = publicKeys(v.SigningKeys()); err != nil {

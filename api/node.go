@@ -57,12 +57,16 @@ type Node interface {
 	GossipKeys(ctx context.Context) (apiv1.GossipKeyList, error)
 	// RotateGossipKey has all members use a new gossip key. Repeating is safe.
 	RotateGossipKey(ctx context.Context, who fsm.Principal) (apiv1.GossipKeyRotation, error)
+	// SigningKeys says which signing keys the cluster has, and which members have the private half of the current one, sorted by id.
+	SigningKeys(ctx context.Context) (apiv1.SigningKeyList, error)
+	// RotateSigningKey has the cluster sign with a new key; the leader judges whether the principal may. Repeating is safe.
+	RotateSigningKey(ctx context.Context, p fsm.Principal, requestID string) (apiv1.SigningKeyRotation, error)
 	// SignJoinToken makes a token with which the node of an id can join for a time.
 	SignJoinToken(ctx context.Context, id string, lasts time.Duration) (token string, expires time.Time, err error)
 	// Leave has this node leave the cluster.
 	Leave(ctx context.Context, who fsm.Principal) error
-	// Backup writes a backup of a view.
-	Backup(w io.Writer, v *fsm.View) error
+	// Backup writes a backup of a view, with or without the private half of the signing key.
+	Backup(w io.Writer, v *fsm.View, withKey bool) error
 	// Restore replaces the contents of cluster into by those of a backup, which cluster from wrote; an empty from means the same.
 	Restore(ctx context.Context, backup io.Reader, into, from, actor, requestID string) (apiv1.Restored, error)
 	// ID is the node's id.

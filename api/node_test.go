@@ -351,6 +351,17 @@ func (n *fakeNode) RotateGossipKey(ctx context.Context, who fsm.Principal) (apiv
 	return apiv1.GossipKeyRotation{Key: "5f70bf18a086", Generation: 3, Reached: []string{"lyon"}}, n.fault(ctx, "rotate for "+who.Actor())
 }
 
+func (n *fakeNode) SigningKeys(ctx context.Context) (apiv1.SigningKeyList, error) {
+	return apiv1.SigningKeyList{
+		Keys:    []apiv1.SigningKey{{ID: "6a3803d5f059902a", State: apiv1.SigningKeyStateCurrent}},
+		Members: []apiv1.SigningKeyHolder{{ID: "lyon", Answers: true, Current: true}},
+	}, n.fault(ctx, "signing keys")
+}
+
+func (n *fakeNode) RotateSigningKey(ctx context.Context, p fsm.Principal, _ string) (apiv1.SigningKeyRotation, error) {
+	return apiv1.SigningKeyRotation{Key: "6a3803d5f059902a", Reached: []string{"lyon"}}, n.fault(ctx, "rotate signing key for "+p.Actor())
+}
+
 func (n *fakeNode) SignJoinToken(ctx context.Context, id string, lasts time.Duration) (string, time.Time, error) {
 	if n.signFail != nil {
 		return "", time.Time{}, n.signFail
@@ -362,7 +373,7 @@ func (n *fakeNode) Leave(ctx context.Context, who fsm.Principal) error {
 	return n.fault(ctx, "leave for "+who.Actor())
 }
 
-func (n *fakeNode) Backup(w io.Writer, v *fsm.View) error {
+func (n *fakeNode) Backup(w io.Writer, v *fsm.View, withKey bool) error {
 	if n.backupHeld != nil {
 		n.backupHeld <- struct{}{}
 		<-n.backupGoesOn
@@ -370,6 +381,9 @@ func (n *fakeNode) Backup(w io.Writer, v *fsm.View) error {
 	if n.backupFail != nil {
 		fmt.Fprint(w, "half")
 		return n.backupFail
+	}
+	if withKey {
+		fmt.Fprint(w, "private ")
 	}
 	_, err := fmt.Fprintf(w, "backup of %s", v.Digest())
 	return err

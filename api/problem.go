@@ -61,6 +61,17 @@ var statuses = map[apiv1.Code]int{
 	apiv1.CodeContractExhausted:  http.StatusConflict,
 	apiv1.CodeContractNotStarted: http.StatusConflict,
 	apiv1.CodeContractEnded:      http.StatusConflict,
+
+	apiv1.CodeVendorKeyRevoked:      http.StatusConflict,
+	apiv1.CodeVendorKeyNotFound:     http.StatusNotFound,
+	apiv1.CodeVendorKeyOutranked:    http.StatusConflict,
+	apiv1.CodeLastVendorKey:         http.StatusConflict,
+	apiv1.CodeVendorKeyLimitReached: http.StatusConflict,
+
+	apiv1.CodeSigningKeyNotFound:     http.StatusNotFound,
+	apiv1.CodeSigningKeyInUse:        http.StatusConflict,
+	apiv1.CodeSigningKeyLimitReached: http.StatusConflict,
+
 	apiv1.CodeInstanceNotFound:   http.StatusNotFound,
 	apiv1.CodeInstanceRemoved:    http.StatusGone,
 	apiv1.CodeInstanceExists:     http.StatusConflict,

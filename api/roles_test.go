@@ -30,6 +30,7 @@ var letters = []struct {
 // here fails TestEveryRouteWithEveryRole, and so does one that is served to anybody else. Root, the token of a node's configuration, may use all.
 var access = map[string]string{
 	"getMetrics": "oam", "getStatus": "osaicv", "getKeys": "osaicv", "getPrincipal": "osaicv",
+	"listSigningKeys": "oa", "rotateSigningKey": "o", "retireSigningKey": "o", "listVendorKeys": "oav", "changeVendorKeys": "v",
 	"listMembers": "oa", "listGossipKeys": "oa", "getSettings": "oa", "listAudit": "oa", "getAuditRow": "oa", "getBackup": "oa", "listNotices": "oa",
 	"removeMember": "o", "transferLeadership": "o", "rotateGossipKey": "o", "createJoinToken": "o", "leaveCluster": "o", "restoreBackup": "o", "updateSettings": "o",
 	"listTokens": "oa", "getToken": "oa", "createToken": "o", "bootstrapTokens": "o", "revokeToken": "o",

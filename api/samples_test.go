@@ -24,10 +24,15 @@ var samples = map[string]request{
 	"removeMember":       {method: "DELETE", path: "/v1/cluster/members/bordeaux"},
 	"listGossipKeys":     {method: "GET", path: "/v1/cluster/gossip-key"},
 	"rotateGossipKey":    {method: "POST", path: "/v1/cluster/gossip-key/rotate"},
+	"listSigningKeys":    {method: "GET", path: "/v1/cluster/signing-key"},
+	"rotateSigningKey":   {method: "POST", path: "/v1/cluster/signing-key/rotate"},
+	"retireSigningKey":   {method: "DELETE", path: "/v1/cluster/signing-key/6a3803d5f059902a"},
+	"listVendorKeys":     {method: "GET", path: "/v1/vendor-keys"},
+	"changeVendorKeys":   {method: "POST", path: "/v1/vendor-keys"},
 	"transferLeadership": {method: "POST", path: "/v1/cluster/transfer", body: `{"to":"bordeaux"}`},
 	"createJoinToken":    {method: "POST", path: "/v1/cluster/join-tokens", body: `{"node":"quimper","ttl_seconds":60}`},
 	"leaveCluster":       {method: "POST", path: "/v1/cluster/leave"},
-	"getBackup":          {method: "GET", path: "/v1/backup"},
+	"getBackup":          {method: "GET", path: "/v1/backup?signing_key=false"},
 	"restoreBackup":      {method: "POST", path: "/v1/restore?into=new&from=old", body: "a backup"},
 	"getSettings":        {method: "GET", path: "/v1/settings"},
 	"updateSettings":     {method: "PATCH", path: "/v1/settings", body: `{"request_ttl_seconds":7200,"request_limit":5000,"request_bytes":1048576,"usage_hours":24,"usage_limit":1000}`},
@@ -138,6 +143,7 @@ func newSampleFixture(t testing.TB) (*fixture, map[string]request) {
 		all[id] = r
 	}
 	all["putContract"] = request{method: "POST", path: "/v1/contracts", body: `{"document":"` + contractDoc(t, "other", 1, map[string]uint64{"primary": 3}) + `"}`}
+	all["changeVendorKeys"] = request{method: "POST", path: "/v1/vendor-keys", body: `{"statement":"` + statement(t, strangerKey, vendorKey, vendorKey) + `"}`}
 	all["activate"] = request{method: "POST", path: "/v1/activations", body: `{"key":"` + key + `","active":{"primary":7}}`}
 	held := func(of, more string) string { return `{"handle":"` + seats[of] + `"` + more + `}` }
 	for id, body := range map[string]string{
@@ -151,6 +157,7 @@ func newSampleFixture(t testing.TB) (*fixture, map[string]request) {
 		all[id] = r
 	}
 	f.do(request{method: "POST", path: "/v1/tokens", body: `{"name":"reader","role":"auditor"}`}).want(201)
+	f.node.propose(t, addSigningKey(testKey(9)))
 	return f, all
 }
 

@@ -302,7 +302,9 @@ func TestOverAllocatedContract(t *testing.T) {
 
 // I4: a key verifies offline with the published keys alone.
 func TestKeysVerifyOffline(t *testing.T) {
-	f, _ := newSampleFixture(t)
+	f := newFixture(t)
+	f.putContract("acme", 1, map[string]uint64{"primary": 30})
+	f.create("acme", "bordeaux", 15).want(201)
 	keys := into[apiv1.Keys](f.get("/v1/keys").want(200))
 	key := into[apiv1.LicenseKey](f.get("/v1/instances/1/key").want(200))
 	signing, err := signed.ParsePublicKey([]byte(keys.SigningKeys[0].Pem))

@@ -8,10 +8,11 @@
 //	header   frame: JSON of signed.BackupHeader
 //	chunk    frame each: bytes of a snapshot of package fsm, as many as it takes
 //	end      frame of length 0
+//	key      frame, in version 2 alone: the private half of the current signing key, PKCS #8 PEM
 //	seal     frame: a signed document (signed.BackupSeal) with the SHA-256 of all before
 //
 // A frame is uint32 length and payload. Numbers are big-endian. The cluster signs the seal with the key of its license
-// keys, whose private half is not in a backup. All functions are safe for concurrent use.
+// keys, whose private half is in a backup only if somebody asked for it. All functions are safe for concurrent use.
 package backup
 
 import (
@@ -32,8 +33,10 @@ import (
 
 const (
 	magic = "LICETBAK"
-	// Version is the version that this build writes, and the newest that it reads.
-	Version = 1
+	// Version is the newest version that this build reads; without a key it writes version 1.
+	Version = 2
+	// plainVersion is that of backups without a key.
+	plainVersion = 1
 	// chunk is how much of a snapshot is in a frame.
 	chunk = 256 << 10
 	// maxFrame bounds what a damaged length can make a reader allocate.
@@ -52,8 +55,9 @@ var (
 	ErrSeal = errors.New("the backup's seal is not the cluster's")
 )
 
-// Write writes a backup of a view, sealed with key. Of the header the caller says who writes, and when.
-func Write(w io.Writer, v *fsm.View, header signed.BackupHeader, key ed25519.PrivateKey) error {
+// Write writes a backup of a view, sealed with key, and with that key in it if withKey is set. Of the header the caller says who
+// writes, and when.
+func Write(w io.Writer, v *fsm.View, header signed.BackupHeader, key ed25519.PrivateKey, withKey bool) error {
 	header.Cluster, header.Index, header.Term, header.Digest = v.ClusterID(), v.Index(), v.Term(), v.Digest().String()
 	if err := header.Validate(); err != nil {
 		return err
@@ -63,13 +67,24 @@ func Write(w io.Writer, v *fsm.View, header signed.BackupHeader, key ed25519.Pri
 		return err
 	}
 	out := &writer{w: w, sum: sha256.New()}
-	out.raw(binary.BigEndian.AppendUint32([]byte(magic), Version))
+	version := uint32(plainVersion)
+	if withKey {
+		version = Version
+	}
+	out.raw(binary.BigEndian.AppendUint32([]byte(magic), version))
 	out.frame(text)
 	if err := v.Snapshot(out); err != nil {
 		return err
 	}
 	out.flush()
 	out.frame(nil)
+	if withKey {
+		secret, err := signed.EncodePrivateKey(key)
+		if err != nil {
+			return err
+		}
+		out.frame(secret)
+	}
 	seal := signed.BackupSeal{BackupHeader: header, Bytes: out.bytes, SHA256: hex.EncodeToString(out.sum.Sum(nil))}
 	document, err := seal.Sign(key)
 	if err != nil {
@@ -128,6 +143,8 @@ type Backup struct {
 	signed.BackupHeader
 	// State is what it holds.
 	State *fsm.State
+	// SigningKey is the private half of the state's current signing key; nil if the backup is without it.
+	SigningKey ed25519.PrivateKey
 	// Bytes is the length of the file.
 	Bytes uint64
 	// SHA256 is that of all before the seal.
@@ -141,7 +158,8 @@ type Backup struct {
 func Read(r io.Reader) (*Backup, error) {
 	in := &reader{r: r, sum: sha256.New()}
 	b := new(Backup)
-	if err := in.header(&b.BackupHeader); err != nil {
+	version, err := in.header(&b.BackupHeader)
+	if err != nil {
 		return nil, err
 	}
 	state, err := fsm.Restore(in)
@@ -152,6 +170,11 @@ func Read(r io.Reader) (*Backup, error) {
 		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 	case err != nil:
 		return nil, err
+	}
+	if version > plainVersion {
+		if b.SigningKey, err = in.signingKey(); err != nil {
+			return nil, err
+		}
 	}
 	b.State, b.SHA256 = state, hex.EncodeToString(in.sum.Sum(nil))
 	sealed := in.bytes
@@ -179,6 +202,9 @@ func (b *Backup) fits(sealed uint64) error {
 	seal, err := signed.VerifyBackupSeal(b.seal, v.SigningKeys())
 	if err != nil {
 		return fmt.Errorf("%w: the seal: %w", ErrDamaged, err)
+	}
+	if key := b.SigningKey; key != nil && !v.SigningKeys()[0].Equal(key.Public()) {
+		return fmt.Errorf("%w: its private key is not the state's signing key", ErrDamaged)
 	}
 	if seal.BackupHeader != b.BackupHeader || seal.Bytes != sealed || seal.SHA256 != b.SHA256 {
 		return fmt.Errorf("%w: its checksum or header is not the one that was sealed", ErrDamaged)
@@ -217,32 +243,45 @@ func (in *reader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-func (in *reader) header(into *signed.BackupHeader) error {
+func (in *reader) header(into *signed.BackupHeader) (version uint32, err error) {
 	head := make([]byte, len(magic)+4)
 	if err := in.full(head); err != nil {
-		return err
+		return 0, err
 	}
 	if string(head[:len(magic)]) != magic {
-		return fmt.Errorf("%w: it does not start with %s", ErrDamaged, magic)
+		return 0, fmt.Errorf("%w: it does not start with %s", ErrDamaged, magic)
 	}
-	if v := binary.BigEndian.Uint32(head[len(magic):]); v == 0 || v > Version {
-		return fmt.Errorf("version %d, this build reads 1 to %d: %w", v, Version, ErrNewer)
+	if version = binary.BigEndian.Uint32(head[len(magic):]); version == 0 || version > Version {
+		return 0, fmt.Errorf("version %d, this build reads 1 to %d: %w", version, Version, ErrNewer)
 	}
 	text, err := in.frame()
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if err := json.Unmarshal(text, into); err != nil {
-		return fmt.Errorf("%w: the header: %w", ErrDamaged, err)
+		return 0, fmt.Errorf("%w: the header: %w", ErrDamaged, err)
 	}
 	again, err := json.Marshal(into)
 	if err == nil && !bytes.Equal(text, again) {
 		err = errors.New("it is not as it was written")
 	}
 	if err := errors.Join(err, into.Validate()); err != nil {
-		return fmt.Errorf("%w: the header: %w", ErrDamaged, err)
+		return 0, fmt.Errorf("%w: the header: %w", ErrDamaged, err)
 	}
-	return nil
+	return version, nil
+}
+
+// signingKey reads the frame of the private key. Its errors hold nothing of it.
+func (in *reader) signingKey() (ed25519.PrivateKey, error) {
+	text, err := in.frame()
+	if err != nil {
+		return nil, err
+	}
+	key, err := signed.ParsePrivateKey(text)
+	if err != nil {
+		return nil, fmt.Errorf("%w: the private key: %w", ErrDamaged, err)
+	}
+	return key, nil
 }
 
 func (in *reader) frame() ([]byte, error) {

@@ -61,7 +61,7 @@ func view(t testing.TB, contracts int) *fsm.View {
 func write(t testing.TB, v *fsm.View, key ed25519.PrivateKey) []byte {
 	t.Helper()
 	var b bytes.Buffer
-	if err := Write(&b, v, header, key); err != nil {
+	if err := Write(&b, v, header, key, false); err != nil {
 		t.Fatal(err)
 	}
 	return b.Bytes()
@@ -128,7 +128,7 @@ func TestForgedSealIsRefused(t *testing.T) {
 
 func TestWriteErrorsAreTold(t *testing.T) {
 	broken := errors.New("the disk is full")
-	if err := Write(failing{broken}, view(t, 1), header, testKey(2)); !errors.Is(err, broken) {
+	if err := Write(failing{broken}, view(t, 1), header, testKey(2), false); !errors.Is(err, broken) {
 		t.Errorf("%v", err)
 	}
 }

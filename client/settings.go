@@ -16,9 +16,3 @@ func (c *Client) UpdateSettings(ctx context.Context, change apiv1.SettingsChange
 	r, err := write(ctx, "PATCH", "/v1/settings", change)
 	return call[apiv1.Settings](ctx, c, r, err)
 }
-
-// Keys returns the public keys of the vendor and of the cluster. License keys
-// verify with the signing keys, see VerifyLicenseKey.
-func (c *Client) Keys(ctx context.Context, options ...ReadOption) (*Answer[apiv1.Keys], error) {
-	return call[apiv1.Keys](ctx, c, get("/v1/keys", options), nil)
-}

@@ -2,10 +2,12 @@ package cluster
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -20,15 +22,15 @@ const (
 	restoreGap = 1024
 )
 
-// Backup writes a backup of a view, sealed with the cluster's key. It holds nothing up. Errors are *Error or w's own.
-func (n *Node) Backup(w io.Writer, v *fsm.View) error {
-	key := n.identity.signingKey()
-	if key == nil || v.ClusterID() == "" {
-		return errorf(NotReady, "Node %s does not have the cluster's signing key yet.", n.options.ID)
+// Backup writes a backup of a view, sealed with the cluster's key, and with the private half of that in it if withKey is set. It holds nothing up. Errors are *Error or w's own.
+func (n *Node) Backup(w io.Writer, v *fsm.View, withKey bool) error {
+	key, fault := n.signingKey(v)
+	if fault != nil {
+		return fault
 	}
 	return backup.Write(w, v, signed.BackupHeader{
 		Node: n.options.ID, Version: n.options.Version, Created: n.clock.wall().UTC().Truncate(time.Second),
-	}, key)
+	}, key, withKey)
 }
 
 // Restore says which backup may go where.
@@ -79,7 +81,29 @@ func (n *Node) Restore(ctx context.Context, source io.Reader, r Restore) (*Resto
 			return nil, errorf(BackupInvalid, "Nothing was changed: %v.", err)
 		}
 	}
-	return n.replace(ctx, b, r)
+	takes, fault := n.takeSigningKey(ctx, b, present)
+	if fault != nil {
+		return nil, fault
+	}
+	return n.replace(ctx, b, r, takes)
+}
+
+// takeSigningKey has the members keep the private key that a backup brings, if the cluster is to sign with it from now on: one that it
+// knows already, it keeps as it is.
+func (n *Node) takeSigningKey(ctx context.Context, b *backup.Backup, present *fsm.View) (ed25519.PublicKey, *Error) {
+	if b.SigningKey == nil {
+		return nil, nil
+	}
+	public := publicOf(b.SigningKey)
+	for _, known := range slices.Concat(present.SigningKeys(), present.RetiredKeys()) {
+		if public.Equal(known) {
+			return nil, nil
+		}
+	}
+	n.rotating.Lock()
+	defer n.rotating.Unlock()
+	_, _, fault := n.shareSigningKey(ctx, b.SigningKey)
+	return public, fault
 }
 
 // mustLead refuses what only the leader can do.
@@ -93,7 +117,7 @@ func (n *Node) mustLead() *Error {
 // replace puts a backup's contents into Raft as a snapshot. No entry may come between the state that it follows on and
 // the restoration: the numbers and audit rows of such an entry would be given out twice. So stamping is held up, which all
 // entries need, and Raft takes the snapshot only while this node still leads the same term.
-func (n *Node) replace(ctx context.Context, b *backup.Backup, r Restore) (*Restored, error) {
+func (n *Node) replace(ctx context.Context, b *backup.Backup, r Restore, takes ed25519.PublicKey) (*Restored, error) {
 	n.stamping.Lock()
 	defer n.stamping.Unlock()
 	term := n.leadsTerm.Load()
@@ -110,7 +134,7 @@ func (n *Node) replace(ctx context.Context, b *backup.Backup, r Restore) (*Resto
 	present := n.replica.view.Load()
 	index := n.raft.LastIndex() + restoreGap
 	err := b.State.Succeed(present, fsm.Restoration{
-		Index: index + 1, Term: term, NowMs: n.clock.wall().UnixMilli(), Actor: r.Actor, RequestID: r.RequestID, SHA256: b.SHA256,
+		Index: index + 1, Term: term, NowMs: n.clock.wall().UnixMilli(), Actor: r.Actor, RequestID: r.RequestID, SHA256: b.SHA256, SigningKey: takes,
 	})
 	if err != nil {
 		return nil, errorf(BackupInvalid, "Nothing was changed: %v.", err)

@@ -27,7 +27,7 @@ func (s *site) backup() []byte {
 		s.t.Fatal(err)
 	}
 	var b bytes.Buffer
-	if err := s.node.Backup(&b, v); err != nil {
+	if err := s.node.Backup(&b, v, false); err != nil {
 		s.t.Fatal(err)
 	}
 	return b.Bytes()

@@ -110,11 +110,11 @@ func (n *Node) initialise(term uint64) *Error {
 		return nil
 	}
 	cluster, _ := n.identity.cluster()
-	signing := n.identity.signingKey()
-	if cluster == "" || signing == nil {
+	signing := n.identity.signingKeys().private
+	if cluster == "" || len(signing) == 0 {
 		return errorf(NotReady, "This node leads a cluster whose identity it does not have.")
 	}
-	body := &fsmpb.Initialise{ClusterId: cluster, SigningKey: publicOf(signing)}
+	body := &fsmpb.Initialise{ClusterId: cluster, SigningKey: publicOf(signing[0])}
 	for _, key := range n.options.VendorKeys {
 		body.VendorKeys = append(body.VendorKeys, key)
 	}
@@ -176,13 +176,14 @@ func (n *Node) ahead() time.Duration {
 }
 
 // guardMembers compares clocks while the node leads, and hands leadership to a
-// node whose clock the others share (rule D3). It has the same gossip keys on all.
+// node whose clock the others share (rule D3). It has the same gossip and signing keys on all.
 func (n *Node) guardMembers(ctx context.Context, term uint64) {
 	for pause(ctx, guardEvery) {
 		answers := n.probeMembers(ctx, term)
 		n.noteSeen(answers)
 		n.checkClock(answers)
 		n.spreadKeyring(ctx, answers)
+		n.spreadSigningKey(ctx, answers)
 	}
 }
 

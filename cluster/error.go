@@ -34,8 +34,10 @@ const (
 	MemberRefused Code = "member_refused"
 	// GossipPlain: gossip is not encrypted, so it has no key.
 	GossipPlain Code = "gossip_plain"
-	// RotationIncomplete: not every node that answers has taken a step to a new gossip key.
+	// RotationIncomplete: not every node that answers has taken a step to a new gossip key, or keeps a new signing key.
 	RotationIncomplete Code = "rotation_incomplete"
+	// SigningKeyLimitReached: the cluster has as many signing keys as may be, and nothing was done.
+	SigningKeyLimitReached Code = "signing_key_limit_reached"
 	// Unsupported: the command is of a kind that not every node knows.
 	Unsupported Code = "unsupported"
 	// LeaderOnly: only the leader can do it, and nothing was done.
@@ -58,30 +60,31 @@ const (
 // Codes are the codes that an Error can carry out of this package.
 var Codes = []Code{
 	NoLeader, Overloaded, ClockSkew, NotReady, ShuttingDown, OutcomeUnknown, IndexTimeout, Timeout,
-	MemberNotFound, MemberRefused, GossipPlain, RotationIncomplete, Unsupported,
+	MemberNotFound, MemberRefused, GossipPlain, RotationIncomplete, SigningKeyLimitReached, Unsupported,
 	LeaderOnly, WrongCluster, BackupInvalid, StorageFailed, Forbidden,
 }
 
 var advice = map[Code]string{
-	NoLeader:           "Try again shortly, or through another node; `licet status` shows which nodes reach each other.",
-	Overloaded:         "Try again after the time in Retry-After.",
-	ClockSkew:          "Set the clock of the node named; its time service is off.",
-	NotReady:           "Try again shortly, or through another node.",
-	ShuttingDown:       "Try again through another node.",
-	OutcomeUnknown:     "Send the same request again with the same Idempotency-Key: it is done once at most.",
-	IndexTimeout:       "Try again, or through another node; this one lags behind.",
-	Timeout:            "Try again with more time.",
-	MemberNotFound:     "`licet cluster members` shows the members.",
-	MemberRefused:      "`licet cluster members` shows the members and their state.",
-	GossipPlain:        "Make a key with `licet gossip key make`, name it as gossip.key_file on every node, and restart them one after the other.",
-	RotationIncomplete: "Gossip goes on. Mend what is named, and run the same again: it goes on where it stopped.",
-	joinRefused:        "`licet cluster join-token` on a member makes one; put it into the file of cluster.join_token_file.",
-	Unsupported:        "Finish the upgrade of all nodes first; `licet cluster members` shows their versions.",
-	LeaderOnly:         "Send it to the leader, as `licet restore` does; `licet cluster members` shows which node that is.",
-	WrongCluster:       "Compare the ids: `licet keys` and `licet debug backup FILE` show them. If it is meant, name both with --into and --from.",
-	BackupInvalid:      "`licet debug backup FILE` shows what the file is. Take another backup, or this cluster's version of licet.",
-	Forbidden:          "Ask an operator for a token that may: `licet token create`. `licet token self` says what this one may do.",
-	StorageFailed:      "See to the node's disk: `df` shows whether it is full.",
+	NoLeader:               "Try again shortly, or through another node; `licet status` shows which nodes reach each other.",
+	Overloaded:             "Try again after the time in Retry-After.",
+	ClockSkew:              "Set the clock of the node named; its time service is off.",
+	NotReady:               "Try again shortly, or through another node.",
+	ShuttingDown:           "Try again through another node.",
+	OutcomeUnknown:         "Send the same request again with the same Idempotency-Key: it is done once at most.",
+	IndexTimeout:           "Try again, or through another node; this one lags behind.",
+	Timeout:                "Try again with more time.",
+	MemberNotFound:         "`licet cluster members` shows the members.",
+	MemberRefused:          "`licet cluster members` shows the members and their state.",
+	GossipPlain:            "Make a key with `licet gossip key make`, name it as gossip.key_file on every node, and restart them one after the other.",
+	RotationIncomplete:     "The cluster goes on with the keys that it has. Mend what is named, and run the same again: it goes on where it stopped.",
+	SigningKeyLimitReached: "Retire the oldest with `licet cluster signing-key retire`: what it signed ends.",
+	joinRefused:            "`licet cluster join-token` on a member makes one; put it into the file of cluster.join_token_file.",
+	Unsupported:            "Finish the upgrade of all nodes first; `licet cluster members` shows their versions.",
+	LeaderOnly:             "Send it to the leader, as `licet restore` does; `licet cluster members` shows which node that is.",
+	WrongCluster:           "Compare the ids: `licet keys` and `licet debug backup FILE` show them. If it is meant, name both with --into and --from.",
+	BackupInvalid:          "`licet debug backup FILE` shows what the file is. Take another backup, or this cluster's version of licet.",
+	Forbidden:              "Ask an operator for a token that may: `licet token create`. `licet token self` says what this one may do.",
+	StorageFailed:          "See to the node's disk: `df` shows whether it is full.",
 }
 
 // Error is why a node could not do what it was asked.

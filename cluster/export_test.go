@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"crypto/ed25519"
 	"maps"
 	"slices"
 
@@ -118,3 +119,17 @@ var (
 	SentBy         = sentBy
 	PrincipalProto = principalProto
 )
+
+// ShareSigningKey has the members keep a new signing key, as a leader does that ends before the state names it.
+func (n *Node) ShareSigningKey(ctx context.Context, key ed25519.PrivateKey) error {
+	if _, _, fault := n.shareSigningKey(ctx, key); fault != nil {
+		return fault
+	}
+	return nil
+}
+
+// SigningKeys has the ids of the private keys that the node has.
+func (n *Node) SigningKeys() []string { return n.identity.signingKeys().ids() }
+
+// KnowsAll reports whether the node has heard of every voter what it reads, and each reads all.
+func (n *Node) KnowsAll() bool { return n.gate() == nil }

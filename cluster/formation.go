@@ -134,13 +134,13 @@ func (n *Node) found(ctx context.Context, others []*clusterpb.ProbeReply) error 
 	n.forming.Lock()
 	defer n.forming.Unlock()
 	cluster, founder := n.identity.cluster()
-	signing := n.identity.signingKey()
+	signing := n.identity.signingKeys()
 	switch {
 	case len(n.options.VendorKeys) == 0:
 		return errors.New("cluster.vendor_keys is empty, so that no contract could ever be accepted")
 	case founder != "" && founder != n.options.ID:
 		return fmt.Errorf("this node is promised to %s", founder)
-	case founder == "" || signing == nil:
+	case founder == "" || signing.private == nil:
 		var err error
 		if cluster, signing, err = newCluster(signing); err != nil {
 			return err
@@ -210,18 +210,19 @@ func (n *Node) storedTerm(key string) (uint64, error) {
 
 // newCluster makes an identity. A key that was put into the founder's directory is taken: a cluster that is to have the contents of a
 // lost one may have its signing key, too.
-func newCluster(given ed25519.PrivateKey) (id string, signing ed25519.PrivateKey, err error) {
-	if signing = given; signing == nil {
-		_, signing, err = ed25519.GenerateKey(rand.Reader)
+func newCluster(given signingKeys) (id string, signing signingKeys, err error) {
+	var key ed25519.PrivateKey
+	if have := given.private; have != nil {
+		key = have[len(have)-1]
+	} else if _, key, err = ed25519.GenerateKey(rand.Reader); err != nil {
+		return "", signing, err
 	}
-	if err != nil {
-		return "", nil, err
-	}
-	return ulid.Make().String(), signing, nil
+	signing, err = newSigningKeys(key, nil)
+	return ulid.Make().String(), signing, err
 }
 
-func (n *Node) gather(ctx context.Context, other *clusterpb.ProbeReply, cluster string, signing ed25519.PrivateKey) error {
-	key, err := signed.EncodePrivateKey(signing)
+func (n *Node) gather(ctx context.Context, other *clusterpb.ProbeReply, cluster string, signing signingKeys) error {
+	key, err := signed.EncodePrivateKey(signing.private[0])
 	if err != nil {
 		return err
 	}
@@ -296,7 +297,11 @@ func (n *Node) join(ctx context.Context, a probed) string {
 	if err != nil {
 		return "joining: " + err.Error()
 	}
-	if err := n.identity.bind(reply.Cluster, "", key); err != nil {
+	keys, err := newSigningKeys(key, reply.Derivation)
+	if err != nil {
+		return "joining: " + err.Error()
+	}
+	if err := n.identity.bind(reply.Cluster, "", keys); err != nil {
 		n.fail(fmt.Errorf("the node's identity can't be written: %w", err))
 		return ""
 	}

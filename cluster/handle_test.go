@@ -5,15 +5,21 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/licet/licet/fsm/signed"
 )
 
 // K6: all members derive the same handle of a request, and another of any other request.
 func TestHandle(t *testing.T) {
-	key := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{7}, ed25519.SeedSize))
-	one, other := &Node{identity: &identity{signing: key}}, &Node{identity: &identity{signing: key}}
-	stranger := &Node{identity: &identity{signing: ed25519.NewKeyFromSeed(bytes.Repeat([]byte{8}, ed25519.SeedSize))}}
+	with := func(seed byte) *Node {
+		keys, err := newSigningKeys(ed25519.NewKeyFromSeed(bytes.Repeat([]byte{seed}, ed25519.SeedSize)), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &Node{identity: &identity{signing: keys}}
+	}
+	one, other, stranger := with(7), with(7), with(8)
 	handle := func(n *Node, actor, id string, item int) string {
 		t.Helper()
 		h, err := n.Handle(actor, id, item)
@@ -40,7 +46,7 @@ func TestHandle(t *testing.T) {
 
 // A node that has no key yet says so.
 func TestHandleWithoutKey(t *testing.T) {
-	n := &Node{identity: &identity{}}
+	n := &Node{identity: &identity{}, replica: newReplica(time.Now, nil)}
 	if _, err := n.Handle("operator", "id-1", 0); !saysNotReady(err) {
 		t.Errorf("handle: %v", err)
 	}

@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"crypto/ed25519"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,8 +11,6 @@ import (
 
 	"github.com/gofrs/flock"
 	"github.com/google/renameio/v2"
-
-	"github.com/licet/licet/fsm/signed"
 )
 
 // Files of a data directory.
@@ -34,7 +31,7 @@ type identity struct {
 
 	mu      sync.Mutex
 	is      identityDocument
-	signing ed25519.PrivateKey
+	signing signingKeys
 }
 
 // identityDocument is what identity.json holds.
@@ -89,7 +86,7 @@ func (i *identity) load(node string) error {
 			return err
 		}
 		// Whoever founds with a lost cluster's key has put it here.
-		return i.loadSigningKey()
+		return i.loadSigningKeys()
 	}
 	if err != nil {
 		return err
@@ -106,7 +103,7 @@ func (i *identity) load(node string) error {
 	case i.is.Left:
 		return fmt.Errorf("node %q left its cluster or was removed from it; to come back, wipe %s and join under a new node id: %w", node, i.dir, ErrNotMember)
 	}
-	return i.loadSigningKey()
+	return i.loadSigningKeys()
 }
 
 // create refuses a directory in which Raft has left data whose owner is not known any more.
@@ -126,21 +123,6 @@ func (i *identity) save() error {
 	return renameio.WriteFile(filepath.Join(i.dir, identityFile), append(text, '\n'), 0o600)
 }
 
-func (i *identity) loadSigningKey() error {
-	path := filepath.Join(i.dir, signingFile)
-	text, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if i.signing, err = signed.ParsePrivateKey(text); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	return nil
-}
-
 // cluster is the cluster that the node belongs or is promised to, and to whom it is promised.
 func (i *identity) cluster() (id, founder string) {
 	i.mu.Lock()
@@ -149,17 +131,12 @@ func (i *identity) cluster() (id, founder string) {
 }
 
 // bind ties the directory to a cluster, on disk before it returns.
-func (i *identity) bind(cluster, founder string, signing ed25519.PrivateKey) error {
+func (i *identity) bind(cluster, founder string, signing signingKeys) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	text, err := signed.EncodePrivateKey(signing)
-	if err != nil {
+	if err := i.writeSigningKeys(signing); err != nil {
 		return err
 	}
-	if err := renameio.WriteFile(filepath.Join(i.dir, signingFile), text, 0o600); err != nil {
-		return err
-	}
-	i.signing = signing
 	i.is.Cluster, i.is.Founder = cluster, founder
 	return i.save()
 }
@@ -171,7 +148,7 @@ func (i *identity) release(cluster string) error {
 	if i.is.Cluster != cluster {
 		return nil
 	}
-	i.is.Cluster, i.is.Founder, i.signing = "", "", nil
+	i.is.Cluster, i.is.Founder, i.signing = "", "", signingKeys{}
 	return i.save()
 }
 
@@ -181,13 +158,6 @@ func (i *identity) leave() error {
 	defer i.mu.Unlock()
 	i.is.Left = true
 	return i.save()
-}
-
-// signingKey is nil until the node has it.
-func (i *identity) signingKey() ed25519.PrivateKey {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	return i.signing
 }
 
 func (i *identity) close() error { return i.lock.Close() }

@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"crypto/ed25519"
 	"time"
 
 	"github.com/licet/licet/cluster/clusterpb"
@@ -12,16 +11,16 @@ import (
 // signed with the cluster's key, stored nowhere, and bound to the id; the node's certificate is
 // needed besides. Errors are *Error. Safe for concurrent use.
 func (n *Node) SignJoinToken(node string, lasts time.Duration) (token string, expiry time.Time, err error) {
-	signing := n.identity.signingKey()
-	cluster := n.replica.view.Load().ClusterID()
-	if signing == nil || cluster == "" {
-		return "", time.Time{}, errorf(NotReady, "Node %s does not have the cluster's signing key yet.", n.options.ID)
+	v := n.replica.view.Load()
+	signing, fault := n.signingKey(v)
+	if fault != nil {
+		return "", time.Time{}, fault
 	}
 	if _, member := n.server(node); member {
 		return "", time.Time{}, errorf(MemberRefused, "Node id %s belongs to a member; an id is used once.", node)
 	}
 	expiry = n.clock.wall().Add(lasts).UTC().Truncate(time.Second)
-	j := &signed.JoinToken{Cluster: cluster, Node: node, Expiry: expiry}
+	j := &signed.JoinToken{Cluster: v.ClusterID(), Node: node, Expiry: expiry}
 	if token, err = j.Sign(signing); err != nil {
 		return "", time.Time{}, err
 	}
@@ -37,7 +36,7 @@ func (n *Node) checkJoinToken(r *clusterpb.JoinRequest) *Error {
 	if r.Token == "" {
 		return errorf(joinRefused, "Node %s has no join token, and this cluster requires one.", r.Node)
 	}
-	j, err := signed.VerifyJoinToken(r.Token, []ed25519.PublicKey{publicOf(n.identity.signingKey())})
+	j, err := signed.VerifyJoinToken(r.Token, n.replica.view.Load().SigningKeys())
 	if err != nil {
 		return errorf(joinRefused, "The join token of node %s is not one of this cluster.", r.Node)
 	}

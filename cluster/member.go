@@ -163,10 +163,10 @@ func (n *Node) admit(request *clusterpb.JoinRequest) (*clusterpb.JoinReply, erro
 	if request.Cluster != "" {
 		return refuse(n.move(request))
 	}
-	signing := n.identity.signingKey()
-	cluster := n.replica.view.Load().ClusterID()
-	if signing == nil || cluster == "" {
-		return refuse(errorf(NotReady, "Node %s is not ready to admit others.", n.options.ID))
+	v := n.replica.view.Load()
+	signing, fault := n.signingKey(v)
+	if fault != nil {
+		return refuse(fault)
 	}
 	if err := n.checkJoinToken(request); err != nil {
 		n.log.Warn("a node was refused", "node", request.Node, "address", request.Address, "reason", err)
@@ -192,7 +192,7 @@ func (n *Node) admit(request *clusterpb.JoinRequest) (*clusterpb.JoinReply, erro
 		return refuse(applyFault(err))
 	}
 	n.log.Info("node admitted as non-voter", "node", request.Node, "address", request.Address, "by", nodeItself(request.Node))
-	return &clusterpb.JoinReply{Cluster: cluster, SigningKey: key}, nil
+	return &clusterpb.JoinReply{Cluster: v.ClusterID(), SigningKey: key, Derivation: n.identity.signingKeys().derives[:]}, nil
 }
 
 // checkFormer refuses the id of a node that was a member: it may have given votes that it does not know of any more.

@@ -29,6 +29,8 @@ var rare = []string{
 	`licet_boltdb_free_pages`, `licet_boltdb_free_bytes`, `licet_boltdb_pending_pages`, `licet_boltdb_open_reads`, `licet_boltdb_rebalance_seconds_total`, `licet_boltdb_freelist_bytes`,
 	`licet_pool_seats_offered`, `licet_pool_seats_borrowed`, `licet_pool_series_omitted`, `licet_pool_wait_estimate_seconds`,
 	`licet_pool_oldest_ticket_age_seconds`, `licet_pool_seats_free`, `licet_projects_open`,
+	// No vendor key is revoked here.
+	`licet_contracts_key_revoked`,
 	// Nothing rotates here, and all are of one version.
 	`licet_raft_verify_leader_total`,
 	// Which node becomes a candidate first, and with a vote of whom, is chance.

@@ -104,7 +104,7 @@ type Node struct {
 	forming sync.Mutex
 	// changing is held while the leader removes or promotes a member.
 	changing sync.Mutex
-	// rotating is held while the leader changes gossip keys.
+	// rotating is held while the leader changes gossip or signing keys.
 	rotating sync.Mutex
 	// restoring is held while a backup is read and restored.
 	restoring sync.Mutex
@@ -296,6 +296,7 @@ func (n *Node) run() {
 	n.start(n.duties)
 	n.start(n.watchContact)
 	n.start(n.watchSpace)
+	n.start(n.watchSigningKeys)
 	n.start(func() {
 		n.form(n.ctx)
 		n.watchMembership()
@@ -386,9 +387,9 @@ func (n *Node) Wall() time.Time { return n.clock.wall() }
 
 // SignLicenseKey signs with the cluster's key, which every member has.
 func (n *Node) SignLicenseKey(k *signed.LicenseKey) (string, error) {
-	key := n.identity.signingKey()
-	if key == nil {
-		return "", errorf(NotReady, "Node %s does not have the cluster's signing key yet.", n.options.ID)
+	key, fault := n.signingKey(n.replica.view.Load())
+	if fault != nil {
+		return "", fault
 	}
 	return k.Sign(key)
 }

@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"crypto/hkdf"
 	"crypto/hmac"
 	"crypto/sha256"
 	"strconv"
@@ -35,7 +34,12 @@ func sentBy(actor string, p *clusterpb.Principal) fsm.Principal {
 		}
 		return fsm.Principal{Kind: fsm.ByFile, ID: formerOperator, Role: fsm.Root}
 	}
-	return fsm.Principal{Kind: fsm.Proof(p.Kind), ID: p.Id, Role: fsm.Role(p.Role), Scope: fsm.ScopeFromProto(p.Scope)}
+	return principalFrom(p)
+}
+
+// principalFrom is the reverse of principalProto; of nil it is nobody.
+func principalFrom(p *clusterpb.Principal) fsm.Principal {
+	return fsm.Principal{Kind: fsm.Proof(p.GetKind()), ID: p.GetId(), Role: fsm.Role(p.GetRole()), Scope: fsm.ScopeFromProto(p.GetScope())}
 }
 
 // believed is whom the leader takes a principal for that was authenticated here or by another node. Of a token the leader
@@ -132,18 +136,13 @@ func (n *Node) Note(ctx context.Context, body *fsmpb.Body) error {
 //nolint:gosec // G101: it is no credential, but a label.
 const tokenInfo = "licet API tokens v1"
 
-// TokenSecret is the secret of the API token that a request makes. Like a lease's handle it is derived from the
-// cluster's signing key: the same through whichever node the request is repeated (rule E1), and stored nowhere.
+// TokenSecret is the secret of the API token that a request makes. Like a lease's handle it is derived: the same through whichever node the request is repeated (rule E1), and stored nowhere.
 func (n *Node) TokenSecret(actor, requestID string) ([]byte, error) {
-	signing := n.identity.signingKey()
-	if signing == nil {
+	derives := n.identity.signingKeys().derives
+	if derives == nil {
 		return nil, errorf(NotReady, "Node %s does not have the cluster's signing key yet.", n.options.ID)
 	}
-	key, err := hkdf.Key(sha256.New, signing.Seed(), nil, tokenInfo, sha256.Size)
-	if err != nil {
-		return nil, err
-	}
-	mac := hmac.New(sha256.New, key)
+	mac := hmac.New(sha256.New, derives.tokens())
 	mac.Write([]byte(actor + "\x00" + requestID))
 	return mac.Sum(nil), nil
 }

@@ -117,7 +117,7 @@ func (n *Node) rotateFor(ctx context.Context, who fsm.Principal) (*clusterpb.Rot
 	}
 	others, missed, fault := n.gatherKeyrings(ctx)
 	if fault == nil {
-		fault = n.checkMajority(others)
+		fault = n.checkMajority("gossip", others)
 	}
 	if fault != nil {
 		return nil, fault
@@ -145,7 +145,7 @@ func (n *Node) rotateFor(ctx context.Context, who fsm.Principal) (*clusterpb.Rot
 // gatherKeyrings takes over the newest keys that any member has, and tells who answers. A
 // build that knows no rotation would be left behind, so there is none then.
 func (n *Node) gatherKeyrings(ctx context.Context) (others []raft.Server, missed []*clusterpb.MissedNode, fault *Error) {
-	for _, r := range n.askMembers(ctx, func(ctx context.Context, node clusterpb.NodeClient) (*clusterpb.Keyring, error) {
+	for _, r := range askMembers(ctx, n, func(ctx context.Context, node clusterpb.NodeClient) (*clusterpb.Keyring, error) {
 		reply, err := node.GetKeyring(ctx, &clusterpb.GetKeyringRequest{})
 		if fault := fromFault(reply.GetFault()); fault != nil {
 			err = fault
@@ -156,7 +156,7 @@ func (n *Node) gatherKeyrings(ctx context.Context) (others []raft.Server, missed
 			return nil, nil, errorf(Unsupported, "The build of node %s knows no rotation of gossip keys.", r.member.ID)
 		}
 		if r.err == nil {
-			_, r.err = n.keyring.replace(r.keyring, false)
+			_, r.err = n.keyring.replace(r.reply, false)
 		}
 		if r.err != nil {
 			missed = append(missed, &clusterpb.MissedNode{Node: string(r.member.ID), Reason: r.reason()})
@@ -167,8 +167,8 @@ func (n *Node) gatherKeyrings(ctx context.Context) (others []raft.Server, missed
 	return others, missed, nil
 }
 
-// checkMajority refuses a rotation that most voters would learn of later only.
-func (n *Node) checkMajority(others []raft.Server) *Error {
+// checkMajority refuses a rotation of a key that most voters would learn of later only.
+func (n *Node) checkMajority(key string, others []raft.Server) *Error {
 	voters := func(list []raft.Server) (count int) {
 		for _, m := range list {
 			if m.Suffrage == raft.Voter {
@@ -178,7 +178,7 @@ func (n *Node) checkMajority(others []raft.Server) *Error {
 		return count
 	}
 	if answering, all := 1+voters(others), voters(n.members()); answering <= all/2 {
-		return errorf(RotationIncomplete, "The gossip key was not rotated: %d of %d voters answer.", answering, all)
+		return errorf(RotationIncomplete, "The %s key was not rotated: %d of %d voters answer.", key, answering, all)
 	}
 	return nil
 }
@@ -192,7 +192,7 @@ func (n *Node) takeStep(ctx context.Context, step *clusterpb.Keyring, others []r
 		return errorf(RotationIncomplete, "The gossip key was not rotated: another rotation has come to generation %d.", n.keyring.current().Generation)
 	}
 	var failed []string
-	for _, r := range n.askMembers(ctx, func(ctx context.Context, node clusterpb.NodeClient) (*clusterpb.Keyring, error) {
+	for _, r := range askMembers(ctx, n, func(ctx context.Context, node clusterpb.NodeClient) (*clusterpb.Keyring, error) {
 		return nil, putKeyring(ctx, node, step)
 	}) {
 		if r.err != nil && slices.ContainsFunc(others, func(m raft.Server) bool { return m.ID == r.member.ID }) {
@@ -215,27 +215,27 @@ func putKeyring(ctx context.Context, node clusterpb.NodeClient, step *clusterpb.
 }
 
 // asked is what became of asking one member.
-type asked struct {
-	member  raft.Server
-	keyring *clusterpb.Keyring
-	err     error
+type asked[T any] struct {
+	member raft.Server
+	reply  T
+	err    error
 }
 
-func (a asked) reason() string { return status.Convert(a.err).Message() }
+func (a asked[T]) reason() string { return status.Convert(a.err).Message() }
 
 // askMembers asks all other members at once, each for up to keyringTimeout.
-func (n *Node) askMembers(ctx context.Context, ask func(context.Context, clusterpb.NodeClient) (*clusterpb.Keyring, error)) []asked {
+func askMembers[T any](ctx context.Context, n *Node, ask func(context.Context, clusterpb.NodeClient) (T, error)) []asked[T] {
 	ctx, cancel := context.WithTimeout(ctx, keyringTimeout)
 	defer cancel()
 	members := slices.DeleteFunc(slices.Clone(n.members()), func(m raft.Server) bool { return string(m.ID) == n.options.ID })
-	all := make([]asked, len(members))
+	all := make([]asked[T], len(members))
 	var done sync.WaitGroup
 	for i, m := range members {
 		all[i].member = m
 		done.Go(func() {
 			client, err := n.peers.at(string(m.Address))
 			if err == nil {
-				all[i].keyring, err = ask(ctx, client)
+				all[i].reply, err = ask(ctx, client)
 			}
 			all[i].err = err
 		})
@@ -323,14 +323,21 @@ func (s *server) RotateKeyring(ctx context.Context, request *clusterpb.RotateKey
 	return reply, nil
 }
 
-// keyringFault keeps gossip keys among members: a node that was removed has its certificate still.
-func (s *server) keyringFault(ctx context.Context) *Error {
+// memberFault keeps keys among members: a node that was removed has its certificate still.
+func (s *server) memberFault(ctx context.Context) *Error {
 	n := s.node
 	caller, ok := transport.PeerNode(ctx)
 	if !ok || !slices.ContainsFunc(n.members(), func(m raft.Server) bool { return string(m.ID) == caller }) {
 		return errorf(MemberRefused, "Node %s is no member that node %s knows.", caller, n.options.ID)
 	}
-	if n.keyring == nil {
+	return nil
+}
+
+func (s *server) keyringFault(ctx context.Context) *Error {
+	if fault := s.memberFault(ctx); fault != nil {
+		return fault
+	}
+	if n := s.node; n.keyring == nil {
 		return errorf(GossipPlain, "Gossip of node %s is not encrypted.", n.options.ID)
 	}
 	return nil

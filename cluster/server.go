@@ -30,6 +30,7 @@ func (s *server) Probe(ctx context.Context, request *clusterpb.ProbeRequest) (*c
 		WallMs: n.clock.wall().UnixMilli(), ContactMs: -1,
 		LastTerm: n.raft.CurrentTerm(), LastIndex: n.raft.LastIndex(), AppliedIndex: view.Index(), Digest: view.Digest().String(),
 		Kinds: own.Kinds, Words: own.Words, SnapshotVersion: own.Snapshot, LeaderAddress: n.leader.address(), Keyring: n.keyringState(),
+		SigningKeys: n.identity.signingKeys().ids(),
 	}
 	before := request.BeforeTerm
 	if before == 0 {
@@ -73,7 +74,11 @@ func (s *server) Promise(ctx context.Context, request *clusterpb.PromiseRequest)
 	if err != nil {
 		return nil, err
 	}
-	if err := n.identity.bind(request.Cluster, request.Founder, key); err != nil {
+	keys, err := newSigningKeys(key, nil)
+	if err != nil {
+		return nil, err
+	}
+	if err := n.identity.bind(request.Cluster, request.Founder, keys); err != nil {
 		n.fail(fmt.Errorf("the node's identity can't be written: %w", err))
 		return nil, err
 	}

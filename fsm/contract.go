@@ -18,6 +18,8 @@ type Contract struct {
 	Users Quantities
 	// Terms counts the changes of expiry or grace; each makes new license keys (rule I4).
 	Terms uint64
+	// Signer is the id of the vendor key that signed Document.
+	Signer string
 	// Ended is set once the end has been applied (rules C5, D4).
 	Ended bool
 	hashed
@@ -32,21 +34,24 @@ func (c *Contract) endsMs() int64 { return c.Doc.Ends().UnixMilli() }
 // ended reports whether expiry and grace have passed, applied or not (rule C5).
 func (c *Contract) ended(now Clock) bool { return c.Ended || now.WallMs >= c.endsMs() }
 
-// newContract verifies a document (rule C2).
+// newContract verifies a document (rule C2). A key that was revoked since may have signed it.
 func (t *tables) newContract(document string) (*Contract, error) {
-	doc, _, err := signed.VerifyContract(document, t.meta.VendorKeys)
+	doc, signer, err := signed.VerifyContract(document, t.meta.VendorKeys.public())
 	if err != nil {
 		return nil, err
 	}
-	return &Contract{Doc: doc, Document: strings.TrimSpace(document), Users: QuantitiesOf(doc.Users)}, nil
+	return &Contract{Doc: doc, Document: strings.TrimSpace(document), Signer: signer, Users: QuantitiesOf(doc.Users)}, nil
 }
 
 // putContract imports a contract or its next revision (rules C2, C3, C4).
 func (s *State) putContract(o *fsmpb.Outcome, cmd *fsmpb.PutContract) {
 	next, err := s.newContract(cmd.Document)
 	if err != nil {
-		o.Refusal = refuse(DocumentInvalid, "reason", documentFault(err))
-		o.Refusal.Hint = err.Error()
+		o.Refusal = refuseDocument(err)
+		return
+	}
+	if s.meta.VendorKeys.revoked(next.Signer) {
+		o.Refusal = refuse(VendorKeyRevoked, "key", next.Signer)
 		return
 	}
 	id, revision := next.Doc.ID, next.Doc.Revision
@@ -59,10 +64,19 @@ func (s *State) putContract(o *fsmpb.Outcome, cmd *fsmpb.PutContract) {
 		case revision == current && signed.Payload(next.Document) != signed.Payload(old.Document):
 			o.Refusal = refuse(RevisionConflict, "contract", id, "revision", revision, "next", revision+1)
 			return
-		case revision == current:
+		case revision == current && !s.meta.VendorKeys.revoked(old.Signer):
 			o.Result = s.contractResult(old)
 			return
 		}
+	}
+	s.replaceContract(old, next)
+	o.Result = s.contractResult(next)
+}
+
+// replaceContract has a contract go on as another revision says, or one that says the same and is signed by another key; old is
+// nil for one that is new.
+func (s *State) replaceContract(old, next *Contract) {
+	if old != nil {
 		next.Terms = old.Terms
 		if !next.Doc.Expiry.Equal(old.Doc.Expiry) || next.Doc.GraceDays != old.Doc.GraceDays {
 			next.Terms++
@@ -70,16 +84,15 @@ func (s *State) putContract(o *fsmpb.Outcome, cmd *fsmpb.PutContract) {
 		s.due.keys.Delete(contractDeadline(old))
 	}
 	next.Ended = s.clock.WallMs >= next.endsMs()
-	if exists && old.ended(s.clock) && !next.Ended {
-		for _, p := range s.contractPools(id) {
+	if old != nil && old.ended(s.clock) && !next.Ended {
+		for _, p := range s.contractPools(next.Doc.ID) {
 			s.endRemains(p, new(fsmpb.PoolChanged))
 		}
 	}
 	s.indexContract(next)
-	s.contracts.set(&s.digest, id, next)
+	s.contracts.set(&s.digest, next.Doc.ID, next)
 	s.revisePools(next)
 	s.answerRequests(next)
-	o.Result = s.contractResult(next)
 }
 
 // revisePools carries a new revision to the contract's pools: what it ends, what it makes
@@ -146,17 +159,22 @@ type ContractStatus struct {
 	Over Quantities
 	// Ended reports that expiry and grace have passed (rule C5).
 	Ended bool
+	// KeyRevoked reports that the key that signed it was revoked since. It goes on.
+	KeyRevoked bool
 }
 
 func (t *tables) contractStatus(c *Contract) ContractStatus {
 	allocated, _ := t.allocated.Get(c.Doc.ID)
-	return ContractStatus{Contract: c, Allocated: allocated, Over: allocated.above(c.Users), Ended: c.ended(t.clock)}
+	return ContractStatus{Contract: c, Allocated: allocated, Over: allocated.above(c.Users), Ended: c.ended(t.clock), KeyRevoked: t.meta.VendorKeys.revoked(c.Signer)}
 }
 
 // Proto is the status as outcomes carry it.
 func (x ContractStatus) Proto() *fsmpb.ContractStatus {
 	return &fsmpb.ContractStatus{Id: x.Doc.ID, Revision: x.Doc.Revision, Allocated: x.Allocated.proto(), Ended: x.Ended}
 }
+
+// ContractOf is the contract of a signed document that the state has accepted.
+func (v *View) ContractOf(document string) (*Contract, error) { return v.newContract(document) }
 
 // Contract returns a contract by its id.
 func (v *View) Contract(id string) (ContractStatus, bool) {

@@ -2,6 +2,7 @@ package fsm
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"encoding/hex"
 	"flag"
 	"fmt"
@@ -111,7 +112,7 @@ func goldenLog(t tb) []goldenEntry {
 		}}}}},
 		{"delete_pool", 0, &fsmpb.Body{Kind: &fsmpb.Body_DeletePool{DeletePool: &fsmpb.DeletePool{Pool: "design"}}}},
 		{"expire", 376 * 24 * time.Hour, expireBody()},
-	}, goldenAccounts(t), goldenRevisions(t), goldenTokens())
+	}, goldenAccounts(t), goldenRevisions(t), goldenTokens(), goldenKeys(t))
 }
 
 // goldenRevisions are pools with revisions, and replacements that expect one. They are part of goldenLog; never change them.
@@ -148,6 +149,27 @@ func goldenTokens() []goldenEntry {
 		{"revoke_token", 0, revokeTokenBody(3)},
 	}
 }
+
+// goldenKeys are changes of vendor and signing keys. They are part of goldenLog; never change them.
+func goldenKeys(t tb) []goldenEntry {
+	// When the entries before have been.
+	now := testEpoch.AddDate(2, 0, 0)
+	statement := func(adds, revokes, by ed25519.PrivateKey) *fsmpb.Body {
+		return statementBody(t, stating(now, adds, revokes), by)
+	}
+	return []goldenEntry{
+		{"change_vendor_keys", 0, statement(testKey(5), nil, vendorKey)},
+		{"change_vendor_keys", 0, statement(testKey(6), testKey(5), vendorKey)},
+		{"change_vendor_keys", 0, statement(nil, vendorKey, testKey(6))},
+		{"put_contract", 0, contractBody(mustSign(t, testContract("late", 1, primaryUsers(1)), testKey(5)))},
+		{"add_signing_key", 0, addSigningBody(testKey(11))},
+		{"add_signing_key", 0, addSigningBody(testKey(12))},
+		{"retire_signing_key", 0, retireBody(signed.KeyID(public(testKey(11))))},
+		{"export_signing_key", 0, &fsmpb.Body{Kind: &fsmpb.Body_ExportSigningKey{ExportSigningKey: &fsmpb.ExportSigningKey{}}}},
+	}
+}
+
+func primaryUsers(n uint64) map[string]uint64 { return map[string]uint64{"primary": n} }
 
 type goldenEntry struct {
 	kind  string
@@ -252,7 +274,7 @@ func TestGoldenFilesAreAllRead(t *testing.T) {
 // This build restores the snapshots that older builds wrote, and writes the same bytes.
 func TestGoldenSnapshot(t *testing.T) {
 	// Each is of so many entries.
-	for name, entries := range map[string]int{"snapshot-v1": 10, "snapshot-accounts-v1": 51, "snapshot-revisions-v1": 56, "snapshot-tokens-v1": 64} {
+	for name, entries := range map[string]int{"snapshot-v1": 10, "snapshot-accounts-v1": 51, "snapshot-revisions-v1": 56, "snapshot-tokens-v1": 64, "snapshot-keys-v1": 72} {
 		t.Run(name, func(t *testing.T) { goldenSnapshot(t, name, entries) })
 	}
 }

@@ -7,11 +7,8 @@ import (
 	"github.com/licet/licet/fsm/signed"
 )
 
-// maxKeys bounds the vendor keys that a cluster is initialised with.
-const maxKeys = 16
-
-// initialise gives the cluster its identity and keys, once. Later commands
-// can't change the vendor keys (rule C2).
+// initialise gives the cluster its identity and keys, once. Later commands change
+// vendor keys at a vendor's word only (rule C2).
 func (s *State) initialise(cmd *fsmpb.Initialise) *fsmpb.Refusal {
 	if s.meta.ClusterID != "" {
 		return refuse(AlreadyInitialised, "cluster", s.meta.ClusterID)
@@ -22,7 +19,7 @@ func (s *State) initialise(cmd *fsmpb.Initialise) *fsmpb.Refusal {
 	if n := len(cmd.VendorKeys); n == 0 || n > maxKeys {
 		return invalid(fmt.Errorf("vendor_keys: %d keys are not in 1 to %d", n, maxKeys))
 	}
-	vendors, err := publicKeys(cmd.VendorKeys)
+	vendors, err := foundingKeys(cmd.VendorKeys)
 	if err != nil {
 		return invalid(fmt.Errorf("vendor_keys: %w", err))
 	}

@@ -264,8 +264,10 @@ func targetOf(body *fsmpb.Body, v *View) target {
 	switch k := body.GetKind().(type) {
 	case *fsmpb.Body_PutSettings, *fsmpb.Body_SetResponsible:
 		return target{right: MayAdminister}
-	case *fsmpb.Body_PutContract:
+	case *fsmpb.Body_PutContract, *fsmpb.Body_ChangeVendorKeys:
 		return target{right: MayLoadContracts}
+	case *fsmpb.Body_AddSigningKey, *fsmpb.Body_RetireSigningKey, *fsmpb.Body_ExportSigningKey:
+		return target{right: MayAdminister}
 	case *fsmpb.Body_CreateToken, *fsmpb.Body_RevokeToken:
 		return target{right: MayMakeTokens}
 	case *fsmpb.Body_OpenLicenseRequest:

@@ -18,6 +18,7 @@ var letters = map[string]Role{"o": Operator, "s": SiteOperator, "a": Auditor, "i
 var mayPropose = map[string]string{
 	"initialise": "", "expire": "", "note_token_uses": "",
 	"put_settings": "o", "put_contract": "v", "set_responsible": "o", "create_token": "o", "revoke_token": "o",
+	"change_vendor_keys": "v", "add_signing_key": "o", "retire_signing_key": "o", "export_signing_key": "o",
 	"open_license_request": "o", "close_license_request": "ov",
 	"create_instance": "os", "resize_instance": "os", "remove_instance": "os",
 	"create_account": "osi", "block_account": "osi", "unblock_account": "osi", "move_account": "osi", "delete_account": "osi",

@@ -31,6 +31,17 @@ const (
 	ContractPending   Code = "contract_not_started"
 	ContractEnded     Code = "contract_ended"
 
+	// VendorKeyRevoked: who signed the document must not any more, or the key that it adds is one that was revoked.
+	VendorKeyRevoked      Code = "vendor_key_revoked"
+	VendorKeyNotFound     Code = "vendor_key_not_found"
+	VendorKeyOutranked    Code = "vendor_key_outranked"
+	LastVendorKey         Code = "last_vendor_key"
+	VendorKeyLimitReached Code = "vendor_key_limit_reached"
+
+	SigningKeyNotFound     Code = "signing_key_not_found"
+	SigningKeyInUse        Code = "signing_key_in_use"
+	SigningKeyLimitReached Code = "signing_key_limit_reached"
+
 	InstanceNotFound Code = "instance_not_found"
 	InstanceRemoved  Code = "instance_removed"
 	InstanceExists   Code = "instance_exists"
@@ -121,13 +132,23 @@ var sentences = map[Code]sentence{
 	IdempotencyMismatch: {"Request id {request_id} was used before for another request.", "Send this request with a new Idempotency-Key."},
 	Superseded:          {"The leader of term {stamped} lost its office before the request was written in term {landed}; nothing was done.", "Send the request again."},
 
-	DocumentInvalid:   {"The contract document is refused ({reason})", "Check it with `licet vendor verify`, and ask the vendor for a document signed with a key that this cluster knows."},
+	DocumentInvalid:   {"The document is refused ({reason})", "Check it with `licet vendor verify`, and ask the vendor for a document signed with a key that this cluster knows."},
 	RevisionStale:     {"Contract {contract} is at revision {current}; revision {revision} is older.", "Ask the vendor for a revision above {current}."},
 	RevisionConflict:  {"Contract {contract} already has a revision {revision} with other content.", "Ask the vendor to sign the change as revision {next}."},
 	ContractNotFound:  {"There is no contract {contract}.", "`licet contract list` shows the contracts."},
 	ContractExhausted: {"Contract {contract}, {of} {line}: {asked} asked, {free} free ({allocated} of {max} allocated).", "Ask for no more than is free, reduce what has been given out, or ask the vendor for more."},
 	ContractPending:   {"Contract {contract} starts on {start}.", "Try again then."},
 	ContractEnded:     {"Contract {contract} ended on {end} (expiry and grace).", "Ask the vendor for a revision with a later expiry."},
+
+	VendorKeyRevoked:      {"The vendor key {key} was revoked.", "Ask the vendor for a document signed with a key that is in force: `licet vendor-key list` shows them. A revoked key never comes back."},
+	VendorKeyNotFound:     {"There is no vendor key {key}.", "`licet vendor-key list` shows the keys."},
+	VendorKeyOutranked:    {"The vendor key {signer} can't revoke {key}, which comes before it.", "Ask the vendor for a statement signed with {key}, or with a key before it: `licet vendor-key list` shows their order."},
+	LastVendorKey:         {"The vendor key {key} is the last one in force.", "Ask the vendor for a statement that puts another key in its place: `licet vendor endorse` with --adds and --revokes."},
+	VendorKeyLimitReached: {"There are {max} vendor keys, as many as may.", "Go on with the keys that are in force; `licet vendor-key list` shows them."},
+
+	SigningKeyNotFound:     {"The cluster has no signing key {key}.", "`licet cluster signing-key show` shows the keys."},
+	SigningKeyInUse:        {"The cluster signs with key {key}.", "Have it use another one first: `licet cluster signing-key rotate`."},
+	SigningKeyLimitReached: {"The cluster has {max} signing keys, as many as may.", "Retire the oldest with `licet cluster signing-key retire`: what it signed ends."},
 
 	InstanceNotFound: {"There is no instance {serial}.", "`licet instance list` shows the instances."},
 	InstanceRemoved:  {"Instance {serial} was removed; its serial number is never used again.", "Create a new instance."},

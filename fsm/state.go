@@ -25,14 +25,14 @@ type State struct {
 	tables
 	// position is the place of the command being stepped within its entry.
 	position uint32
+	// actor is who has that command decided; empty if a node does on its own.
+	actor string
 	// spilled is the contract of a pool that has lost seats which were not its own alone, while one command is
 	// decided: those who wait for them may be in any other pool, although nothing ties the pools together any more.
 	spilled string
 	// waits are how long tickets had waited that got an offer from the present entry, in milliseconds. They are no
 	// part of the state.
 	waits []int64
-	// actor is who asked for the command being stepped.
-	actor string
 }
 
 // New returns the empty state that every log starts from.
@@ -85,7 +85,8 @@ func superseded(e *fsmpb.Entry, index, term uint64) []*fsmpb.Outcome {
 // Step applies one command at the state's present index and clock. It is total:
 // every decoded command has an outcome. Body is c.Body, decoded.
 func (s *State) Step(c *fsmpb.Command, body *fsmpb.Body) *fsmpb.Outcome {
-	if s.actor = c.Actor; leaderOnly(body) {
+	s.actor = c.Actor
+	if leaderOnly(body) {
 		s.forgetWrites()
 		outcome := s.step(body)
 		s.record(requestKey("", ""), "", c.Body, outcome, false)
@@ -228,6 +229,22 @@ func (s *State) decideTokens(o *fsmpb.Outcome, body *fsmpb.Body) {
 	case *fsmpb.Body_NoteTokenUses:
 		s.noteTokenUses(o, k.NoteTokenUses)
 	default:
+		s.decideKeys(o, body)
+	}
+}
+
+// decideKeys is decide for what has to do with keys.
+func (s *State) decideKeys(o *fsmpb.Outcome, body *fsmpb.Body) {
+	switch k := body.Kind.(type) {
+	case *fsmpb.Body_ChangeVendorKeys:
+		s.changeVendorKeys(o, k.ChangeVendorKeys)
+	case *fsmpb.Body_AddSigningKey:
+		s.addSigningKey(o, k.AddSigningKey)
+	case *fsmpb.Body_RetireSigningKey:
+		s.retireSigningKey(o, k.RetireSigningKey)
+	case *fsmpb.Body_ExportSigningKey:
+		// Its row in the audit trail is all.
+	default:
 		// DecodeBody let no other kind through.
 		o.Refusal = invalid(fmt.Errorf("kind %T", k))
 	}
@@ -266,19 +283,22 @@ func (s *State) View() *View {
 // meta is the one row of things that exist once.
 type meta struct {
 	ClusterID   string
-	VendorKeys  []ed25519.PublicKey
+	VendorKeys  vendorKeys
 	SigningKeys []ed25519.PublicKey
+	// RetiredKeys were signing keys.
+	RetiredKeys []ed25519.PublicKey
 	Settings    Settings
 	hashed
 }
 
 func (m *meta) message(*encoder) (recordKind, message) {
 	r := &fsmpb.MetaRecord{ClusterId: m.ClusterID, Settings: m.Settings.proto()}
-	for _, key := range m.VendorKeys {
-		r.VendorKeys = append(r.VendorKeys, key)
-	}
+	m.VendorKeys.describe(r)
 	for _, key := range m.SigningKeys {
 		r.SigningKeys = append(r.SigningKeys, key)
+	}
+	for _, key := range m.RetiredKeys {
+		r.RetiredSigningKeys = append(r.RetiredSigningKeys, key)
 	}
 	return 1, r
 }
@@ -286,11 +306,14 @@ func (m *meta) message(*encoder) (recordKind, message) {
 func metaFromRecord(r *fsmpb.MetaRecord) (*meta, error) {
 	m := &meta{ClusterID: r.ClusterId, Settings: SettingsFromProto(r.Settings)}
 	var err error
-	if m.VendorKeys, err = publicKeys(r.VendorKeys); err != nil {
+	if m.VendorKeys, err = vendorKeysFromRecord(r); err != nil {
 		return nil, fmt.Errorf("vendor keys: %w", err)
 	}
 	if m.SigningKeys, err = publicKeys(r.SigningKeys); err != nil {
 		return nil, fmt.Errorf("signing keys: %w", err)
+	}
+	if m.RetiredKeys, err = publicKeys(r.RetiredSigningKeys); err != nil {
+		return nil, fmt.Errorf("retired signing keys: %w", err)
 	}
 	return m, nil
 }

@@ -1,7 +1,6 @@
 package fsm
 
 import (
-	"crypto/ed25519"
 	"sync"
 
 	"github.com/licet/licet/fsm/fsmpb"
@@ -25,13 +24,6 @@ func (v *View) Clock() Clock { return v.clock }
 
 // ClusterID is empty until the cluster is initialised.
 func (v *View) ClusterID() string { return v.meta.ClusterID }
-
-// VendorKeys are the keys whose contracts are accepted (rule C2).
-func (v *View) VendorKeys() []ed25519.PublicKey { return v.meta.VendorKeys }
-
-// SigningKeys are the cluster's own public keys, the newest first. License keys
-// verify with them.
-func (v *View) SigningKeys() []ed25519.PublicKey { return v.meta.SigningKeys }
 
 // Settings are the replicated settings.
 func (v *View) Settings() Settings { return v.meta.Settings }

@@ -210,7 +210,7 @@ func TestViewOfCluster(t *testing.T) {
 		t.Error("something is due in the empty state")
 	}
 	v := themis(t).s.View()
-	if v.ClusterID() != testCluster || !v.VendorKeys()[0].Equal(public(vendorKey)) || !v.SigningKeys()[0].Equal(public(clusterKey)) {
+	if v.ClusterID() != testCluster || !v.VendorKeysInForce()[0].Equal(public(vendorKey)) || !v.SigningKeys()[0].Equal(public(clusterKey)) {
 		t.Error("identity differs")
 	}
 	if v.Index() != 5 || v.Term() != 1 || v.Settings() != DefaultSettings || v.Requests() != 4 {

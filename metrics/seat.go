@@ -4,6 +4,7 @@ import "github.com/licet/licet/fsm"
 
 var seatFamilies = []Family{
 	{"licet_contracts", gauge, nil, "", "Contracts, those that have ended included."},
+	{"licet_contracts_key_revoked", gauge, nil, "", "Contracts that have not ended and are signed by a vendor key that was revoked since."},
 	{"licet_contract_end_timestamp_seconds", gauge, []string{"contract"}, "seconds since 1970", "When a contract stops serving, grace included; of the first 200 contracts by name."},
 	{"licet_contract_seats", gauge, []string{"contract", "product"}, "seats", "Seats of a product that the contract grants; of the same contracts."},
 	{"licet_contract_seats_used", gauge, []string{"contract", "product"}, "seats", "Seats of it that are in use in all its pools."},
@@ -108,7 +109,11 @@ func (e emitter) contracts(v *fsm.View, pools []fsm.PoolStatus) map[line]margin 
 	}
 	list := all(func(after string) []fsm.ContractStatus { return v.Contracts(after, readAtOnce) }, func(c fsm.ContractStatus) string { return c.Doc.ID })
 	left := map[line]margin{}
+	revoked := 0
 	for i, c := range list {
+		if c.KeyRevoked && !c.Ended {
+			revoked++
+		}
 		if i < maxContracts {
 			e.gauge("licet_contract_end_timestamp_seconds", number(c.Doc.Ends().Unix()), c.Doc.ID)
 		}
@@ -124,6 +129,7 @@ func (e emitter) contracts(v *fsm.View, pools []fsm.PoolStatus) map[line]margin 
 		}
 	}
 	e.gauge("licet_contracts", number(len(list)))
+	e.gauge("licet_contracts_key_revoked", number(revoked))
 	return left
 }
 

@@ -68,11 +68,43 @@ func (n Node) GossipKeys(ctx context.Context) (apiv1.GossipKeyList, error) {
 // RotateGossipKey implements api.Node.
 func (n Node) RotateGossipKey(ctx context.Context, who fsm.Principal) (apiv1.GossipKeyRotation, error) {
 	key, err := n.Node.RotateGossipKey(ctx, who)
-	r := apiv1.GossipKeyRotation{Key: key.ID, Generation: key.Generation, Reached: key.Reached}
-	for _, id := range slices.Sorted(maps.Keys(key.Missed)) {
-		r.Missed = append(r.Missed, apiv1.MissedMember{ID: id, Reason: key.Missed[id]})
+	return apiv1.GossipKeyRotation{Key: key.ID, Generation: key.Generation, Reached: key.Reached, Missed: missedOf(key.Missed)}, err
+}
+
+// SigningKeys implements api.Node.
+func (n Node) SigningKeys(ctx context.Context) (apiv1.SigningKeyList, error) {
+	v, list := n.View(), apiv1.SigningKeyList{Keys: []apiv1.SigningKey{}, Members: []apiv1.SigningKeyHolder{}}
+	for i, key := range v.SigningKeys() {
+		state := apiv1.SigningKeyStateFormer
+		if i == 0 {
+			state = apiv1.SigningKeyStateCurrent
+		}
+		list.Keys = append(list.Keys, apiv1.SigningKey{ID: signed.KeyID(key), State: state})
 	}
-	return r, err
+	for _, key := range v.RetiredKeys() {
+		list.Keys = append(list.Keys, apiv1.SigningKey{ID: signed.KeyID(key), State: apiv1.SigningKeyStateRetired})
+	}
+	holders, err := n.SigningKeyHolders(ctx)
+	for _, h := range holders {
+		list.Members = append(list.Members, apiv1.SigningKeyHolder{
+			ID: h.ID, Answers: h.Answered, Current: len(list.Keys) > 0 && slices.Contains(h.Keys, list.Keys[0].ID),
+		})
+	}
+	return list, err
+}
+
+// RotateSigningKey implements api.Node.
+func (n Node) RotateSigningKey(ctx context.Context, p fsm.Principal, requestID string) (apiv1.SigningKeyRotation, error) {
+	r, err := n.Node.RotateSigningKey(ctx, p, requestID)
+	return apiv1.SigningKeyRotation{Key: r.ID, Reached: r.Reached, Missed: missedOf(r.Missed)}, err
+}
+
+// missedOf lists members that did not answer, sorted by id.
+func missedOf(missed map[string]string) (list []apiv1.MissedMember) {
+	for _, id := range slices.Sorted(maps.Keys(missed)) {
+		list = append(list, apiv1.MissedMember{ID: id, Reason: missed[id]})
+	}
+	return list
 }
 
 // SignJoinToken implements api.Node.

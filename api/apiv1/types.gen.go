@@ -76,111 +76,119 @@ func (e AuditSource) Valid() bool {
 
 // Defines values for Code.
 const (
-	CodeAccountExists         Code = "account_exists"
-	CodeAccountNotFound       Code = "account_not_found"
-	CodeAccountTwice          Code = "account_twice"
-	CodeAlreadyBootstrapped   Code = "already_bootstrapped"
-	CodeAlreadyInitialised    Code = "already_initialised"
-	CodeAreaNotFound          Code = "area_not_found"
-	CodeAreaOverAllocation    Code = "area_over_allocation"
-	CodeAuditRowNotFound      Code = "audit_row_not_found"
-	CodeBackupInvalid         Code = "backup_invalid"
-	CodeBadRequest            Code = "bad_request"
-	CodeBodyTooLarge          Code = "body_too_large"
-	CodeBorrowLowWater        Code = "borrow_low_water"
-	CodeBorrowNotAllowed      Code = "borrow_not_allowed"
-	CodeBorrowNotRenewable    Code = "borrow_not_renewable"
-	CodeBorrowTokenInvalid    Code = "borrow_token_invalid"
-	CodeBorrowTokenNeeded     Code = "borrow_token_needed"
-	CodeBorrowTooLong         Code = "borrow_too_long"
-	CodeCapReached            Code = "cap_reached"
-	CodeClientLimitReached    Code = "client_limit_reached"
-	CodeClockSkew             Code = "clock_skew"
-	CodeContractEnded         Code = "contract_ended"
-	CodeContractExhausted     Code = "contract_exhausted"
-	CodeContractNotFound      Code = "contract_not_found"
-	CodeContractNotStarted    Code = "contract_not_started"
-	CodeCountAboveLimit       Code = "count_above_limit"
-	CodeDocumentInvalid       Code = "document_invalid"
-	CodeForbidden             Code = "forbidden"
-	CodeGossipPlain           Code = "gossip_plain"
-	CodeIdempotencyMismatch   Code = "idempotency_mismatch"
-	CodeImportRefused         Code = "import_refused"
-	CodeIndexTimeout          Code = "index_timeout"
-	CodeInstanceExists        Code = "instance_exists"
-	CodeInstanceKeepsAccounts Code = "instance_keeps_accounts"
-	CodeInstanceNotFound      Code = "instance_not_found"
-	CodeInstanceRemoved       Code = "instance_removed"
-	CodeInstanceReports       Code = "instance_reports"
-	CodeInternal              Code = "internal"
-	CodeInvalid               Code = "invalid"
-	CodeKeyInvalid            Code = "key_invalid"
-	CodeKeyStale              Code = "key_stale"
-	CodeLastOperatorToken     Code = "last_operator_token"
-	CodeLeaderOnly            Code = "leader_only"
-	CodeLeaseEnded            Code = "lease_ended"
-	CodeLeaseNotFound         Code = "lease_not_found"
-	CodeMemberNotFound        Code = "member_not_found"
-	CodeMemberRefused         Code = "member_refused"
-	CodeMethodNotAllowed      Code = "method_not_allowed"
-	CodeNoLeader              Code = "no_leader"
-	CodeNotHolder             Code = "not_holder"
-	CodeNotInitialised        Code = "not_initialised"
-	CodeNotOffered            Code = "not_offered"
-	CodeNotReady              Code = "not_ready"
-	CodeNotTicketHolder       Code = "not_ticket_holder"
-	CodeOutcomeUnknown        Code = "outcome_unknown"
-	CodeOverloaded            Code = "overloaded"
-	CodePoolChanged           Code = "pool_changed"
-	CodePoolEnded             Code = "pool_ended"
-	CodePoolExists            Code = "pool_exists"
-	CodePoolFull              Code = "pool_full"
-	CodePoolInUse             Code = "pool_in_use"
-	CodePoolInactive          Code = "pool_inactive"
-	CodePoolNotFound          Code = "pool_not_found"
-	CodeProductNotGranted     Code = "product_not_granted"
-	CodeProductNotInPool      Code = "product_not_in_pool"
-	CodeProjectBusy           Code = "project_busy"
-	CodeProjectNotAllowed     Code = "project_not_allowed"
-	CodeProjectOpenAsMono     Code = "project_open_as_mono"
-	CodeProjectOpenAsTeam     Code = "project_open_as_team"
-	CodeProjectRequired       Code = "project_required"
-	CodeProjectShared         Code = "project_shared"
-	CodeQuantityReached       Code = "quantity_reached"
-	CodeQueueAhead            Code = "queue_ahead"
-	CodeQueueFull             Code = "queue_full"
-	CodeRateLimited           Code = "rate_limited"
-	CodeRequestClosed         Code = "request_closed"
-	CodeRequestLimitReached   Code = "request_limit_reached"
-	CodeRequestNotFound       Code = "request_not_found"
-	CodeRequestTooLarge       Code = "request_too_large"
-	CodeRequestTooSmall       Code = "request_too_small"
-	CodeRevisionConflict      Code = "revision_conflict"
-	CodeRevisionStale         Code = "revision_stale"
-	CodeRotationIncomplete    Code = "rotation_incomplete"
-	CodeRouteNotFound         Code = "route_not_found"
-	CodeSeatLimitReached      Code = "seat_limit_reached"
-	CodeSeatsReserved         Code = "seats_reserved"
-	CodeShuttingDown          Code = "shutting_down"
-	CodeStagingIncomplete     Code = "staging_incomplete"
-	CodeStagingLimitReached   Code = "staging_limit_reached"
-	CodeStagingMismatch       Code = "staging_mismatch"
-	CodeStagingNotFound       Code = "staging_not_found"
-	CodeStorageFailed         Code = "storage_failed"
-	CodeSuperseded            Code = "superseded"
-	CodeTTLOutOfBounds        Code = "ttl_out_of_bounds"
-	CodeTicketGone            Code = "ticket_gone"
-	CodeTicketNotFound        Code = "ticket_not_found"
-	CodeTimeout               Code = "timeout"
-	CodeTokenExpired          Code = "token_expired"
-	CodeTokenIsOne            Code = "token_is_one"
-	CodeTokenLimitReached     Code = "token_limit_reached"
-	CodeTokenNotFound         Code = "token_not_found"
-	CodeUnauthorized          Code = "unauthorized"
-	CodeUnsupported           Code = "unsupported"
-	CodeUnsupportedMediaType  Code = "unsupported_media_type"
-	CodeUserBarred            Code = "user_barred"
-	CodeWrongCluster          Code = "wrong_cluster"
+	CodeAccountExists          Code = "account_exists"
+	CodeAccountNotFound        Code = "account_not_found"
+	CodeAccountTwice           Code = "account_twice"
+	CodeAlreadyBootstrapped    Code = "already_bootstrapped"
+	CodeAlreadyInitialised     Code = "already_initialised"
+	CodeAreaNotFound           Code = "area_not_found"
+	CodeAreaOverAllocation     Code = "area_over_allocation"
+	CodeAuditRowNotFound       Code = "audit_row_not_found"
+	CodeBackupInvalid          Code = "backup_invalid"
+	CodeBadRequest             Code = "bad_request"
+	CodeBodyTooLarge           Code = "body_too_large"
+	CodeBorrowLowWater         Code = "borrow_low_water"
+	CodeBorrowNotAllowed       Code = "borrow_not_allowed"
+	CodeBorrowNotRenewable     Code = "borrow_not_renewable"
+	CodeBorrowTokenInvalid     Code = "borrow_token_invalid"
+	CodeBorrowTokenNeeded      Code = "borrow_token_needed"
+	CodeBorrowTooLong          Code = "borrow_too_long"
+	CodeCapReached             Code = "cap_reached"
+	CodeClientLimitReached     Code = "client_limit_reached"
+	CodeClockSkew              Code = "clock_skew"
+	CodeContractEnded          Code = "contract_ended"
+	CodeContractExhausted      Code = "contract_exhausted"
+	CodeContractNotFound       Code = "contract_not_found"
+	CodeContractNotStarted     Code = "contract_not_started"
+	CodeCountAboveLimit        Code = "count_above_limit"
+	CodeDocumentInvalid        Code = "document_invalid"
+	CodeForbidden              Code = "forbidden"
+	CodeGossipPlain            Code = "gossip_plain"
+	CodeIdempotencyMismatch    Code = "idempotency_mismatch"
+	CodeImportRefused          Code = "import_refused"
+	CodeIndexTimeout           Code = "index_timeout"
+	CodeInstanceExists         Code = "instance_exists"
+	CodeInstanceKeepsAccounts  Code = "instance_keeps_accounts"
+	CodeInstanceNotFound       Code = "instance_not_found"
+	CodeInstanceRemoved        Code = "instance_removed"
+	CodeInstanceReports        Code = "instance_reports"
+	CodeInternal               Code = "internal"
+	CodeInvalid                Code = "invalid"
+	CodeKeyInvalid             Code = "key_invalid"
+	CodeKeyStale               Code = "key_stale"
+	CodeLastOperatorToken      Code = "last_operator_token"
+	CodeLastVendorKey          Code = "last_vendor_key"
+	CodeLeaderOnly             Code = "leader_only"
+	CodeLeaseEnded             Code = "lease_ended"
+	CodeLeaseNotFound          Code = "lease_not_found"
+	CodeMemberNotFound         Code = "member_not_found"
+	CodeMemberRefused          Code = "member_refused"
+	CodeMethodNotAllowed       Code = "method_not_allowed"
+	CodeNoLeader               Code = "no_leader"
+	CodeNotHolder              Code = "not_holder"
+	CodeNotInitialised         Code = "not_initialised"
+	CodeNotOffered             Code = "not_offered"
+	CodeNotReady               Code = "not_ready"
+	CodeNotTicketHolder        Code = "not_ticket_holder"
+	CodeOutcomeUnknown         Code = "outcome_unknown"
+	CodeOverloaded             Code = "overloaded"
+	CodePoolChanged            Code = "pool_changed"
+	CodePoolEnded              Code = "pool_ended"
+	CodePoolExists             Code = "pool_exists"
+	CodePoolFull               Code = "pool_full"
+	CodePoolInUse              Code = "pool_in_use"
+	CodePoolInactive           Code = "pool_inactive"
+	CodePoolNotFound           Code = "pool_not_found"
+	CodeProductNotGranted      Code = "product_not_granted"
+	CodeProductNotInPool       Code = "product_not_in_pool"
+	CodeProjectBusy            Code = "project_busy"
+	CodeProjectNotAllowed      Code = "project_not_allowed"
+	CodeProjectOpenAsMono      Code = "project_open_as_mono"
+	CodeProjectOpenAsTeam      Code = "project_open_as_team"
+	CodeProjectRequired        Code = "project_required"
+	CodeProjectShared          Code = "project_shared"
+	CodeQuantityReached        Code = "quantity_reached"
+	CodeQueueAhead             Code = "queue_ahead"
+	CodeQueueFull              Code = "queue_full"
+	CodeRateLimited            Code = "rate_limited"
+	CodeRequestClosed          Code = "request_closed"
+	CodeRequestLimitReached    Code = "request_limit_reached"
+	CodeRequestNotFound        Code = "request_not_found"
+	CodeRequestTooLarge        Code = "request_too_large"
+	CodeRequestTooSmall        Code = "request_too_small"
+	CodeRevisionConflict       Code = "revision_conflict"
+	CodeRevisionStale          Code = "revision_stale"
+	CodeRotationIncomplete     Code = "rotation_incomplete"
+	CodeRouteNotFound          Code = "route_not_found"
+	CodeSeatLimitReached       Code = "seat_limit_reached"
+	CodeSeatsReserved          Code = "seats_reserved"
+	CodeShuttingDown           Code = "shutting_down"
+	CodeSigningKeyInUse        Code = "signing_key_in_use"
+	CodeSigningKeyLimitReached Code = "signing_key_limit_reached"
+	CodeSigningKeyNotFound     Code = "signing_key_not_found"
+	CodeStagingIncomplete      Code = "staging_incomplete"
+	CodeStagingLimitReached    Code = "staging_limit_reached"
+	CodeStagingMismatch        Code = "staging_mismatch"
+	CodeStagingNotFound        Code = "staging_not_found"
+	CodeStorageFailed          Code = "storage_failed"
+	CodeSuperseded             Code = "superseded"
+	CodeTTLOutOfBounds         Code = "ttl_out_of_bounds"
+	CodeTicketGone             Code = "ticket_gone"
+	CodeTicketNotFound         Code = "ticket_not_found"
+	CodeTimeout                Code = "timeout"
+	CodeTokenExpired           Code = "token_expired"
+	CodeTokenIsOne             Code = "token_is_one"
+	CodeTokenLimitReached      Code = "token_limit_reached"
+	CodeTokenNotFound          Code = "token_not_found"
+	CodeUnauthorized           Code = "unauthorized"
+	CodeUnsupported            Code = "unsupported"
+	CodeUnsupportedMediaType   Code = "unsupported_media_type"
+	CodeUserBarred             Code = "user_barred"
+	CodeVendorKeyLimitReached  Code = "vendor_key_limit_reached"
+	CodeVendorKeyNotFound      Code = "vendor_key_not_found"
+	CodeVendorKeyOutranked     Code = "vendor_key_outranked"
+	CodeVendorKeyRevoked       Code = "vendor_key_revoked"
+	CodeWrongCluster           Code = "wrong_cluster"
 )
 
 // Valid indicates whether the value is a known member of the Code enum.
@@ -267,6 +275,8 @@ func (e Code) Valid() bool {
 	case CodeKeyStale:
 		return true
 	case CodeLastOperatorToken:
+		return true
+	case CodeLastVendorKey:
 		return true
 	case CodeLeaderOnly:
 		return true
@@ -358,6 +368,12 @@ func (e Code) Valid() bool {
 		return true
 	case CodeShuttingDown:
 		return true
+	case CodeSigningKeyInUse:
+		return true
+	case CodeSigningKeyLimitReached:
+		return true
+	case CodeSigningKeyNotFound:
+		return true
 	case CodeStagingIncomplete:
 		return true
 	case CodeStagingLimitReached:
@@ -393,6 +409,14 @@ func (e Code) Valid() bool {
 	case CodeUnsupportedMediaType:
 		return true
 	case CodeUserBarred:
+		return true
+	case CodeVendorKeyLimitReached:
+		return true
+	case CodeVendorKeyNotFound:
+		return true
+	case CodeVendorKeyOutranked:
+		return true
+	case CodeVendorKeyRevoked:
 		return true
 	case CodeWrongCluster:
 		return true
@@ -581,6 +605,27 @@ func (e Role) Valid() bool {
 	}
 }
 
+// Defines values for SigningKeyState.
+const (
+	SigningKeyStateCurrent SigningKeyState = "current"
+	SigningKeyStateFormer  SigningKeyState = "former"
+	SigningKeyStateRetired SigningKeyState = "retired"
+)
+
+// Valid indicates whether the value is a known member of the SigningKeyState enum.
+func (e SigningKeyState) Valid() bool {
+	switch e {
+	case SigningKeyStateCurrent:
+		return true
+	case SigningKeyStateFormer:
+		return true
+	case SigningKeyStateRetired:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for TicketState.
 const (
 	TicketStateOffered TicketState = "offered"
@@ -611,6 +656,60 @@ func (e TokenState) Valid() bool {
 	case TokenStateActive:
 		return true
 	case TokenStateExpired:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for VendorKeyState.
+const (
+	VendorKeyStateInForce VendorKeyState = "in_force"
+	VendorKeyStateRevoked VendorKeyState = "revoked"
+)
+
+// Valid indicates whether the value is a known member of the VendorKeyState enum.
+func (e VendorKeyState) Valid() bool {
+	switch e {
+	case VendorKeyStateInForce:
+		return true
+	case VendorKeyStateRevoked:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for WithSigningKey.
+const (
+	WithSigningKeyFalse WithSigningKey = "false"
+	WithSigningKeyTrue  WithSigningKey = "true"
+)
+
+// Valid indicates whether the value is a known member of the WithSigningKey enum.
+func (e WithSigningKey) Valid() bool {
+	switch e {
+	case WithSigningKeyFalse:
+		return true
+	case WithSigningKeyTrue:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for GetBackupParamsSigningKey.
+const (
+	GetBackupParamsSigningKeyFalse GetBackupParamsSigningKey = "false"
+	GetBackupParamsSigningKeyTrue  GetBackupParamsSigningKey = "true"
+)
+
+// Valid indicates whether the value is a known member of the GetBackupParamsSigningKey enum.
+func (e GetBackupParamsSigningKey) Valid() bool {
+	switch e {
+	case GetBackupParamsSigningKeyFalse:
+		return true
+	case GetBackupParamsSigningKeyTrue:
 		return true
 	default:
 		return false
@@ -949,7 +1048,7 @@ type Consensus struct {
 // Consistency How new the answer to a read must be.
 type Consistency string
 
-// Contract Example: {"areas":{"primary":{"allocated":25,"free":5,"max":30,"over":0}},"customer":"Acme SA","email":"licenses@acme.example","ended":false,"ends":"2027-01-14T00:00:00Z","expiry":"2026-12-31T00:00:00Z","grace_days":14,"id":"acme-2026","over_allocated":false,"products":{"cad":{"model":"floating","over":0,"overdraft":0,"overdrawn":0,"promised":10,"quantity":10,"used":2}},"revision":1,"start":"2026-01-01T00:00:00Z","vendor_key":"9f86d081884c7d65"}
+// Contract Example: {"areas":{"primary":{"allocated":25,"free":5,"max":30,"over":0}},"customer":"Acme SA","email":"licenses@acme.example","ended":false,"ends":"2027-01-14T00:00:00Z","expiry":"2026-12-31T00:00:00Z","grace_days":14,"id":"acme-2026","over_allocated":false,"products":{"cad":{"model":"floating","over":0,"overdraft":0,"overdrawn":0,"promised":10,"quantity":10,"used":2}},"revision":1,"start":"2026-01-01T00:00:00Z","vendor_key":"9f86d081884c7d65","vendor_key_revoked":false}
 type Contract struct {
 	// Areas By name, all areas that are granted or allocated.
 	Areas    map[string]ContractArea `json:"areas"`
@@ -984,6 +1083,9 @@ type Contract struct {
 
 	// VendorKey The id of the vendor's key that signed it.
 	VendorKey string `json:"vendor_key"`
+
+	// VendorKeyRevoked That key was revoked since. The contract goes on.
+	VendorKeyRevoked bool `json:"vendor_key_revoked"`
 }
 
 // ContractArea defines model for ContractArea.
@@ -1205,6 +1307,9 @@ type JoinTokenRequest struct {
 	// TTLSeconds How long it is good.
 	TTLSeconds *uint64 `json:"ttl_seconds,omitempty"`
 }
+
+// KeyID The beginning of a public key's hash.
+type KeyID = string
 
 // Keys defines model for Keys.
 type Keys struct {
@@ -1962,6 +2067,50 @@ type SettingsChange struct {
 	UsageLimit        *uint64 `json:"usage_limit,omitempty"`
 }
 
+// SigningKey defines model for SigningKey.
+type SigningKey struct {
+	// ID The beginning of a public key's hash.
+	ID KeyID `json:"id"`
+
+	// State What a former key signed is good; what a retired one signed is not.
+	State SigningKeyState `json:"state"`
+}
+
+// SigningKeyHolder defines model for SigningKeyHolder.
+type SigningKeyHolder struct {
+	Answers bool `json:"answers"`
+
+	// Current It has the private half of the current key.
+	Current bool `json:"current"`
+
+	// ID The id of a node.
+	ID NodeID `json:"id"`
+}
+
+// SigningKeyList Example: {"keys":[{"id":"6a3803d5f059902a","state":"current"}],"members":[{"answers":true,"current":true,"id":"bordeaux"}]}
+type SigningKeyList struct {
+	// Keys The newest first.
+	Keys []SigningKey `json:"keys"`
+
+	// Members Sorted by id.
+	Members []SigningKeyHolder `json:"members"`
+}
+
+// SigningKeyRotation Example: {"key":"6a3803d5f059902a","missed":[{"id":"paris","reason":"connection refused"}],"reached":["bordeaux","lyon"]}
+type SigningKeyRotation struct {
+	// Key The beginning of a public key's hash.
+	Key KeyID `json:"key"`
+
+	// Missed The members that did not answer. They get the key when they do.
+	Missed []MissedMember `json:"missed,omitempty"`
+
+	// Reached The members that have the key.
+	Reached []NodeID `json:"reached"`
+}
+
+// SigningKeyState What a former key signed is good; what a retired one signed is not.
+type SigningKeyState string
+
 // SomeQuantities A number per area, of at least one area and at most 64.
 //
 // Example: {"primary":15}
@@ -2238,6 +2387,52 @@ type UsageHour struct {
 // User Who uses the seats; an e-mail address where restrictions and reservations name such. Case does not count in ASCII letters.
 type User = string
 
+// VendorKey defines model for VendorKey.
+type VendorKey struct {
+	// Added Without it the cluster was founded with the key.
+	Added *time.Time `json:"added,omitempty"`
+
+	// AddedBy Who brought the statement.
+	AddedBy string `json:"added_by,omitempty"`
+
+	// AddedWith The id of the key that signed it.
+	AddedWith string `json:"added_with,omitempty"`
+
+	// ID The beginning of a public key's hash.
+	ID KeyID `json:"id"`
+
+	// Name What the statement that added it calls it.
+	Name string `json:"name,omitempty"`
+
+	// Pem The public key.
+	Pem         string         `json:"pem"`
+	Revoked     *time.Time     `json:"revoked,omitempty"`
+	RevokedBy   string         `json:"revoked_by,omitempty"`
+	RevokedWith string         `json:"revoked_with,omitempty"`
+	State       VendorKeyState `json:"state"`
+}
+
+// VendorKeyChange defines model for VendorKeyChange.
+type VendorKeyChange struct {
+	Added   *VendorKey `json:"added,omitempty"`
+	Revoked *VendorKey `json:"revoked,omitempty"`
+}
+
+// VendorKeyList defines model for VendorKeyList.
+type VendorKeyList struct {
+	// VendorKeys The most senior first.
+	VendorKeys []VendorKey `json:"vendor_keys"`
+}
+
+// VendorKeyState defines model for VendorKeyState.
+type VendorKeyState string
+
+// VendorStatement Example: {"statement":"licet-vendor-v1.9f86d081884c7d65.eyJyZXZva2VzIjoiIn0.c2lnbmF0dXJl"}
+type VendorStatement struct {
+	// Statement A signed statement, as `licet vendor endorse` writes it.
+	Statement string `json:"statement"`
+}
+
 // ActorFilter The name of a contract, instance, area, product or pool: letters, digits, then also . _ -
 type ActorFilter = Name
 
@@ -2346,6 +2541,9 @@ type Row = uint64
 // Serial defines model for Serial.
 type Serial = uint64
 
+// SigningKeyID The beginning of a public key's hash.
+type SigningKeyID = KeyID
+
 // Staging The name of a contract, instance, area, product or pool: letters, digits, then also . _ -
 type Staging = Name
 
@@ -2369,6 +2567,9 @@ type UserFilter = Line
 
 // Wait defines model for Wait.
 type Wait = int
+
+// WithSigningKey defines model for WithSigningKey.
+type WithSigningKey string
 
 // BadRequest An RFC 9457 problem.
 //
@@ -2509,6 +2710,9 @@ type GetAuditRowParams struct {
 
 // GetBackupParams defines parameters for GetBackup.
 type GetBackupParams struct {
+	// SigningKey With the private half of the current signing key, so that another cluster can go on signing with it.
+	SigningKey *GetBackupParamsSigningKey `form:"signing_key,omitempty" json:"signing_key,omitempty"`
+
 	// Consistency `linearizable` sees every write that was answered before the read began; `stale` is what this node has, with its age in `Licet-Age-Ms`, and is answered also without a leader.
 	Consistency *Consistency `form:"consistency,omitempty" json:"consistency,omitempty"`
 
@@ -2518,6 +2722,9 @@ type GetBackupParams struct {
 	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
 	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
 }
+
+// GetBackupParamsSigningKey defines parameters for GetBackup.
+type GetBackupParamsSigningKey string
 
 // ReturnBorrowParams defines parameters for ReturnBorrow.
 type ReturnBorrowParams struct {
@@ -2599,6 +2806,30 @@ type ListMembersParams struct {
 
 // RemoveMemberParams defines parameters for RemoveMember.
 type RemoveMemberParams struct {
+	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
+	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
+}
+
+// ListSigningKeysParams defines parameters for ListSigningKeys.
+type ListSigningKeysParams struct {
+	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
+	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
+}
+
+// RotateSigningKeyParams defines parameters for RotateSigningKey.
+type RotateSigningKeyParams struct {
+	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
+	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
+}
+
+// RetireSigningKeyParams defines parameters for RetireSigningKey.
+type RetireSigningKeyParams struct {
+	// DryRun Answers what would happen and changes nothing (rule K7). No license key is signed, no handle or token given.
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
+	// IdempotencyKey The request id (rule E1). The node makes one if it is absent.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+
 	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
 	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
 }
@@ -3428,6 +3659,30 @@ type GetTokenParams struct {
 	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
 }
 
+// ListVendorKeysParams defines parameters for ListVendorKeys.
+type ListVendorKeysParams struct {
+	// Consistency `linearizable` sees every write that was answered before the read began; `stale` is what this node has, with its age in `Licet-Age-Ms`, and is answered also without a leader.
+	Consistency *Consistency `form:"consistency,omitempty" json:"consistency,omitempty"`
+
+	// MinIndex The node first waits until its state is at least as new as this index, taken from `Licet-Index`.
+	MinIndex *MinIndex `form:"min_index,omitempty" json:"min_index,omitempty"`
+
+	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
+	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
+}
+
+// ChangeVendorKeysParams defines parameters for ChangeVendorKeys.
+type ChangeVendorKeysParams struct {
+	// DryRun Answers what would happen and changes nothing (rule K7). No license key is signed, no handle or token given.
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
+	// IdempotencyKey The request id (rule E1). The node makes one if it is absent.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+
+	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
+	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
+}
+
 // ActivateJSONRequestBody defines body for Activate for application/json ContentType.
 type ActivateJSONRequestBody = Activation
 
@@ -3517,3 +3772,6 @@ type CreateTokenJSONRequestBody = TokenCreation
 
 // BootstrapTokensJSONRequestBody defines body for BootstrapTokens for application/json ContentType.
 type BootstrapTokensJSONRequestBody = TokenBootstrap
+
+// ChangeVendorKeysJSONRequestBody defines body for ChangeVendorKeys for application/json ContentType.
+type ChangeVendorKeysJSONRequestBody = VendorStatement

@@ -182,7 +182,9 @@ type ProbeReply struct {
 	// The furthest that the answering node knows the caller's state to have been; 0 if it knows nothing of it.
 	SeenIndex uint64 `protobuf:"varint,22,opt,name=seen_index,json=seenIndex,proto3" json:"seen_index,omitempty"`
 	// FNV-1a hashes of the full names of all fields that the node knows within commands.
-	Words         []uint32 `protobuf:"fixed32,60,rep,packed,name=words,proto3" json:"words,omitempty"`
+	Words []uint32 `protobuf:"fixed32,60,rep,packed,name=words,proto3" json:"words,omitempty"`
+	// The ids of the signing keys of which the node has the private half.
+	SigningKeys   []string `protobuf:"bytes,63,rep,name=signing_keys,json=signingKeys,proto3" json:"signing_keys,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -385,6 +387,13 @@ func (x *ProbeReply) GetWords() []uint32 {
 	return nil
 }
 
+func (x *ProbeReply) GetSigningKeys() []string {
+	if x != nil {
+		return x.SigningKeys
+	}
+	return nil
+}
+
 type PromiseRequest struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Cluster string                 `protobuf:"bytes,1,opt,name=cluster,proto3" json:"cluster,omitempty"`
@@ -578,10 +587,12 @@ func (x *JoinRequest) GetCluster() string {
 }
 
 type JoinReply struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Fault         *Fault                 `protobuf:"bytes,1,opt,name=fault,proto3" json:"fault,omitempty"`
-	Cluster       string                 `protobuf:"bytes,2,opt,name=cluster,proto3" json:"cluster,omitempty"`
-	SigningKey    []byte                 `protobuf:"bytes,3,opt,name=signing_key,json=signingKey,proto3" json:"signing_key,omitempty"`
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Fault      *Fault                 `protobuf:"bytes,1,opt,name=fault,proto3" json:"fault,omitempty"`
+	Cluster    string                 `protobuf:"bytes,2,opt,name=cluster,proto3" json:"cluster,omitempty"`
+	SigningKey []byte                 `protobuf:"bytes,3,opt,name=signing_key,json=signingKey,proto3" json:"signing_key,omitempty"`
+	// What handles and the secrets of tokens are derived with; empty: it comes from the signing key.
+	Derivation    []byte `protobuf:"bytes,63,opt,name=derivation,proto3" json:"derivation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -633,6 +644,13 @@ func (x *JoinReply) GetCluster() string {
 func (x *JoinReply) GetSigningKey() []byte {
 	if x != nil {
 		return x.SigningKey
+	}
+	return nil
+}
+
+func (x *JoinReply) GetDerivation() []byte {
+	if x != nil {
+		return x.Derivation
 	}
 	return nil
 }
@@ -1799,6 +1817,318 @@ func (x *MissedNode) GetReason() string {
 	return ""
 }
 
+type GetSigningKeyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The id of the key.
+	Key           string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetSigningKeyRequest) Reset() {
+	*x = GetSigningKeyRequest{}
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetSigningKeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetSigningKeyRequest) ProtoMessage() {}
+
+func (x *GetSigningKeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetSigningKeyRequest.ProtoReflect.Descriptor instead.
+func (*GetSigningKeyRequest) Descriptor() ([]byte, []int) {
+	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *GetSigningKeyRequest) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+type GetSigningKeyReply struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Fault *Fault                 `protobuf:"bytes,1,opt,name=fault,proto3" json:"fault,omitempty"`
+	// PKCS #8 PEM.
+	SigningKey    []byte `protobuf:"bytes,2,opt,name=signing_key,json=signingKey,proto3" json:"signing_key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetSigningKeyReply) Reset() {
+	*x = GetSigningKeyReply{}
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetSigningKeyReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetSigningKeyReply) ProtoMessage() {}
+
+func (x *GetSigningKeyReply) ProtoReflect() protoreflect.Message {
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetSigningKeyReply.ProtoReflect.Descriptor instead.
+func (*GetSigningKeyReply) Descriptor() ([]byte, []int) {
+	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *GetSigningKeyReply) GetFault() *Fault {
+	if x != nil {
+		return x.Fault
+	}
+	return nil
+}
+
+func (x *GetSigningKeyReply) GetSigningKey() []byte {
+	if x != nil {
+		return x.SigningKey
+	}
+	return nil
+}
+
+type PutSigningKeyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// PKCS #8 PEM.
+	SigningKey    []byte `protobuf:"bytes,1,opt,name=signing_key,json=signingKey,proto3" json:"signing_key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutSigningKeyRequest) Reset() {
+	*x = PutSigningKeyRequest{}
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutSigningKeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutSigningKeyRequest) ProtoMessage() {}
+
+func (x *PutSigningKeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutSigningKeyRequest.ProtoReflect.Descriptor instead.
+func (*PutSigningKeyRequest) Descriptor() ([]byte, []int) {
+	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *PutSigningKeyRequest) GetSigningKey() []byte {
+	if x != nil {
+		return x.SigningKey
+	}
+	return nil
+}
+
+type PutSigningKeyReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Fault         *Fault                 `protobuf:"bytes,1,opt,name=fault,proto3" json:"fault,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutSigningKeyReply) Reset() {
+	*x = PutSigningKeyReply{}
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutSigningKeyReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutSigningKeyReply) ProtoMessage() {}
+
+func (x *PutSigningKeyReply) ProtoReflect() protoreflect.Message {
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutSigningKeyReply.ProtoReflect.Descriptor instead.
+func (*PutSigningKeyReply) Descriptor() ([]byte, []int) {
+	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *PutSigningKeyReply) GetFault() *Fault {
+	if x != nil {
+		return x.Fault
+	}
+	return nil
+}
+
+type RotateSigningKeyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Who asked the caller for it.
+	Principal *Principal `protobuf:"bytes,1,opt,name=principal,proto3" json:"principal,omitempty"`
+	// The request id, for the audit trail.
+	RequestId     string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateSigningKeyRequest) Reset() {
+	*x = RotateSigningKeyRequest{}
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateSigningKeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateSigningKeyRequest) ProtoMessage() {}
+
+func (x *RotateSigningKeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateSigningKeyRequest.ProtoReflect.Descriptor instead.
+func (*RotateSigningKeyRequest) Descriptor() ([]byte, []int) {
+	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *RotateSigningKeyRequest) GetPrincipal() *Principal {
+	if x != nil {
+		return x.Principal
+	}
+	return nil
+}
+
+func (x *RotateSigningKeyRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+type RotateSigningKeyReply struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Fault *Fault                 `protobuf:"bytes,1,opt,name=fault,proto3" json:"fault,omitempty"`
+	// The id of the new key.
+	Key string `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	// The members that have it.
+	Reached []string `protobuf:"bytes,3,rep,name=reached,proto3" json:"reached,omitempty"`
+	// The members that did not answer, and get it when they do.
+	Missed        []*MissedNode `protobuf:"bytes,4,rep,name=missed,proto3" json:"missed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateSigningKeyReply) Reset() {
+	*x = RotateSigningKeyReply{}
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateSigningKeyReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateSigningKeyReply) ProtoMessage() {}
+
+func (x *RotateSigningKeyReply) ProtoReflect() protoreflect.Message {
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateSigningKeyReply.ProtoReflect.Descriptor instead.
+func (*RotateSigningKeyReply) Descriptor() ([]byte, []int) {
+	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *RotateSigningKeyReply) GetFault() *Fault {
+	if x != nil {
+		return x.Fault
+	}
+	return nil
+}
+
+func (x *RotateSigningKeyReply) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *RotateSigningKeyReply) GetReached() []string {
+	if x != nil {
+		return x.Reached
+	}
+	return nil
+}
+
+func (x *RotateSigningKeyReply) GetMissed() []*MissedNode {
+	if x != nil {
+		return x.Missed
+	}
+	return nil
+}
+
 // Fault says why a node could not do what it was asked.
 type Fault struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1810,7 +2140,7 @@ type Fault struct {
 
 func (x *Fault) Reset() {
 	*x = Fault{}
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[28]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1822,7 +2152,7 @@ func (x *Fault) String() string {
 func (*Fault) ProtoMessage() {}
 
 func (x *Fault) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_clusterpb_node_proto_msgTypes[28]
+	mi := &file_cluster_clusterpb_node_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1835,7 +2165,7 @@ func (x *Fault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fault.ProtoReflect.Descriptor instead.
 func (*Fault) Descriptor() ([]byte, []int) {
-	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{28}
+	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Fault) GetCode() string {
@@ -1861,7 +2191,7 @@ const file_cluster_clusterpb_node_proto_rawDesc = "" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x1f\n" +
 	"\vbefore_term\x18\x02 \x01(\x04R\n" +
 	"beforeTerm\x12#\n" +
-	"\rapplied_index\x18\x03 \x01(\x04R\fappliedIndex\"\xd0\x05\n" +
+	"\rapplied_index\x18\x03 \x01(\x04R\fappliedIndex\"\xf3\x05\n" +
 	"\n" +
 	"ProbeReply\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x12\n" +
@@ -1891,7 +2221,8 @@ const file_cluster_clusterpb_node_proto_rawDesc = "" +
 	"\x0fpreferred_sites\x18\x15 \x03(\tR\x0epreferredSites\x12\x1d\n" +
 	"\n" +
 	"seen_index\x18\x16 \x01(\x04R\tseenIndex\x12\x14\n" +
-	"\x05words\x18< \x03(\aR\x05words\"\x7f\n" +
+	"\x05words\x18< \x03(\aR\x05words\x12!\n" +
+	"\fsigning_keys\x18? \x03(\tR\vsigningKeys\"\x7f\n" +
 	"\x0ePromiseRequest\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\tR\acluster\x12\x18\n" +
 	"\afounder\x18\x02 \x01(\tR\afounder\x12\x1f\n" +
@@ -1905,12 +2236,15 @@ const file_cluster_clusterpb_node_proto_rawDesc = "" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x14\n" +
 	"\x05token\x18\x03 \x01(\tR\x05token\x12\x18\n" +
-	"\acluster\x18\x04 \x01(\tR\acluster\"u\n" +
+	"\acluster\x18\x04 \x01(\tR\acluster\"\x95\x01\n" +
 	"\tJoinReply\x12-\n" +
 	"\x05fault\x18\x01 \x01(\v2\x17.licet.cluster.v1.FaultR\x05fault\x12\x18\n" +
 	"\acluster\x18\x02 \x01(\tR\acluster\x12\x1f\n" +
 	"\vsigning_key\x18\x03 \x01(\fR\n" +
-	"signingKey\"t\n" +
+	"signingKey\x12\x1e\n" +
+	"\n" +
+	"derivation\x18? \x01(\fR\n" +
+	"derivation\"t\n" +
 	"\rRemoveRequest\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x14\n" +
 	"\x05actor\x18\x02 \x01(\tR\x05actor\x129\n" +
@@ -1983,14 +2317,34 @@ const file_cluster_clusterpb_node_proto_rawDesc = "" +
 	"\n" +
 	"MissedNode\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason\"3\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"(\n" +
+	"\x14GetSigningKeyRequest\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\"d\n" +
+	"\x12GetSigningKeyReply\x12-\n" +
+	"\x05fault\x18\x01 \x01(\v2\x17.licet.cluster.v1.FaultR\x05fault\x12\x1f\n" +
+	"\vsigning_key\x18\x02 \x01(\fR\n" +
+	"signingKey\"7\n" +
+	"\x14PutSigningKeyRequest\x12\x1f\n" +
+	"\vsigning_key\x18\x01 \x01(\fR\n" +
+	"signingKey\"C\n" +
+	"\x12PutSigningKeyReply\x12-\n" +
+	"\x05fault\x18\x01 \x01(\v2\x17.licet.cluster.v1.FaultR\x05fault\"s\n" +
+	"\x17RotateSigningKeyRequest\x129\n" +
+	"\tprincipal\x18\x01 \x01(\v2\x1b.licet.cluster.v1.PrincipalR\tprincipal\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\"\xa8\x01\n" +
+	"\x15RotateSigningKeyReply\x12-\n" +
+	"\x05fault\x18\x01 \x01(\v2\x17.licet.cluster.v1.FaultR\x05fault\x12\x10\n" +
+	"\x03key\x18\x02 \x01(\tR\x03key\x12\x18\n" +
+	"\areached\x18\x03 \x03(\tR\areached\x124\n" +
+	"\x06missed\x18\x04 \x03(\v2\x1c.licet.cluster.v1.MissedNodeR\x06missed\"3\n" +
 	"\x05Fault\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x16\n" +
 	"\x06detail\x18\x02 \x01(\tR\x06detail*^\n" +
 	"\vKeyringStep\x12\x1c\n" +
 	"\x18KEYRING_STEP_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16KEYRING_STEP_INSTALLED\x10\x01\x12\x15\n" +
-	"\x11KEYRING_STEP_USED\x10\x022\xea\x06\n" +
+	"\x11KEYRING_STEP_USED\x10\x022\x90\t\n" +
 	"\x04Node\x12E\n" +
 	"\x05Probe\x12\x1e.licet.cluster.v1.ProbeRequest\x1a\x1c.licet.cluster.v1.ProbeReply\x12K\n" +
 	"\aPromise\x12 .licet.cluster.v1.PromiseRequest\x1a\x1e.licet.cluster.v1.PromiseReply\x12B\n" +
@@ -2004,7 +2358,10 @@ const file_cluster_clusterpb_node_proto_rawDesc = "" +
 	"GetKeyring\x12#.licet.cluster.v1.GetKeyringRequest\x1a!.licet.cluster.v1.GetKeyringReply\x12T\n" +
 	"\n" +
 	"PutKeyring\x12#.licet.cluster.v1.PutKeyringRequest\x1a!.licet.cluster.v1.PutKeyringReply\x12]\n" +
-	"\rRotateKeyring\x12&.licet.cluster.v1.RotateKeyringRequest\x1a$.licet.cluster.v1.RotateKeyringReplyB*Z(github.com/licet/licet/cluster/clusterpbb\x06proto3"
+	"\rRotateKeyring\x12&.licet.cluster.v1.RotateKeyringRequest\x1a$.licet.cluster.v1.RotateKeyringReply\x12]\n" +
+	"\rGetSigningKey\x12&.licet.cluster.v1.GetSigningKeyRequest\x1a$.licet.cluster.v1.GetSigningKeyReply\x12]\n" +
+	"\rPutSigningKey\x12&.licet.cluster.v1.PutSigningKeyRequest\x1a$.licet.cluster.v1.PutSigningKeyReply\x12f\n" +
+	"\x10RotateSigningKey\x12).licet.cluster.v1.RotateSigningKeyRequest\x1a'.licet.cluster.v1.RotateSigningKeyReplyB*Z(github.com/licet/licet/cluster/clusterpbb\x06proto3"
 
 var (
 	file_cluster_clusterpb_node_proto_rawDescOnce sync.Once
@@ -2019,94 +2376,111 @@ func file_cluster_clusterpb_node_proto_rawDescGZIP() []byte {
 }
 
 var file_cluster_clusterpb_node_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_cluster_clusterpb_node_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_cluster_clusterpb_node_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
 var file_cluster_clusterpb_node_proto_goTypes = []any{
-	(KeyringStep)(0),             // 0: licet.cluster.v1.KeyringStep
-	(*ProbeRequest)(nil),         // 1: licet.cluster.v1.ProbeRequest
-	(*ProbeReply)(nil),           // 2: licet.cluster.v1.ProbeReply
-	(*PromiseRequest)(nil),       // 3: licet.cluster.v1.PromiseRequest
-	(*PromiseReply)(nil),         // 4: licet.cluster.v1.PromiseReply
-	(*JoinRequest)(nil),          // 5: licet.cluster.v1.JoinRequest
-	(*JoinReply)(nil),            // 6: licet.cluster.v1.JoinReply
-	(*RemoveRequest)(nil),        // 7: licet.cluster.v1.RemoveRequest
-	(*RemoveReply)(nil),          // 8: licet.cluster.v1.RemoveReply
-	(*TransferRequest)(nil),      // 9: licet.cluster.v1.TransferRequest
-	(*TransferReply)(nil),        // 10: licet.cluster.v1.TransferReply
-	(*ForwardRequest)(nil),       // 11: licet.cluster.v1.ForwardRequest
-	(*Forwarded)(nil),            // 12: licet.cluster.v1.Forwarded
-	(*Principal)(nil),            // 13: licet.cluster.v1.Principal
-	(*ForwardReply)(nil),         // 14: licet.cluster.v1.ForwardReply
-	(*ForwardResult)(nil),        // 15: licet.cluster.v1.ForwardResult
-	(*ReadIndexRequest)(nil),     // 16: licet.cluster.v1.ReadIndexRequest
-	(*ReadIndexReply)(nil),       // 17: licet.cluster.v1.ReadIndexReply
-	(*VouchRequest)(nil),         // 18: licet.cluster.v1.VouchRequest
-	(*VouchReply)(nil),           // 19: licet.cluster.v1.VouchReply
-	(*Keyring)(nil),              // 20: licet.cluster.v1.Keyring
-	(*KeyringState)(nil),         // 21: licet.cluster.v1.KeyringState
-	(*GetKeyringRequest)(nil),    // 22: licet.cluster.v1.GetKeyringRequest
-	(*GetKeyringReply)(nil),      // 23: licet.cluster.v1.GetKeyringReply
-	(*PutKeyringRequest)(nil),    // 24: licet.cluster.v1.PutKeyringRequest
-	(*PutKeyringReply)(nil),      // 25: licet.cluster.v1.PutKeyringReply
-	(*RotateKeyringRequest)(nil), // 26: licet.cluster.v1.RotateKeyringRequest
-	(*RotateKeyringReply)(nil),   // 27: licet.cluster.v1.RotateKeyringReply
-	(*MissedNode)(nil),           // 28: licet.cluster.v1.MissedNode
-	(*Fault)(nil),                // 29: licet.cluster.v1.Fault
-	(*fsmpb.Command)(nil),        // 30: licet.fsm.v1.Command
-	(*fsmpb.TokenScope)(nil),     // 31: licet.fsm.v1.TokenScope
-	(*fsmpb.Outcome)(nil),        // 32: licet.fsm.v1.Outcome
+	(KeyringStep)(0),                // 0: licet.cluster.v1.KeyringStep
+	(*ProbeRequest)(nil),            // 1: licet.cluster.v1.ProbeRequest
+	(*ProbeReply)(nil),              // 2: licet.cluster.v1.ProbeReply
+	(*PromiseRequest)(nil),          // 3: licet.cluster.v1.PromiseRequest
+	(*PromiseReply)(nil),            // 4: licet.cluster.v1.PromiseReply
+	(*JoinRequest)(nil),             // 5: licet.cluster.v1.JoinRequest
+	(*JoinReply)(nil),               // 6: licet.cluster.v1.JoinReply
+	(*RemoveRequest)(nil),           // 7: licet.cluster.v1.RemoveRequest
+	(*RemoveReply)(nil),             // 8: licet.cluster.v1.RemoveReply
+	(*TransferRequest)(nil),         // 9: licet.cluster.v1.TransferRequest
+	(*TransferReply)(nil),           // 10: licet.cluster.v1.TransferReply
+	(*ForwardRequest)(nil),          // 11: licet.cluster.v1.ForwardRequest
+	(*Forwarded)(nil),               // 12: licet.cluster.v1.Forwarded
+	(*Principal)(nil),               // 13: licet.cluster.v1.Principal
+	(*ForwardReply)(nil),            // 14: licet.cluster.v1.ForwardReply
+	(*ForwardResult)(nil),           // 15: licet.cluster.v1.ForwardResult
+	(*ReadIndexRequest)(nil),        // 16: licet.cluster.v1.ReadIndexRequest
+	(*ReadIndexReply)(nil),          // 17: licet.cluster.v1.ReadIndexReply
+	(*VouchRequest)(nil),            // 18: licet.cluster.v1.VouchRequest
+	(*VouchReply)(nil),              // 19: licet.cluster.v1.VouchReply
+	(*Keyring)(nil),                 // 20: licet.cluster.v1.Keyring
+	(*KeyringState)(nil),            // 21: licet.cluster.v1.KeyringState
+	(*GetKeyringRequest)(nil),       // 22: licet.cluster.v1.GetKeyringRequest
+	(*GetKeyringReply)(nil),         // 23: licet.cluster.v1.GetKeyringReply
+	(*PutKeyringRequest)(nil),       // 24: licet.cluster.v1.PutKeyringRequest
+	(*PutKeyringReply)(nil),         // 25: licet.cluster.v1.PutKeyringReply
+	(*RotateKeyringRequest)(nil),    // 26: licet.cluster.v1.RotateKeyringRequest
+	(*RotateKeyringReply)(nil),      // 27: licet.cluster.v1.RotateKeyringReply
+	(*MissedNode)(nil),              // 28: licet.cluster.v1.MissedNode
+	(*GetSigningKeyRequest)(nil),    // 29: licet.cluster.v1.GetSigningKeyRequest
+	(*GetSigningKeyReply)(nil),      // 30: licet.cluster.v1.GetSigningKeyReply
+	(*PutSigningKeyRequest)(nil),    // 31: licet.cluster.v1.PutSigningKeyRequest
+	(*PutSigningKeyReply)(nil),      // 32: licet.cluster.v1.PutSigningKeyReply
+	(*RotateSigningKeyRequest)(nil), // 33: licet.cluster.v1.RotateSigningKeyRequest
+	(*RotateSigningKeyReply)(nil),   // 34: licet.cluster.v1.RotateSigningKeyReply
+	(*Fault)(nil),                   // 35: licet.cluster.v1.Fault
+	(*fsmpb.Command)(nil),           // 36: licet.fsm.v1.Command
+	(*fsmpb.TokenScope)(nil),        // 37: licet.fsm.v1.TokenScope
+	(*fsmpb.Outcome)(nil),           // 38: licet.fsm.v1.Outcome
 }
 var file_cluster_clusterpb_node_proto_depIdxs = []int32{
 	21, // 0: licet.cluster.v1.ProbeReply.keyring:type_name -> licet.cluster.v1.KeyringState
-	29, // 1: licet.cluster.v1.JoinReply.fault:type_name -> licet.cluster.v1.Fault
+	35, // 1: licet.cluster.v1.JoinReply.fault:type_name -> licet.cluster.v1.Fault
 	13, // 2: licet.cluster.v1.RemoveRequest.principal:type_name -> licet.cluster.v1.Principal
-	29, // 3: licet.cluster.v1.RemoveReply.fault:type_name -> licet.cluster.v1.Fault
+	35, // 3: licet.cluster.v1.RemoveReply.fault:type_name -> licet.cluster.v1.Fault
 	13, // 4: licet.cluster.v1.TransferRequest.principal:type_name -> licet.cluster.v1.Principal
-	29, // 5: licet.cluster.v1.TransferReply.fault:type_name -> licet.cluster.v1.Fault
+	35, // 5: licet.cluster.v1.TransferReply.fault:type_name -> licet.cluster.v1.Fault
 	12, // 6: licet.cluster.v1.ForwardRequest.commands:type_name -> licet.cluster.v1.Forwarded
-	30, // 7: licet.cluster.v1.Forwarded.command:type_name -> licet.fsm.v1.Command
+	36, // 7: licet.cluster.v1.Forwarded.command:type_name -> licet.fsm.v1.Command
 	13, // 8: licet.cluster.v1.Forwarded.principal:type_name -> licet.cluster.v1.Principal
-	31, // 9: licet.cluster.v1.Principal.scope:type_name -> licet.fsm.v1.TokenScope
+	37, // 9: licet.cluster.v1.Principal.scope:type_name -> licet.fsm.v1.TokenScope
 	15, // 10: licet.cluster.v1.ForwardReply.results:type_name -> licet.cluster.v1.ForwardResult
-	32, // 11: licet.cluster.v1.ForwardResult.outcome:type_name -> licet.fsm.v1.Outcome
-	29, // 12: licet.cluster.v1.ForwardResult.fault:type_name -> licet.cluster.v1.Fault
-	29, // 13: licet.cluster.v1.ReadIndexReply.fault:type_name -> licet.cluster.v1.Fault
+	38, // 11: licet.cluster.v1.ForwardResult.outcome:type_name -> licet.fsm.v1.Outcome
+	35, // 12: licet.cluster.v1.ForwardResult.fault:type_name -> licet.cluster.v1.Fault
+	35, // 13: licet.cluster.v1.ReadIndexReply.fault:type_name -> licet.cluster.v1.Fault
 	0,  // 14: licet.cluster.v1.Keyring.step:type_name -> licet.cluster.v1.KeyringStep
 	0,  // 15: licet.cluster.v1.KeyringState.step:type_name -> licet.cluster.v1.KeyringStep
-	29, // 16: licet.cluster.v1.GetKeyringReply.fault:type_name -> licet.cluster.v1.Fault
+	35, // 16: licet.cluster.v1.GetKeyringReply.fault:type_name -> licet.cluster.v1.Fault
 	20, // 17: licet.cluster.v1.GetKeyringReply.keyring:type_name -> licet.cluster.v1.Keyring
 	20, // 18: licet.cluster.v1.PutKeyringRequest.keyring:type_name -> licet.cluster.v1.Keyring
-	29, // 19: licet.cluster.v1.PutKeyringReply.fault:type_name -> licet.cluster.v1.Fault
+	35, // 19: licet.cluster.v1.PutKeyringReply.fault:type_name -> licet.cluster.v1.Fault
 	13, // 20: licet.cluster.v1.RotateKeyringRequest.principal:type_name -> licet.cluster.v1.Principal
-	29, // 21: licet.cluster.v1.RotateKeyringReply.fault:type_name -> licet.cluster.v1.Fault
+	35, // 21: licet.cluster.v1.RotateKeyringReply.fault:type_name -> licet.cluster.v1.Fault
 	21, // 22: licet.cluster.v1.RotateKeyringReply.keyring:type_name -> licet.cluster.v1.KeyringState
 	28, // 23: licet.cluster.v1.RotateKeyringReply.missed:type_name -> licet.cluster.v1.MissedNode
-	1,  // 24: licet.cluster.v1.Node.Probe:input_type -> licet.cluster.v1.ProbeRequest
-	3,  // 25: licet.cluster.v1.Node.Promise:input_type -> licet.cluster.v1.PromiseRequest
-	5,  // 26: licet.cluster.v1.Node.Join:input_type -> licet.cluster.v1.JoinRequest
-	7,  // 27: licet.cluster.v1.Node.Remove:input_type -> licet.cluster.v1.RemoveRequest
-	9,  // 28: licet.cluster.v1.Node.Transfer:input_type -> licet.cluster.v1.TransferRequest
-	11, // 29: licet.cluster.v1.Node.Forward:input_type -> licet.cluster.v1.ForwardRequest
-	16, // 30: licet.cluster.v1.Node.ReadIndex:input_type -> licet.cluster.v1.ReadIndexRequest
-	18, // 31: licet.cluster.v1.Node.Vouch:input_type -> licet.cluster.v1.VouchRequest
-	22, // 32: licet.cluster.v1.Node.GetKeyring:input_type -> licet.cluster.v1.GetKeyringRequest
-	24, // 33: licet.cluster.v1.Node.PutKeyring:input_type -> licet.cluster.v1.PutKeyringRequest
-	26, // 34: licet.cluster.v1.Node.RotateKeyring:input_type -> licet.cluster.v1.RotateKeyringRequest
-	2,  // 35: licet.cluster.v1.Node.Probe:output_type -> licet.cluster.v1.ProbeReply
-	4,  // 36: licet.cluster.v1.Node.Promise:output_type -> licet.cluster.v1.PromiseReply
-	6,  // 37: licet.cluster.v1.Node.Join:output_type -> licet.cluster.v1.JoinReply
-	8,  // 38: licet.cluster.v1.Node.Remove:output_type -> licet.cluster.v1.RemoveReply
-	10, // 39: licet.cluster.v1.Node.Transfer:output_type -> licet.cluster.v1.TransferReply
-	14, // 40: licet.cluster.v1.Node.Forward:output_type -> licet.cluster.v1.ForwardReply
-	17, // 41: licet.cluster.v1.Node.ReadIndex:output_type -> licet.cluster.v1.ReadIndexReply
-	19, // 42: licet.cluster.v1.Node.Vouch:output_type -> licet.cluster.v1.VouchReply
-	23, // 43: licet.cluster.v1.Node.GetKeyring:output_type -> licet.cluster.v1.GetKeyringReply
-	25, // 44: licet.cluster.v1.Node.PutKeyring:output_type -> licet.cluster.v1.PutKeyringReply
-	27, // 45: licet.cluster.v1.Node.RotateKeyring:output_type -> licet.cluster.v1.RotateKeyringReply
-	35, // [35:46] is the sub-list for method output_type
-	24, // [24:35] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	35, // 24: licet.cluster.v1.GetSigningKeyReply.fault:type_name -> licet.cluster.v1.Fault
+	35, // 25: licet.cluster.v1.PutSigningKeyReply.fault:type_name -> licet.cluster.v1.Fault
+	13, // 26: licet.cluster.v1.RotateSigningKeyRequest.principal:type_name -> licet.cluster.v1.Principal
+	35, // 27: licet.cluster.v1.RotateSigningKeyReply.fault:type_name -> licet.cluster.v1.Fault
+	28, // 28: licet.cluster.v1.RotateSigningKeyReply.missed:type_name -> licet.cluster.v1.MissedNode
+	1,  // 29: licet.cluster.v1.Node.Probe:input_type -> licet.cluster.v1.ProbeRequest
+	3,  // 30: licet.cluster.v1.Node.Promise:input_type -> licet.cluster.v1.PromiseRequest
+	5,  // 31: licet.cluster.v1.Node.Join:input_type -> licet.cluster.v1.JoinRequest
+	7,  // 32: licet.cluster.v1.Node.Remove:input_type -> licet.cluster.v1.RemoveRequest
+	9,  // 33: licet.cluster.v1.Node.Transfer:input_type -> licet.cluster.v1.TransferRequest
+	11, // 34: licet.cluster.v1.Node.Forward:input_type -> licet.cluster.v1.ForwardRequest
+	16, // 35: licet.cluster.v1.Node.ReadIndex:input_type -> licet.cluster.v1.ReadIndexRequest
+	18, // 36: licet.cluster.v1.Node.Vouch:input_type -> licet.cluster.v1.VouchRequest
+	22, // 37: licet.cluster.v1.Node.GetKeyring:input_type -> licet.cluster.v1.GetKeyringRequest
+	24, // 38: licet.cluster.v1.Node.PutKeyring:input_type -> licet.cluster.v1.PutKeyringRequest
+	26, // 39: licet.cluster.v1.Node.RotateKeyring:input_type -> licet.cluster.v1.RotateKeyringRequest
+	29, // 40: licet.cluster.v1.Node.GetSigningKey:input_type -> licet.cluster.v1.GetSigningKeyRequest
+	31, // 41: licet.cluster.v1.Node.PutSigningKey:input_type -> licet.cluster.v1.PutSigningKeyRequest
+	33, // 42: licet.cluster.v1.Node.RotateSigningKey:input_type -> licet.cluster.v1.RotateSigningKeyRequest
+	2,  // 43: licet.cluster.v1.Node.Probe:output_type -> licet.cluster.v1.ProbeReply
+	4,  // 44: licet.cluster.v1.Node.Promise:output_type -> licet.cluster.v1.PromiseReply
+	6,  // 45: licet.cluster.v1.Node.Join:output_type -> licet.cluster.v1.JoinReply
+	8,  // 46: licet.cluster.v1.Node.Remove:output_type -> licet.cluster.v1.RemoveReply
+	10, // 47: licet.cluster.v1.Node.Transfer:output_type -> licet.cluster.v1.TransferReply
+	14, // 48: licet.cluster.v1.Node.Forward:output_type -> licet.cluster.v1.ForwardReply
+	17, // 49: licet.cluster.v1.Node.ReadIndex:output_type -> licet.cluster.v1.ReadIndexReply
+	19, // 50: licet.cluster.v1.Node.Vouch:output_type -> licet.cluster.v1.VouchReply
+	23, // 51: licet.cluster.v1.Node.GetKeyring:output_type -> licet.cluster.v1.GetKeyringReply
+	25, // 52: licet.cluster.v1.Node.PutKeyring:output_type -> licet.cluster.v1.PutKeyringReply
+	27, // 53: licet.cluster.v1.Node.RotateKeyring:output_type -> licet.cluster.v1.RotateKeyringReply
+	30, // 54: licet.cluster.v1.Node.GetSigningKey:output_type -> licet.cluster.v1.GetSigningKeyReply
+	32, // 55: licet.cluster.v1.Node.PutSigningKey:output_type -> licet.cluster.v1.PutSigningKeyReply
+	34, // 56: licet.cluster.v1.Node.RotateSigningKey:output_type -> licet.cluster.v1.RotateSigningKeyReply
+	43, // [43:57] is the sub-list for method output_type
+	29, // [29:43] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_cluster_clusterpb_node_proto_init() }
@@ -2120,7 +2494,7 @@ func file_cluster_clusterpb_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cluster_clusterpb_node_proto_rawDesc), len(file_cluster_clusterpb_node_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   29,
+			NumMessages:   35,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -22,17 +22,20 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Node_Probe_FullMethodName         = "/licet.cluster.v1.Node/Probe"
-	Node_Promise_FullMethodName       = "/licet.cluster.v1.Node/Promise"
-	Node_Join_FullMethodName          = "/licet.cluster.v1.Node/Join"
-	Node_Remove_FullMethodName        = "/licet.cluster.v1.Node/Remove"
-	Node_Transfer_FullMethodName      = "/licet.cluster.v1.Node/Transfer"
-	Node_Forward_FullMethodName       = "/licet.cluster.v1.Node/Forward"
-	Node_ReadIndex_FullMethodName     = "/licet.cluster.v1.Node/ReadIndex"
-	Node_Vouch_FullMethodName         = "/licet.cluster.v1.Node/Vouch"
-	Node_GetKeyring_FullMethodName    = "/licet.cluster.v1.Node/GetKeyring"
-	Node_PutKeyring_FullMethodName    = "/licet.cluster.v1.Node/PutKeyring"
-	Node_RotateKeyring_FullMethodName = "/licet.cluster.v1.Node/RotateKeyring"
+	Node_Probe_FullMethodName            = "/licet.cluster.v1.Node/Probe"
+	Node_Promise_FullMethodName          = "/licet.cluster.v1.Node/Promise"
+	Node_Join_FullMethodName             = "/licet.cluster.v1.Node/Join"
+	Node_Remove_FullMethodName           = "/licet.cluster.v1.Node/Remove"
+	Node_Transfer_FullMethodName         = "/licet.cluster.v1.Node/Transfer"
+	Node_Forward_FullMethodName          = "/licet.cluster.v1.Node/Forward"
+	Node_ReadIndex_FullMethodName        = "/licet.cluster.v1.Node/ReadIndex"
+	Node_Vouch_FullMethodName            = "/licet.cluster.v1.Node/Vouch"
+	Node_GetKeyring_FullMethodName       = "/licet.cluster.v1.Node/GetKeyring"
+	Node_PutKeyring_FullMethodName       = "/licet.cluster.v1.Node/PutKeyring"
+	Node_RotateKeyring_FullMethodName    = "/licet.cluster.v1.Node/RotateKeyring"
+	Node_GetSigningKey_FullMethodName    = "/licet.cluster.v1.Node/GetSigningKey"
+	Node_PutSigningKey_FullMethodName    = "/licet.cluster.v1.Node/PutSigningKey"
+	Node_RotateSigningKey_FullMethodName = "/licet.cluster.v1.Node/RotateSigningKey"
 )
 
 // NodeClient is the client API for Node service.
@@ -63,6 +66,12 @@ type NodeClient interface {
 	PutKeyring(ctx context.Context, in *PutKeyringRequest, opts ...grpc.CallOption) (*PutKeyringReply, error)
 	// RotateKeyring asks the leader for a new gossip key on all nodes.
 	RotateKeyring(ctx context.Context, in *RotateKeyringRequest, opts ...grpc.CallOption) (*RotateKeyringReply, error)
+	// GetSigningKey hands a member the private half of one of the cluster's signing keys.
+	GetSigningKey(ctx context.Context, in *GetSigningKeyRequest, opts ...grpc.CallOption) (*GetSigningKeyReply, error)
+	// PutSigningKey has the node keep the private half of one of the cluster's signing keys, or of the next one.
+	PutSigningKey(ctx context.Context, in *PutSigningKeyRequest, opts ...grpc.CallOption) (*PutSigningKeyReply, error)
+	// RotateSigningKey asks the leader for a new signing key of the cluster.
+	RotateSigningKey(ctx context.Context, in *RotateSigningKeyRequest, opts ...grpc.CallOption) (*RotateSigningKeyReply, error)
 }
 
 type nodeClient struct {
@@ -183,6 +192,36 @@ func (c *nodeClient) RotateKeyring(ctx context.Context, in *RotateKeyringRequest
 	return out, nil
 }
 
+func (c *nodeClient) GetSigningKey(ctx context.Context, in *GetSigningKeyRequest, opts ...grpc.CallOption) (*GetSigningKeyReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetSigningKeyReply)
+	err := c.cc.Invoke(ctx, Node_GetSigningKey_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *nodeClient) PutSigningKey(ctx context.Context, in *PutSigningKeyRequest, opts ...grpc.CallOption) (*PutSigningKeyReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PutSigningKeyReply)
+	err := c.cc.Invoke(ctx, Node_PutSigningKey_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *nodeClient) RotateSigningKey(ctx context.Context, in *RotateSigningKeyRequest, opts ...grpc.CallOption) (*RotateSigningKeyReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RotateSigningKeyReply)
+	err := c.cc.Invoke(ctx, Node_RotateSigningKey_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // NodeServer is the server API for Node service.
 // All implementations must embed UnimplementedNodeServer
 // for forward compatibility.
@@ -211,6 +250,12 @@ type NodeServer interface {
 	PutKeyring(context.Context, *PutKeyringRequest) (*PutKeyringReply, error)
 	// RotateKeyring asks the leader for a new gossip key on all nodes.
 	RotateKeyring(context.Context, *RotateKeyringRequest) (*RotateKeyringReply, error)
+	// GetSigningKey hands a member the private half of one of the cluster's signing keys.
+	GetSigningKey(context.Context, *GetSigningKeyRequest) (*GetSigningKeyReply, error)
+	// PutSigningKey has the node keep the private half of one of the cluster's signing keys, or of the next one.
+	PutSigningKey(context.Context, *PutSigningKeyRequest) (*PutSigningKeyReply, error)
+	// RotateSigningKey asks the leader for a new signing key of the cluster.
+	RotateSigningKey(context.Context, *RotateSigningKeyRequest) (*RotateSigningKeyReply, error)
 	mustEmbedUnimplementedNodeServer()
 }
 
@@ -253,6 +298,15 @@ func (UnimplementedNodeServer) PutKeyring(context.Context, *PutKeyringRequest) (
 }
 func (UnimplementedNodeServer) RotateKeyring(context.Context, *RotateKeyringRequest) (*RotateKeyringReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method RotateKeyring not implemented")
+}
+func (UnimplementedNodeServer) GetSigningKey(context.Context, *GetSigningKeyRequest) (*GetSigningKeyReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetSigningKey not implemented")
+}
+func (UnimplementedNodeServer) PutSigningKey(context.Context, *PutSigningKeyRequest) (*PutSigningKeyReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method PutSigningKey not implemented")
+}
+func (UnimplementedNodeServer) RotateSigningKey(context.Context, *RotateSigningKeyRequest) (*RotateSigningKeyReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method RotateSigningKey not implemented")
 }
 func (UnimplementedNodeServer) mustEmbedUnimplementedNodeServer() {}
 func (UnimplementedNodeServer) testEmbeddedByValue()              {}
@@ -473,6 +527,60 @@ func _Node_RotateKeyring_Handler(srv interface{}, ctx context.Context, dec func(
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Node_GetSigningKey_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetSigningKeyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NodeServer).GetSigningKey(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Node_GetSigningKey_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NodeServer).GetSigningKey(ctx, req.(*GetSigningKeyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Node_PutSigningKey_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PutSigningKeyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NodeServer).PutSigningKey(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Node_PutSigningKey_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NodeServer).PutSigningKey(ctx, req.(*PutSigningKeyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Node_RotateSigningKey_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RotateSigningKeyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NodeServer).RotateSigningKey(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Node_RotateSigningKey_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NodeServer).RotateSigningKey(ctx, req.(*RotateSigningKeyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Node_ServiceDesc is the grpc.ServiceDesc for Node service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -523,6 +631,18 @@ var Node_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "RotateKeyring",
 			Handler:    _Node_RotateKeyring_Handler,
+		},
+		{
+			MethodName: "GetSigningKey",
+			Handler:    _Node_GetSigningKey_Handler,
+		},
+		{
+			MethodName: "PutSigningKey",
+			Handler:    _Node_PutSigningKey_Handler,
+		},
+		{
+			MethodName: "RotateSigningKey",
+			Handler:    _Node_RotateSigningKey_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -22,9 +22,10 @@ import (
 
 func backupCommand(streams Streams) *cli.Command {
 	return verb{
-		name: "backup", usage: "back the cluster up into a file", args: []string{"FILE"}, run: backUp, flags: readFlags(),
+		name: "backup", usage: "back the cluster up into a file", args: []string{"FILE"}, run: backUp,
+		flags: readFlags(&cli.BoolFlag{Name: "with-signing-key", Usage: "put the private half of the cluster's signing key into it: for operators alone, and told in the audit trail"}),
 		about: "Any node gives it, of one state, while the cluster goes on. FILE is written whole or not at all, readable by you alone, and read back\n" +
-			"before it takes the place of an older one. It holds no key: keep a copy of a node's signing.key, too. `licet debug backup FILE` looks into it.",
+			"before it takes the place of an older one. It holds no private key, unless --with-signing-key is set: keep a copy of a node's signing.key, too. `licet debug backup FILE` looks into it.",
 	}.command(streams)
 }
 
@@ -121,6 +122,9 @@ func backUp(s *session) (err error) {
 	sink := &local{Writer: file}
 	shown := s.progressOn("backup", 0)
 	a, err := read(s, func(c *client.Client, o []client.ReadOption) (*client.Answer[struct{}], error) {
+		if s.Bool("with-signing-key") {
+			o = append(o, client.WithSigningKey())
+		}
 		return c.Backup(s.context(), io.MultiWriter(sink, shown), o...)
 	})
 	shown.done()
@@ -144,6 +148,9 @@ func backUp(s *session) (err error) {
 		p.line("%s is a backup of cluster %s at index %d, %s.", clean(name), b.Cluster, b.Index, mebibytes(int64(b.Bytes)))
 		p.line("digest %s", b.Digest)
 		p.line("sha256 %s", b.SHA256)
+		if b.SigningKey != nil {
+			p.line("It holds the cluster's private signing key: keep it secret.")
+		}
 	})
 }
 
@@ -157,11 +164,13 @@ type backupSummary struct {
 	Counts []fsm.Count `json:"counts"`
 	// Seal says by whose key it was found sealed: verified if the key was given, otherwise own.
 	Seal string `json:"seal"`
+	// PrivateKey reports that it holds the cluster's private signing key.
+	PrivateKey bool `json:"private_key,omitempty"`
 }
 
 func describe(name string, b *backup.Backup) backupSummary {
 	v := b.State.View()
-	return backupSummary{File: name, BackupHeader: b.BackupHeader, Bytes: b.Bytes, SHA256: b.SHA256, Clock: v.Clock().Wall(), Counts: v.Counts(), Seal: "own"}
+	return backupSummary{File: name, BackupHeader: b.BackupHeader, Bytes: b.Bytes, SHA256: b.SHA256, Clock: v.Clock().Wall(), Counts: v.Counts(), Seal: "own", PrivateKey: b.SigningKey != nil}
 }
 
 // openBackup reads a backup whole, and verifies it if keys were named.

@@ -130,7 +130,7 @@ func joinPages[T any](first *client.Answer[T], parts []json.RawMessage) (*client
 func showContract(p *page, c apiv1.Contract) {
 	p.fields("contract", c.ID, "revision", number(c.Revision), "customer", c.Customer, "e-mail", c.Email,
 		"start", when(c.Start), "expiry", when(c.Expiry), "grace", strconv.Itoa(int(c.GraceDays))+" days", "ends", when(c.Ends),
-		"state", contractState(c), "vendor key", c.VendorKey)
+		"state", contractState(c), "vendor key", c.VendorKey+map[bool]string{true: " (revoked)"}[c.VendorKeyRevoked])
 	if len(c.Areas) > 0 {
 		var rows [][]string
 		for _, name := range slices.Sorted(maps.Keys(c.Areas)) {
@@ -157,6 +157,8 @@ func contractState(c apiv1.Contract) string {
 		return "ended"
 	case c.OverAllocated:
 		return "over_allocated"
+	case c.VendorKeyRevoked:
+		return "in force, its vendor key revoked"
 	default:
 		return "in force"
 	}

@@ -156,6 +156,7 @@ func (d *doctor) examineCluster(o client.Options) {
 	} else {
 		d.ok("versions", "all members run %s", strings.Join(versions, ""))
 	}
+	d.examineContracts(c)
 }
 
 // examineAnswers reports each node by what it says of itself.

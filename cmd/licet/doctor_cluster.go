@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/licet/licet/api/apiv1"
+	"github.com/licet/licet/client"
 )
 
 func voters(members []apiv1.Member) (list []string) {
@@ -60,4 +61,20 @@ func strengths(x seen) (list []string) {
 		list = append(list, "its certificate "+until(v.CertificateEnds))
 	}
 	return list
+}
+
+// examineContracts warns of contracts that go on although the key that signed them was revoked. Who may not read contracts is told nothing.
+func (d *doctor) examineContracts(c *client.Client) {
+	all, err := pages(func(after string) (*client.Answer[apiv1.ContractList], error) {
+		return c.Contracts(d.context(), client.ContractPage{After: after})
+	}, func(l *apiv1.ContractList) string { return l.Next })
+	if err != nil {
+		return
+	}
+	for _, x := range all.Value.Contracts {
+		if x.VendorKeyRevoked && !x.Ended {
+			d.warn("contracts", "Look whether the vendor knows the contract, and ask for it signed with a key in force: the same revision will do.",
+				"contract %s is signed by vendor key %s, which was revoked", x.ID, x.VendorKey)
+		}
+	}
 }

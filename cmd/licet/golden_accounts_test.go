@@ -49,7 +49,7 @@ var accountGoldens = []golden{
 var noTable = map[string]string{
 	"help": "its text is the code's", "version": "it differs with each build", "status": "TestStatus", "doctor": "TestDoctorOfACluster", "ready": "TestReady", "run": "TestRun of e2e", "audit verify": "TestAuditVerifyServer",
 	"pool example": "TestPoolExample", "contract apply": "it shows what contract show shows", "pool deactivate": "it shows what pool activate shows",
-	"server": "it runs a node", "dev": "it runs nodes", "verify": "TestVerify", "vendor keygen": "TestVendor", "vendor sign": "TestVendor",
+	"server": "it runs a node", "dev": "it runs nodes", "verify": "TestVerify", "vendor keygen": "TestVendor", "vendor sign": "TestVendor", "vendor endorse": "TestVendorEndorse", "vendor-key apply": "TestVendorEndorse",
 	"vendor verify": "TestVendor", "tls init": "TestTLS", "tls node": "TestTLS", "tls client": "TestTLS", "tls request": "TestTLSFromElsewhere", "tls sign": "TestTLSFromElsewhere",
 	"tls check": "TestTLSFromElsewhere", "gossip key make": "TestGossipKeyMake", "config check": "TestConfig", "config example": "TestConfig",
 	"cluster leave": "it shows nothing", "cluster replace": "TestReplace",

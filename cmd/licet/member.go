@@ -35,6 +35,7 @@ func clusterCommand(streams Streams) *cli.Command {
 			name: "leave", usage: "have one node leave the cluster and stop", run: clusterLeave,
 			about: "--endpoints must name exactly the node that is to leave.",
 		}.command(streams),
+		signingKeyCommand(streams),
 		recoverCommand(streams),
 	)
 }

@@ -61,7 +61,7 @@ func newApp(streams Streams) *cli.App {
 			contractCommand(streams), instanceCommand(streams), accountCommand(streams), requestCommand(streams), noticeCommand(streams),
 			poolCommand(streams), checkoutCommand(streams), runCommand(streams), explainCommand(streams), leaseCommand(streams), borrowCommand(streams),
 			projectCommand(streams), queueCommand(streams), statusCommand(streams), readyCommand(streams), doctorCommand(streams),
-			clusterCommand(streams), gossipCommand(streams), auditCommand(streams), tokenCommand(streams), settingsCommand(streams), keysCommand(streams), verifyCommand(streams),
+			clusterCommand(streams), gossipCommand(streams), auditCommand(streams), tokenCommand(streams), settingsCommand(streams), keysCommand(streams), vendorKeyCommand(streams), verifyCommand(streams),
 			vendorCommand(streams), tlsCommand(streams), configCommand(streams), serverCommand(streams), devCommand(streams), versionCommand(streams),
 			backupCommand(streams), restoreCommand(streams), debugCommand(streams),
 		},

@@ -36,6 +36,7 @@ func vendorCommand(streams Streams) *cli.Command {
 			flags: []cli.Flag{&cli.StringFlag{Name: "public-key", Aliases: []string{"key"}, Usage: "`FILE` with the vendor's public key"}},
 			about: "Exit code 3 says that it is not genuine.",
 		}.command(streams),
+		endorseVerb().command(streams),
 	)
 }
 

@@ -214,6 +214,10 @@ type Body struct {
 	//	*Body_CreateToken
 	//	*Body_RevokeToken
 	//	*Body_NoteTokenUses
+	//	*Body_ChangeVendorKeys
+	//	*Body_AddSigningKey
+	//	*Body_RetireSigningKey
+	//	*Body_ExportSigningKey
 	Kind          isBody_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -571,6 +575,42 @@ func (x *Body) GetNoteTokenUses() *NoteTokenUses {
 	return nil
 }
 
+func (x *Body) GetChangeVendorKeys() *ChangeVendorKeys {
+	if x != nil {
+		if x, ok := x.Kind.(*Body_ChangeVendorKeys); ok {
+			return x.ChangeVendorKeys
+		}
+	}
+	return nil
+}
+
+func (x *Body) GetAddSigningKey() *AddSigningKey {
+	if x != nil {
+		if x, ok := x.Kind.(*Body_AddSigningKey); ok {
+			return x.AddSigningKey
+		}
+	}
+	return nil
+}
+
+func (x *Body) GetRetireSigningKey() *RetireSigningKey {
+	if x != nil {
+		if x, ok := x.Kind.(*Body_RetireSigningKey); ok {
+			return x.RetireSigningKey
+		}
+	}
+	return nil
+}
+
+func (x *Body) GetExportSigningKey() *ExportSigningKey {
+	if x != nil {
+		if x, ok := x.Kind.(*Body_ExportSigningKey); ok {
+			return x.ExportSigningKey
+		}
+	}
+	return nil
+}
+
 type isBody_Kind interface {
 	isBody_Kind()
 }
@@ -715,6 +755,22 @@ type Body_NoteTokenUses struct {
 	NoteTokenUses *NoteTokenUses `protobuf:"bytes,62,opt,name=note_token_uses,json=noteTokenUses,proto3,oneof"`
 }
 
+type Body_ChangeVendorKeys struct {
+	ChangeVendorKeys *ChangeVendorKeys `protobuf:"bytes,63,opt,name=change_vendor_keys,json=changeVendorKeys,proto3,oneof"`
+}
+
+type Body_AddSigningKey struct {
+	AddSigningKey *AddSigningKey `protobuf:"bytes,64,opt,name=add_signing_key,json=addSigningKey,proto3,oneof"`
+}
+
+type Body_RetireSigningKey struct {
+	RetireSigningKey *RetireSigningKey `protobuf:"bytes,65,opt,name=retire_signing_key,json=retireSigningKey,proto3,oneof"`
+}
+
+type Body_ExportSigningKey struct {
+	ExportSigningKey *ExportSigningKey `protobuf:"bytes,66,opt,name=export_signing_key,json=exportSigningKey,proto3,oneof"`
+}
+
 func (*Body_Initialise) isBody_Kind() {}
 
 func (*Body_Expire) isBody_Kind() {}
@@ -784,6 +840,14 @@ func (*Body_CreateToken) isBody_Kind() {}
 func (*Body_RevokeToken) isBody_Kind() {}
 
 func (*Body_NoteTokenUses) isBody_Kind() {}
+
+func (*Body_ChangeVendorKeys) isBody_Kind() {}
+
+func (*Body_AddSigningKey) isBody_Kind() {}
+
+func (*Body_RetireSigningKey) isBody_Kind() {}
+
+func (*Body_ExportSigningKey) isBody_Kind() {}
 
 // Bulk carries up to 1,000 checkouts, renewals and check-ins, decided one after the
 // other, each on its own.
@@ -1368,6 +1432,8 @@ type Outcome struct {
 	//	*Outcome_Ticket
 	//	*Outcome_Project
 	//	*Outcome_Token
+	//	*Outcome_VendorKeys
+	//	*Outcome_SigningKey
 	Result        isOutcome_Result `protobuf_oneof:"result"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1591,6 +1657,24 @@ func (x *Outcome) GetToken() *TokenRecord {
 	return nil
 }
 
+func (x *Outcome) GetVendorKeys() *VendorKeysChanged {
+	if x != nil {
+		if x, ok := x.Result.(*Outcome_VendorKeys); ok {
+			return x.VendorKeys
+		}
+	}
+	return nil
+}
+
+func (x *Outcome) GetSigningKey() *SigningKeyStatus {
+	if x != nil {
+		if x, ok := x.Result.(*Outcome_SigningKey); ok {
+			return x.SigningKey
+		}
+	}
+	return nil
+}
+
 type isOutcome_Result interface {
 	isOutcome_Result()
 }
@@ -1663,6 +1747,14 @@ type Outcome_Token struct {
 	Token *TokenRecord `protobuf:"bytes,60,opt,name=token,proto3,oneof"`
 }
 
+type Outcome_VendorKeys struct {
+	VendorKeys *VendorKeysChanged `protobuf:"bytes,63,opt,name=vendor_keys,json=vendorKeys,proto3,oneof"`
+}
+
+type Outcome_SigningKey struct {
+	SigningKey *SigningKeyStatus `protobuf:"bytes,64,opt,name=signing_key,json=signingKey,proto3,oneof"`
+}
+
 func (*Outcome_Contract) isOutcome_Result() {}
 
 func (*Outcome_Instance) isOutcome_Result() {}
@@ -1696,6 +1788,10 @@ func (*Outcome_Ticket) isOutcome_Result() {}
 func (*Outcome_Project) isOutcome_Result() {}
 
 func (*Outcome_Token) isOutcome_Result() {}
+
+func (*Outcome_VendorKeys) isOutcome_Result() {}
+
+func (*Outcome_SigningKey) isOutcome_Result() {}
 
 // BulkDone has an outcome for each item of a Bulk, in its order.
 type BulkDone struct {
@@ -2475,13 +2571,19 @@ func (*Record_Pace) isRecord_Kind() {}
 func (*Record_Token) isRecord_Kind() {}
 
 type MetaRecord struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	ClusterId     string                 `protobuf:"bytes,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
-	VendorKeys    [][]byte               `protobuf:"bytes,2,rep,name=vendor_keys,json=vendorKeys,proto3" json:"vendor_keys,omitempty"`
-	SigningKeys   [][]byte               `protobuf:"bytes,3,rep,name=signing_keys,json=signingKeys,proto3" json:"signing_keys,omitempty"`
-	Settings      *Settings              `protobuf:"bytes,4,opt,name=settings,proto3" json:"settings,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	ClusterId string                 `protobuf:"bytes,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
+	// All vendor keys, the most senior first, as long as all of them are in force and the cluster was founded with them.
+	VendorKeys [][]byte `protobuf:"bytes,2,rep,name=vendor_keys,json=vendorKeys,proto3" json:"vendor_keys,omitempty"`
+	// The newest first.
+	SigningKeys [][]byte  `protobuf:"bytes,3,rep,name=signing_keys,json=signingKeys,proto3" json:"signing_keys,omitempty"`
+	Settings    *Settings `protobuf:"bytes,4,opt,name=settings,proto3" json:"settings,omitempty"`
+	// All vendor keys, the most senior first, once they were changed.
+	ChangedVendorKeys []*VendorKeyRecord `protobuf:"bytes,5,rep,name=changed_vendor_keys,json=changedVendorKeys,proto3" json:"changed_vendor_keys,omitempty"`
+	// Signing keys that were retired, the last one first.
+	RetiredSigningKeys [][]byte `protobuf:"bytes,6,rep,name=retired_signing_keys,json=retiredSigningKeys,proto3" json:"retired_signing_keys,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *MetaRecord) Reset() {
@@ -2538,6 +2640,20 @@ func (x *MetaRecord) GetSigningKeys() [][]byte {
 func (x *MetaRecord) GetSettings() *Settings {
 	if x != nil {
 		return x.Settings
+	}
+	return nil
+}
+
+func (x *MetaRecord) GetChangedVendorKeys() []*VendorKeyRecord {
+	if x != nil {
+		return x.ChangedVendorKeys
+	}
+	return nil
+}
+
+func (x *MetaRecord) GetRetiredSigningKeys() [][]byte {
+	if x != nil {
+		return x.RetiredSigningKeys
 	}
 	return nil
 }
@@ -3091,7 +3207,7 @@ var File_fsm_fsmpb_fsm_proto protoreflect.FileDescriptor
 
 const file_fsm_fsmpb_fsm_proto_rawDesc = "" +
 	"\n" +
-	"\x13fsm/fsmpb/fsm.proto\x12\flicet.fsm.v1\x1a\x17fsm/fsmpb/account.proto\x1a\x15fsm/fsmpb/lease.proto\x1a\x14fsm/fsmpb/pool.proto\x1a\x18fsm/fsmpb/quantity.proto\x1a\x15fsm/fsmpb/queue.proto\x1a\x15fsm/fsmpb/token.proto\"\x9a\x01\n" +
+	"\x13fsm/fsmpb/fsm.proto\x12\flicet.fsm.v1\x1a\x17fsm/fsmpb/account.proto\x1a\x13fsm/fsmpb/key.proto\x1a\x15fsm/fsmpb/lease.proto\x1a\x14fsm/fsmpb/pool.proto\x1a\x18fsm/fsmpb/quantity.proto\x1a\x15fsm/fsmpb/queue.proto\x1a\x15fsm/fsmpb/token.proto\"\x9a\x01\n" +
 	"\x05Entry\x12\x16\n" +
 	"\x06format\x18\x01 \x01(\rR\x06format\x12\x12\n" +
 	"\x04term\x18\x02 \x01(\x04R\x04term\x12\x17\n" +
@@ -3102,7 +3218,7 @@ const file_fsm_fsmpb_fsm_proto_rawDesc = "" +
 	"\x05actor\x18\x01 \x01(\tR\x05actor\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x02 \x01(\tR\trequestId\x12\x12\n" +
-	"\x04body\x18\x03 \x01(\fR\x04body\"\x8d\x12\n" +
+	"\x04body\x18\x03 \x01(\fR\x04body\"\xc4\x14\n" +
 	"\x04Body\x12:\n" +
 	"\n" +
 	"initialise\x18\x01 \x01(\v2\x18.licet.fsm.v1.InitialiseH\x00R\n" +
@@ -3144,7 +3260,11 @@ const file_fsm_fsmpb_fsm_proto_rawDesc = "" +
 	"\x04bulk\x184 \x01(\v2\x12.licet.fsm.v1.BulkH\x00R\x04bulk\x12>\n" +
 	"\fcreate_token\x18< \x01(\v2\x19.licet.fsm.v1.CreateTokenH\x00R\vcreateToken\x12>\n" +
 	"\frevoke_token\x18= \x01(\v2\x19.licet.fsm.v1.RevokeTokenH\x00R\vrevokeToken\x12E\n" +
-	"\x0fnote_token_uses\x18> \x01(\v2\x1b.licet.fsm.v1.NoteTokenUsesH\x00R\rnoteTokenUsesB\x06\n" +
+	"\x0fnote_token_uses\x18> \x01(\v2\x1b.licet.fsm.v1.NoteTokenUsesH\x00R\rnoteTokenUses\x12N\n" +
+	"\x12change_vendor_keys\x18? \x01(\v2\x1e.licet.fsm.v1.ChangeVendorKeysH\x00R\x10changeVendorKeys\x12E\n" +
+	"\x0fadd_signing_key\x18@ \x01(\v2\x1b.licet.fsm.v1.AddSigningKeyH\x00R\raddSigningKey\x12N\n" +
+	"\x12retire_signing_key\x18A \x01(\v2\x1e.licet.fsm.v1.RetireSigningKeyH\x00R\x10retireSigningKey\x12N\n" +
+	"\x12export_signing_key\x18B \x01(\v2\x1e.licet.fsm.v1.ExportSigningKeyH\x00R\x10exportSigningKeyB\x06\n" +
 	"\x04kindJ\x06\b\x90N\x10\x91NR\x0erestore_backup\"0\n" +
 	"\x04Bulk\x12(\n" +
 	"\x05items\x18\x01 \x03(\v2\x12.licet.fsm.v1.BodyR\x05items\"m\n" +
@@ -3188,7 +3308,7 @@ const file_fsm_fsmpb_fsm_proto_rawDesc = "" +
 	"\vusage_hours\x18\x04 \x01(\x04R\n" +
 	"usageHours\x12\x1f\n" +
 	"\vusage_limit\x18\x05 \x01(\x04R\n" +
-	"usageLimit\"\xc6\b\n" +
+	"usageLimit\"\xcd\t\n" +
 	"\aOutcome\x12/\n" +
 	"\arefusal\x18\x01 \x01(\v2\x15.licet.fsm.v1.RefusalR\arefusal\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\x04R\x05index\x12\x1a\n" +
@@ -3212,7 +3332,11 @@ const file_fsm_fsmpb_fsm_proto_rawDesc = "" +
 	"leaseEnded\x124\n" +
 	"\x06ticket\x18+ \x01(\v2\x1a.licet.fsm.v1.TicketStatusH\x00R\x06ticket\x127\n" +
 	"\aproject\x18, \x01(\v2\x1b.licet.fsm.v1.ProjectStatusH\x00R\aproject\x121\n" +
-	"\x05token\x18< \x01(\v2\x19.licet.fsm.v1.TokenRecordH\x00R\x05tokenB\b\n" +
+	"\x05token\x18< \x01(\v2\x19.licet.fsm.v1.TokenRecordH\x00R\x05token\x12B\n" +
+	"\vvendor_keys\x18? \x01(\v2\x1f.licet.fsm.v1.VendorKeysChangedH\x00R\n" +
+	"vendorKeys\x12A\n" +
+	"\vsigning_key\x18@ \x01(\v2\x1e.licet.fsm.v1.SigningKeyStatusH\x00R\n" +
+	"signingKeyB\b\n" +
 	"\x06result\"=\n" +
 	"\bBulkDone\x121\n" +
 	"\boutcomes\x18\x01 \x03(\v2\x15.licet.fsm.v1.OutcomeR\boutcomes\"[\n" +
@@ -3264,7 +3388,7 @@ const file_fsm_fsmpb_fsm_proto_rawDesc = "" +
 	"\x05usage\x18, \x01(\v2\x19.licet.fsm.v1.UsageRecordH\x00R\x05usage\x12.\n" +
 	"\x04pace\x18- \x01(\v2\x18.licet.fsm.v1.PaceRecordH\x00R\x04pace\x121\n" +
 	"\x05token\x18< \x01(\v2\x19.licet.fsm.v1.TokenRecordH\x00R\x05tokenB\x06\n" +
-	"\x04kind\"\xa3\x01\n" +
+	"\x04kind\"\xa4\x02\n" +
 	"\n" +
 	"MetaRecord\x12\x1d\n" +
 	"\n" +
@@ -3272,7 +3396,9 @@ const file_fsm_fsmpb_fsm_proto_rawDesc = "" +
 	"\vvendor_keys\x18\x02 \x03(\fR\n" +
 	"vendorKeys\x12!\n" +
 	"\fsigning_keys\x18\x03 \x03(\fR\vsigningKeys\x122\n" +
-	"\bsettings\x18\x04 \x01(\v2\x16.licet.fsm.v1.SettingsR\bsettings\"\xf3\x02\n" +
+	"\bsettings\x18\x04 \x01(\v2\x16.licet.fsm.v1.SettingsR\bsettings\x12M\n" +
+	"\x13changed_vendor_keys\x18\x05 \x03(\v2\x1d.licet.fsm.v1.VendorKeyRecordR\x11changedVendorKeys\x120\n" +
+	"\x14retired_signing_keys\x18\x06 \x03(\fR\x12retiredSigningKeys\"\xf3\x02\n" +
 	"\x0eCountersRecord\x12\x1f\n" +
 	"\vlast_serial\x18\x01 \x01(\x04R\n" +
 	"lastSerial\x12\x1d\n" +
@@ -3404,30 +3530,37 @@ var file_fsm_fsmpb_fsm_proto_goTypes = []any{
 	(*CreateToken)(nil),          // 50: licet.fsm.v1.CreateToken
 	(*RevokeToken)(nil),          // 51: licet.fsm.v1.RevokeToken
 	(*NoteTokenUses)(nil),        // 52: licet.fsm.v1.NoteTokenUses
-	(*Quantity)(nil),             // 53: licet.fsm.v1.Quantity
-	(*AccountStatus)(nil),        // 54: licet.fsm.v1.AccountStatus
-	(*ImportDone)(nil),           // 55: licet.fsm.v1.ImportDone
-	(*StageDone)(nil),            // 56: licet.fsm.v1.StageDone
-	(*SyncDone)(nil),             // 57: licet.fsm.v1.SyncDone
-	(*LicenseRequestRecord)(nil), // 58: licet.fsm.v1.LicenseRequestRecord
-	(*ResponsibleStatus)(nil),    // 59: licet.fsm.v1.ResponsibleStatus
-	(*PoolChanged)(nil),          // 60: licet.fsm.v1.PoolChanged
-	(*LeaseStatus)(nil),          // 61: licet.fsm.v1.LeaseStatus
-	(*LeaseEnded)(nil),           // 62: licet.fsm.v1.LeaseEnded
-	(*TicketStatus)(nil),         // 63: licet.fsm.v1.TicketStatus
-	(*ProjectStatus)(nil),        // 64: licet.fsm.v1.ProjectStatus
-	(*TokenRecord)(nil),          // 65: licet.fsm.v1.TokenRecord
-	(*AccountRecord)(nil),        // 66: licet.fsm.v1.AccountRecord
-	(*StageRecord)(nil),          // 67: licet.fsm.v1.StageRecord
-	(*ResponsibleRecord)(nil),    // 68: licet.fsm.v1.ResponsibleRecord
-	(*EpisodeRecord)(nil),        // 69: licet.fsm.v1.EpisodeRecord
-	(*NoticeRecord)(nil),         // 70: licet.fsm.v1.NoticeRecord
-	(*PoolRecord)(nil),           // 71: licet.fsm.v1.PoolRecord
-	(*LeaseRecord)(nil),          // 72: licet.fsm.v1.LeaseRecord
-	(*ProjectRecord)(nil),        // 73: licet.fsm.v1.ProjectRecord
-	(*TicketRecord)(nil),         // 74: licet.fsm.v1.TicketRecord
-	(*UsageRecord)(nil),          // 75: licet.fsm.v1.UsageRecord
-	(*PaceRecord)(nil),           // 76: licet.fsm.v1.PaceRecord
+	(*ChangeVendorKeys)(nil),     // 53: licet.fsm.v1.ChangeVendorKeys
+	(*AddSigningKey)(nil),        // 54: licet.fsm.v1.AddSigningKey
+	(*RetireSigningKey)(nil),     // 55: licet.fsm.v1.RetireSigningKey
+	(*ExportSigningKey)(nil),     // 56: licet.fsm.v1.ExportSigningKey
+	(*Quantity)(nil),             // 57: licet.fsm.v1.Quantity
+	(*AccountStatus)(nil),        // 58: licet.fsm.v1.AccountStatus
+	(*ImportDone)(nil),           // 59: licet.fsm.v1.ImportDone
+	(*StageDone)(nil),            // 60: licet.fsm.v1.StageDone
+	(*SyncDone)(nil),             // 61: licet.fsm.v1.SyncDone
+	(*LicenseRequestRecord)(nil), // 62: licet.fsm.v1.LicenseRequestRecord
+	(*ResponsibleStatus)(nil),    // 63: licet.fsm.v1.ResponsibleStatus
+	(*PoolChanged)(nil),          // 64: licet.fsm.v1.PoolChanged
+	(*LeaseStatus)(nil),          // 65: licet.fsm.v1.LeaseStatus
+	(*LeaseEnded)(nil),           // 66: licet.fsm.v1.LeaseEnded
+	(*TicketStatus)(nil),         // 67: licet.fsm.v1.TicketStatus
+	(*ProjectStatus)(nil),        // 68: licet.fsm.v1.ProjectStatus
+	(*TokenRecord)(nil),          // 69: licet.fsm.v1.TokenRecord
+	(*VendorKeysChanged)(nil),    // 70: licet.fsm.v1.VendorKeysChanged
+	(*SigningKeyStatus)(nil),     // 71: licet.fsm.v1.SigningKeyStatus
+	(*AccountRecord)(nil),        // 72: licet.fsm.v1.AccountRecord
+	(*StageRecord)(nil),          // 73: licet.fsm.v1.StageRecord
+	(*ResponsibleRecord)(nil),    // 74: licet.fsm.v1.ResponsibleRecord
+	(*EpisodeRecord)(nil),        // 75: licet.fsm.v1.EpisodeRecord
+	(*NoticeRecord)(nil),         // 76: licet.fsm.v1.NoticeRecord
+	(*PoolRecord)(nil),           // 77: licet.fsm.v1.PoolRecord
+	(*LeaseRecord)(nil),          // 78: licet.fsm.v1.LeaseRecord
+	(*ProjectRecord)(nil),        // 79: licet.fsm.v1.ProjectRecord
+	(*TicketRecord)(nil),         // 80: licet.fsm.v1.TicketRecord
+	(*UsageRecord)(nil),          // 81: licet.fsm.v1.UsageRecord
+	(*PaceRecord)(nil),           // 82: licet.fsm.v1.PaceRecord
+	(*VendorKeyRecord)(nil),      // 83: licet.fsm.v1.VendorKeyRecord
 }
 var file_fsm_fsmpb_fsm_proto_depIdxs = []int32{
 	1,  // 0: licet.fsm.v1.Entry.commands:type_name -> licet.fsm.v1.Command
@@ -3466,60 +3599,67 @@ var file_fsm_fsmpb_fsm_proto_depIdxs = []int32{
 	50, // 33: licet.fsm.v1.Body.create_token:type_name -> licet.fsm.v1.CreateToken
 	51, // 34: licet.fsm.v1.Body.revoke_token:type_name -> licet.fsm.v1.RevokeToken
 	52, // 35: licet.fsm.v1.Body.note_token_uses:type_name -> licet.fsm.v1.NoteTokenUses
-	2,  // 36: licet.fsm.v1.Bulk.items:type_name -> licet.fsm.v1.Body
-	12, // 37: licet.fsm.v1.PutSettings.settings:type_name -> licet.fsm.v1.Settings
-	53, // 38: licet.fsm.v1.CreateInstance.allocation:type_name -> licet.fsm.v1.Quantity
-	53, // 39: licet.fsm.v1.ResizeInstance.allocation:type_name -> licet.fsm.v1.Quantity
-	53, // 40: licet.fsm.v1.ActivateInstance.active:type_name -> licet.fsm.v1.Quantity
-	15, // 41: licet.fsm.v1.Outcome.refusal:type_name -> licet.fsm.v1.Refusal
-	17, // 42: licet.fsm.v1.Outcome.contract:type_name -> licet.fsm.v1.ContractStatus
-	18, // 43: licet.fsm.v1.Outcome.instance:type_name -> licet.fsm.v1.InstanceStatus
-	12, // 44: licet.fsm.v1.Outcome.settings:type_name -> licet.fsm.v1.Settings
-	19, // 45: licet.fsm.v1.Outcome.expired:type_name -> licet.fsm.v1.Expired
-	14, // 46: licet.fsm.v1.Outcome.bulk:type_name -> licet.fsm.v1.BulkDone
-	54, // 47: licet.fsm.v1.Outcome.account:type_name -> licet.fsm.v1.AccountStatus
-	55, // 48: licet.fsm.v1.Outcome.imported:type_name -> licet.fsm.v1.ImportDone
-	56, // 49: licet.fsm.v1.Outcome.staged:type_name -> licet.fsm.v1.StageDone
-	57, // 50: licet.fsm.v1.Outcome.synced:type_name -> licet.fsm.v1.SyncDone
-	58, // 51: licet.fsm.v1.Outcome.license_request:type_name -> licet.fsm.v1.LicenseRequestRecord
-	59, // 52: licet.fsm.v1.Outcome.responsible:type_name -> licet.fsm.v1.ResponsibleStatus
-	60, // 53: licet.fsm.v1.Outcome.pool:type_name -> licet.fsm.v1.PoolChanged
-	61, // 54: licet.fsm.v1.Outcome.lease:type_name -> licet.fsm.v1.LeaseStatus
-	62, // 55: licet.fsm.v1.Outcome.lease_ended:type_name -> licet.fsm.v1.LeaseEnded
-	63, // 56: licet.fsm.v1.Outcome.ticket:type_name -> licet.fsm.v1.TicketStatus
-	64, // 57: licet.fsm.v1.Outcome.project:type_name -> licet.fsm.v1.ProjectStatus
-	65, // 58: licet.fsm.v1.Outcome.token:type_name -> licet.fsm.v1.TokenRecord
-	13, // 59: licet.fsm.v1.BulkDone.outcomes:type_name -> licet.fsm.v1.Outcome
-	16, // 60: licet.fsm.v1.Refusal.facts:type_name -> licet.fsm.v1.Fact
-	53, // 61: licet.fsm.v1.ContractStatus.allocated:type_name -> licet.fsm.v1.Quantity
-	24, // 62: licet.fsm.v1.InstanceStatus.instance:type_name -> licet.fsm.v1.InstanceRecord
-	53, // 63: licet.fsm.v1.InstanceStatus.blocked:type_name -> licet.fsm.v1.Quantity
-	21, // 64: licet.fsm.v1.Record.meta:type_name -> licet.fsm.v1.MetaRecord
-	23, // 65: licet.fsm.v1.Record.contract:type_name -> licet.fsm.v1.ContractRecord
-	24, // 66: licet.fsm.v1.Record.instance:type_name -> licet.fsm.v1.InstanceRecord
-	25, // 67: licet.fsm.v1.Record.write:type_name -> licet.fsm.v1.WriteRecord
-	22, // 68: licet.fsm.v1.Record.counters:type_name -> licet.fsm.v1.CountersRecord
-	66, // 69: licet.fsm.v1.Record.account:type_name -> licet.fsm.v1.AccountRecord
-	67, // 70: licet.fsm.v1.Record.stage:type_name -> licet.fsm.v1.StageRecord
-	58, // 71: licet.fsm.v1.Record.license_request:type_name -> licet.fsm.v1.LicenseRequestRecord
-	68, // 72: licet.fsm.v1.Record.responsible:type_name -> licet.fsm.v1.ResponsibleRecord
-	69, // 73: licet.fsm.v1.Record.episode:type_name -> licet.fsm.v1.EpisodeRecord
-	70, // 74: licet.fsm.v1.Record.notice:type_name -> licet.fsm.v1.NoticeRecord
-	71, // 75: licet.fsm.v1.Record.pool:type_name -> licet.fsm.v1.PoolRecord
-	72, // 76: licet.fsm.v1.Record.lease:type_name -> licet.fsm.v1.LeaseRecord
-	73, // 77: licet.fsm.v1.Record.project:type_name -> licet.fsm.v1.ProjectRecord
-	74, // 78: licet.fsm.v1.Record.ticket:type_name -> licet.fsm.v1.TicketRecord
-	75, // 79: licet.fsm.v1.Record.usage:type_name -> licet.fsm.v1.UsageRecord
-	76, // 80: licet.fsm.v1.Record.pace:type_name -> licet.fsm.v1.PaceRecord
-	65, // 81: licet.fsm.v1.Record.token:type_name -> licet.fsm.v1.TokenRecord
-	12, // 82: licet.fsm.v1.MetaRecord.settings:type_name -> licet.fsm.v1.Settings
-	53, // 83: licet.fsm.v1.InstanceRecord.allocation:type_name -> licet.fsm.v1.Quantity
-	53, // 84: licet.fsm.v1.InstanceRecord.active:type_name -> licet.fsm.v1.Quantity
-	85, // [85:85] is the sub-list for method output_type
-	85, // [85:85] is the sub-list for method input_type
-	85, // [85:85] is the sub-list for extension type_name
-	85, // [85:85] is the sub-list for extension extendee
-	0,  // [0:85] is the sub-list for field type_name
+	53, // 36: licet.fsm.v1.Body.change_vendor_keys:type_name -> licet.fsm.v1.ChangeVendorKeys
+	54, // 37: licet.fsm.v1.Body.add_signing_key:type_name -> licet.fsm.v1.AddSigningKey
+	55, // 38: licet.fsm.v1.Body.retire_signing_key:type_name -> licet.fsm.v1.RetireSigningKey
+	56, // 39: licet.fsm.v1.Body.export_signing_key:type_name -> licet.fsm.v1.ExportSigningKey
+	2,  // 40: licet.fsm.v1.Bulk.items:type_name -> licet.fsm.v1.Body
+	12, // 41: licet.fsm.v1.PutSettings.settings:type_name -> licet.fsm.v1.Settings
+	57, // 42: licet.fsm.v1.CreateInstance.allocation:type_name -> licet.fsm.v1.Quantity
+	57, // 43: licet.fsm.v1.ResizeInstance.allocation:type_name -> licet.fsm.v1.Quantity
+	57, // 44: licet.fsm.v1.ActivateInstance.active:type_name -> licet.fsm.v1.Quantity
+	15, // 45: licet.fsm.v1.Outcome.refusal:type_name -> licet.fsm.v1.Refusal
+	17, // 46: licet.fsm.v1.Outcome.contract:type_name -> licet.fsm.v1.ContractStatus
+	18, // 47: licet.fsm.v1.Outcome.instance:type_name -> licet.fsm.v1.InstanceStatus
+	12, // 48: licet.fsm.v1.Outcome.settings:type_name -> licet.fsm.v1.Settings
+	19, // 49: licet.fsm.v1.Outcome.expired:type_name -> licet.fsm.v1.Expired
+	14, // 50: licet.fsm.v1.Outcome.bulk:type_name -> licet.fsm.v1.BulkDone
+	58, // 51: licet.fsm.v1.Outcome.account:type_name -> licet.fsm.v1.AccountStatus
+	59, // 52: licet.fsm.v1.Outcome.imported:type_name -> licet.fsm.v1.ImportDone
+	60, // 53: licet.fsm.v1.Outcome.staged:type_name -> licet.fsm.v1.StageDone
+	61, // 54: licet.fsm.v1.Outcome.synced:type_name -> licet.fsm.v1.SyncDone
+	62, // 55: licet.fsm.v1.Outcome.license_request:type_name -> licet.fsm.v1.LicenseRequestRecord
+	63, // 56: licet.fsm.v1.Outcome.responsible:type_name -> licet.fsm.v1.ResponsibleStatus
+	64, // 57: licet.fsm.v1.Outcome.pool:type_name -> licet.fsm.v1.PoolChanged
+	65, // 58: licet.fsm.v1.Outcome.lease:type_name -> licet.fsm.v1.LeaseStatus
+	66, // 59: licet.fsm.v1.Outcome.lease_ended:type_name -> licet.fsm.v1.LeaseEnded
+	67, // 60: licet.fsm.v1.Outcome.ticket:type_name -> licet.fsm.v1.TicketStatus
+	68, // 61: licet.fsm.v1.Outcome.project:type_name -> licet.fsm.v1.ProjectStatus
+	69, // 62: licet.fsm.v1.Outcome.token:type_name -> licet.fsm.v1.TokenRecord
+	70, // 63: licet.fsm.v1.Outcome.vendor_keys:type_name -> licet.fsm.v1.VendorKeysChanged
+	71, // 64: licet.fsm.v1.Outcome.signing_key:type_name -> licet.fsm.v1.SigningKeyStatus
+	13, // 65: licet.fsm.v1.BulkDone.outcomes:type_name -> licet.fsm.v1.Outcome
+	16, // 66: licet.fsm.v1.Refusal.facts:type_name -> licet.fsm.v1.Fact
+	57, // 67: licet.fsm.v1.ContractStatus.allocated:type_name -> licet.fsm.v1.Quantity
+	24, // 68: licet.fsm.v1.InstanceStatus.instance:type_name -> licet.fsm.v1.InstanceRecord
+	57, // 69: licet.fsm.v1.InstanceStatus.blocked:type_name -> licet.fsm.v1.Quantity
+	21, // 70: licet.fsm.v1.Record.meta:type_name -> licet.fsm.v1.MetaRecord
+	23, // 71: licet.fsm.v1.Record.contract:type_name -> licet.fsm.v1.ContractRecord
+	24, // 72: licet.fsm.v1.Record.instance:type_name -> licet.fsm.v1.InstanceRecord
+	25, // 73: licet.fsm.v1.Record.write:type_name -> licet.fsm.v1.WriteRecord
+	22, // 74: licet.fsm.v1.Record.counters:type_name -> licet.fsm.v1.CountersRecord
+	72, // 75: licet.fsm.v1.Record.account:type_name -> licet.fsm.v1.AccountRecord
+	73, // 76: licet.fsm.v1.Record.stage:type_name -> licet.fsm.v1.StageRecord
+	62, // 77: licet.fsm.v1.Record.license_request:type_name -> licet.fsm.v1.LicenseRequestRecord
+	74, // 78: licet.fsm.v1.Record.responsible:type_name -> licet.fsm.v1.ResponsibleRecord
+	75, // 79: licet.fsm.v1.Record.episode:type_name -> licet.fsm.v1.EpisodeRecord
+	76, // 80: licet.fsm.v1.Record.notice:type_name -> licet.fsm.v1.NoticeRecord
+	77, // 81: licet.fsm.v1.Record.pool:type_name -> licet.fsm.v1.PoolRecord
+	78, // 82: licet.fsm.v1.Record.lease:type_name -> licet.fsm.v1.LeaseRecord
+	79, // 83: licet.fsm.v1.Record.project:type_name -> licet.fsm.v1.ProjectRecord
+	80, // 84: licet.fsm.v1.Record.ticket:type_name -> licet.fsm.v1.TicketRecord
+	81, // 85: licet.fsm.v1.Record.usage:type_name -> licet.fsm.v1.UsageRecord
+	82, // 86: licet.fsm.v1.Record.pace:type_name -> licet.fsm.v1.PaceRecord
+	69, // 87: licet.fsm.v1.Record.token:type_name -> licet.fsm.v1.TokenRecord
+	12, // 88: licet.fsm.v1.MetaRecord.settings:type_name -> licet.fsm.v1.Settings
+	83, // 89: licet.fsm.v1.MetaRecord.changed_vendor_keys:type_name -> licet.fsm.v1.VendorKeyRecord
+	57, // 90: licet.fsm.v1.InstanceRecord.allocation:type_name -> licet.fsm.v1.Quantity
+	57, // 91: licet.fsm.v1.InstanceRecord.active:type_name -> licet.fsm.v1.Quantity
+	92, // [92:92] is the sub-list for method output_type
+	92, // [92:92] is the sub-list for method input_type
+	92, // [92:92] is the sub-list for extension type_name
+	92, // [92:92] is the sub-list for extension extendee
+	0,  // [0:92] is the sub-list for field type_name
 }
 
 func init() { file_fsm_fsmpb_fsm_proto_init() }
@@ -3528,6 +3668,7 @@ func file_fsm_fsmpb_fsm_proto_init() {
 		return
 	}
 	file_fsm_fsmpb_account_proto_init()
+	file_fsm_fsmpb_key_proto_init()
 	file_fsm_fsmpb_lease_proto_init()
 	file_fsm_fsmpb_pool_proto_init()
 	file_fsm_fsmpb_quantity_proto_init()
@@ -3569,6 +3710,10 @@ func file_fsm_fsmpb_fsm_proto_init() {
 		(*Body_CreateToken)(nil),
 		(*Body_RevokeToken)(nil),
 		(*Body_NoteTokenUses)(nil),
+		(*Body_ChangeVendorKeys)(nil),
+		(*Body_AddSigningKey)(nil),
+		(*Body_RetireSigningKey)(nil),
+		(*Body_ExportSigningKey)(nil),
 	}
 	file_fsm_fsmpb_fsm_proto_msgTypes[9].OneofWrappers = []any{}
 	file_fsm_fsmpb_fsm_proto_msgTypes[13].OneofWrappers = []any{
@@ -3589,6 +3734,8 @@ func file_fsm_fsmpb_fsm_proto_init() {
 		(*Outcome_Ticket)(nil),
 		(*Outcome_Project)(nil),
 		(*Outcome_Token)(nil),
+		(*Outcome_VendorKeys)(nil),
+		(*Outcome_SigningKey)(nil),
 	}
 	file_fsm_fsmpb_fsm_proto_msgTypes[16].OneofWrappers = []any{
 		(*Fact_Number)(nil),

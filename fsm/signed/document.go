@@ -41,10 +41,13 @@ var (
 
 var encoding = base64.RawURLEncoding.Strict()
 
+// keyIDBytes is how much of a hash the id of a key has.
+const keyIDBytes = 8
+
 // KeyID names a public key in documents: the first 8 bytes of its SHA-256, in hex.
 func KeyID(key ed25519.PublicKey) string {
 	sum := sha256.Sum256(key)
-	return hex.EncodeToString(sum[:8])
+	return hex.EncodeToString(sum[:keyIDBytes])
 }
 
 // payload is what a document can carry.

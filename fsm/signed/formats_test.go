@@ -34,6 +34,10 @@ func examples() []example {
 			_, _, err := VerifyContract(text, keys)
 			return err
 		}},
+		{"A statement about vendor keys", vendor, testStatement(), func(text string, keys []ed25519.PublicKey) error {
+			_, _, err := VerifyStatement(text, keys)
+			return err
+		}},
 		{"A license key", cluster, testLicenseKey(), func(text string, keys []ed25519.PublicKey) error {
 			_, err := VerifyLicenseKey(text, keys)
 			return err
