@@ -44,8 +44,11 @@ func TestVendorEndorse(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	for _, wrong := range [][]string{
-		{"vendor", "endorse", "--adds", next, "--name", "n"}, {"vendor", "endorse", "--key", key}, {"vendor", "endorse", "--key", key, "--adds", next},
-		{"vendor", "endorse", "--key", key, "--adds", next, "--name", "n", "--days", "367"}, {"vendor-key", "apply", next},
+		{"vendor", "endorse", "--adds", next, "--name", "n"},
+		{"vendor", "endorse", "--key", key},
+		{"vendor", "endorse", "--key", key, "--adds", next},
+		{"vendor", "endorse", "--key", key, "--adds", next, "--name", "n", "--days", "367"},
+		{"vendor-key", "apply", next},
 	} {
 		if got := run(t, nil, wrong...); got.code != exitUsage {
 			t.Errorf("%q: exit %d, %s", wrong, got.code, got.err)
