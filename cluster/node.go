@@ -170,7 +170,7 @@ func (n *Node) open() error {
 	if n.vocabulary, err = openVocabulary(o.DataDir, o.ID, o.Version); err != nil {
 		return err
 	}
-	if n.store, err = openStore(o.DataDir, n.fail); err != nil {
+	if err := n.openStore(); err != nil {
 		return err
 	}
 	n.replica = newReplica(n.clock.steady, n.fail)
@@ -183,12 +183,24 @@ func (n *Node) open() error {
 	n.replica.trail, n.replica.snapshots, n.replica.metrics = n.keeper, filepath.Join(o.DataDir, snapshotDir), n.metrics
 	n.replica.readable, n.replica.members = n.snapshotReadable, n.noteMembers
 	n.peers = newPeers(o.Certificates, n.refusals, n.nodeAt, n.clock.steady)
-	n.peers.heard = n.hear
+	n.peers.heard, n.peers.dial = n.hear, o.Dial
 	if err := n.openRaft(); err != nil {
 		return err
 	}
 	if o.Gossip != nil {
 		return n.openGossip()
+	}
+	return nil
+}
+
+func (n *Node) openStore() (err error) {
+	if n.options.OpenStore == nil {
+		n.store, err = openStore(n.options.DataDir, n.fail)
+		return err
+	}
+	n.store.fail = n.fail
+	if n.store.bolt, err = n.options.OpenStore(); err != nil {
+		return fmt.Errorf("open Raft's store: %w; %s", err, remedy(err))
 	}
 	return nil
 }
@@ -232,7 +244,7 @@ func (n *Node) openRaft() error {
 	if err != nil {
 		return fmt.Errorf("raft in %s: %w", o.DataDir, err)
 	}
-	n.stream = transport.NewRaftLayer[raft.ServerAddress](o.Port, transport.RaftOptions{Advertise: o.Advertise, NodeAt: n.nodeAt, Refused: n.refusals.unlike})
+	n.stream = transport.NewRaftLayer[raft.ServerAddress](o.Port, transport.RaftOptions{Advertise: o.Advertise, NodeAt: n.nodeAt, Refused: n.refusals.unlike, Dial: o.Dial})
 	n.carrier = carrier{raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream:  wary{n.stream, n.identity.barred, n.refuseBarred},
 		MaxPool: 3, Timeout: raftTimeout, Logger: log, MsgpackUseNewTimeFormat: true,

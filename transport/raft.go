@@ -20,6 +20,8 @@ type RaftOptions struct {
 	NodeAt func(address string) string
 	// Refused, if set, is told of what Dial's connections were refused for.
 	Refused Refused
+	// Dial opens connections to other nodes; over TCP if nil.
+	Dial Dial
 }
 
 // RaftLayer carries Raft over a Port. With raft.ServerAddress as its Address it
@@ -39,8 +41,11 @@ type RaftLayer[Address ~string] struct {
 // NewRaftLayer returns Raft's side of a port. A port has one: two layers would
 // share the incoming connections by chance.
 func NewRaftLayer[Address ~string](port *Port, options RaftOptions) *RaftLayer[Address] {
+	if options.Dial == nil {
+		options.Dial = dialTCP
+	}
 	layer := &RaftLayer[Address]{
-		dialer:    dialer{port.options.Certificates, options.Refused},
+		dialer:    dialer{port.options.Certificates, options.Refused, options.Dial},
 		backlog:   port.raft,
 		advertise: port.Addr(),
 		nodeAt:    options.NodeAt,
