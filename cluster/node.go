@@ -71,6 +71,7 @@ type Node struct {
 	replica    *replica
 	keeper     *keeper
 	raft       *raft.Raft
+	logs       raft.LogStore
 	snapshots  snapshotStore
 	stream     *transport.RaftLayer[raft.ServerAddress]
 	carrier    carrier
@@ -239,6 +240,7 @@ func (n *Node) openRaft() error {
 	disk := raftStore{n.store, new(atomic.Bool)}
 	logs, err := raft.NewLogCache(logCache, disk)
 	if err == nil {
+		n.logs = logs
 		err = n.settleLog(logs)
 	}
 	if err != nil {
