@@ -261,6 +261,12 @@ func (n *Node) openRaft() error {
 	c.Logger = log
 	c.NoLegacyTelemetry = true
 	if n.raft, err = newRaft(c, n.replica, logs, disk, n.snapshots, n.carrier); err != nil {
+		select {
+		case reason := <-n.failed:
+			// Raft panics where the disk can't be written, too, and nothing is damaged then.
+			return reason
+		default:
+		}
 		return fmt.Errorf("raft in %s: %w; %s", o.DataDir, err, remedy(err))
 	}
 	disk.running.Store(true)
@@ -443,7 +449,7 @@ func (n *Node) handOver(ctx context.Context) {
 	others := slices.ContainsFunc(n.members(), func(m raft.Server) bool {
 		return m.Suffrage == raft.Voter && string(m.ID) != n.options.ID
 	})
-	if n.raft.State() != raft.Leader || !others || n.broken.Load() {
+	if n.raft.State() != raft.Leader || !others || n.broken.Load() || ctx.Err() != nil {
 		return
 	}
 	done := make(chan *Error, 1)
