@@ -217,7 +217,8 @@ func newCluster(given ed25519.PrivateKey) (id string, signing ed25519.PrivateKey
 	if err != nil {
 		return "", nil, err
 	}
-	return ulid.Make().String(), signing, nil
+	made, err := ulid.New(ulid.Now(), rand.Reader)
+	return made.String(), signing, err
 }
 
 func (n *Node) gather(ctx context.Context, other *clusterpb.ProbeReply, cluster string, signing ed25519.PrivateKey) error {
