@@ -66,7 +66,7 @@ type Node struct {
 	clock    *clock
 	// vocabulary is what the members can read.
 	vocabulary *vocabulary
-	stamping   sync.Mutex
+	stamping   turn
 	store      store
 	replica    *replica
 	keeper     *keeper
@@ -102,9 +102,9 @@ type Node struct {
 	// seen are the other members at the last probe of a leader; nil if this node does not lead.
 	seen atomic.Pointer[[]Peer]
 	// forming is held while the node promises itself or founds.
-	forming sync.Mutex
+	forming turn
 	// changing is held while the leader removes or promotes a member.
-	changing sync.Mutex
+	changing turn
 	// rotating is held while the leader changes gossip keys.
 	rotating sync.Mutex
 	// restoring is held while a backup is read and restored.

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"math"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"github.com/hashicorp/raft"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/licet/licet/cluster"
 	"github.com/licet/licet/fsm"
 	"github.com/licet/licet/fsm/fsmpb"
 )
@@ -74,7 +76,7 @@ func (x *witness) look() {
 	var nodes []seen
 	for _, s := range x.world.members() {
 		if n := s.node(); n != nil {
-			nodes = append(nodes, seen{s, n.Status().View})
+			nodes = append(nodes, seen{s, viewOf(n)})
 		}
 	}
 	x.mu.Lock()
@@ -96,6 +98,15 @@ func (x *witness) look() {
 	for _, c := range claims {
 		x.check(c)
 	}
+}
+
+// viewOf is the state that a node has.
+func viewOf(n *cluster.Node) *fsm.View {
+	v, _, err := n.Read(context.Background(), cluster.Read{Stale: true})
+	if err != nil {
+		panic(err) // a stale read waits for nothing
+	}
+	return v
 }
 
 // apply takes the next entry from a site that has applied it.
@@ -320,7 +331,7 @@ func (x *witness) settled(sites []*site) error {
 		if n == nil {
 			return fmt.Errorf("%s is down", s.id)
 		}
-		v := n.Status().View
+		v := viewOf(n)
 		if _, chain, _ := v.Chain(); v.Index() != x.view.Index() || v.Digest() != x.view.Digest() || !bytes.Equal(chain[:], own[:]) {
 			return fmt.Errorf("%s is at index %d, digest %s; the log says index %d, digest %s", s.id, v.Index(), v.Digest(), x.view.Index(), x.view.Digest())
 		}
