@@ -41,9 +41,6 @@ type RaftLayer[Address ~string] struct {
 // NewRaftLayer returns Raft's side of a port. A port has one: two layers would
 // share the incoming connections by chance.
 func NewRaftLayer[Address ~string](port *Port, options RaftOptions) *RaftLayer[Address] {
-	if options.Dial == nil {
-		options.Dial = dialTCP
-	}
 	layer := &RaftLayer[Address]{
 		dialer:    dialer{port.options.Certificates, options.Refused, options.Dial},
 		backlog:   port.raft,
