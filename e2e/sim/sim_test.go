@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
@@ -47,8 +48,12 @@ func simulate(t *testing.T, seed uint64, span time.Duration, keep string) (w *wo
 			panic(p)
 		}
 	}()
-	// Its name is drawn before anything is drawn from the seed.
-	dir := t.TempDir()
+	// Its name is always as long, so that memory is used alike.
+	dir := filepath.Join(os.TempDir(), fmt.Sprintf("licet-sim-%020d-%010d", seed, os.Getpid()))
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
 	synctest.Test(t, func(t *testing.T) {
 		seedRuntime(seed, true)
 		defer seedRuntime(0, false)
