@@ -17,18 +17,20 @@ FUZZTIME  ?= 5s
 BENCHTIME ?= 3s
 BENCH     ?= .
 DEATHS    ?= 20
+SIMFLAGS  ?=
+HOURS     ?= 1
 LEASES    ?= 1000000
 
 # The black-box tests run last and alone: they take longest, say least about where a
 # fault is, and their clusters elect no new leader because other tests are busy.
 PACKAGES = $(or $(shell go list ./...),$(error go list found no package))
-E2E      = $(filter %/e2e %/e2e/rules,$(PACKAGES))
+E2E      = $(filter %/e2e %/e2e/rules %/e2e/sim,$(PACKAGES))
 UNIT     = $(filter-out $(E2E),$(PACKAGES))
 
 BIN := $(CURDIR)/.bin
 
 .DEFAULT_GOAL := build
-.PHONY: help run build test unit e2e faults race lint fmt generate fuzz bench million cover vuln formats runbook openssl prometheus upgrade \
+.PHONY: help run build test unit e2e faults sim sim-soak race lint fmt generate fuzz bench million cover vuln formats runbook openssl prometheus upgrade \
          image docker-up docker-down docker-test package package-test reproducible vagrant-up ci clean
 
 help: ## list the targets
@@ -54,6 +56,22 @@ e2e: ## test the built program, and the rule scripts on clusters
 faults: ## test nodes with hosts, links and disks of their own; needs Linux, root, iproute2, nftables, e2fsprogs, strace and util-linux
 	go test -c -tags '$(TAGS) faults' -o .bin/faults.test ./e2e
 	cd e2e && unshare --net --mount ../.bin/faults.test -test.run '^TestFault' -test.timeout $(TIMEOUT) $(foreach flag,$(FAULTFLAGS),'$(flag)')
+
+sim: $(BIN)/sim.test ## simulate clusters under faults for two minutes, with fresh seeds and all that ever failed; SEED=n replays one
+	cd e2e/sim && $(if $(SEED),TMPDIR=$(wildcard /dev/shm) GOMAXPROCS=1 GOGC=off GODEBUG=asyncpreemptoff=1 ../../.bin/sim.test -test.run '^TestSeed$$' -seed $(SEED) $(SIMFLAGS),\
+		../../.bin/sim.test -test.run '^TestSim$$' -test.v -test.timeout 1h -for 2m $(SIMFLAGS))
+
+sim-soak: $(BIN)/sim.test ## simulate with fresh seeds for HOURS
+	cd e2e/sim && ../../.bin/sim.test -test.run '^TestSim$$' -test.v -test.timeout 0 -for $(HOURS)h $(SIMFLAGS)
+
+# Seeds repeat with a few files of the runtime changed. A toolchain that overlay does not know simulates all the same, and seeds don't repeat.
+.PHONY: $(BIN)/sim.test
+$(BIN)/sim.test:
+	if go run ./e2e/sim/overlay $(BIN)/sim; then \
+		go test -c -tags '$(TAGS) repeat' -overlay $(BIN)/sim/overlay.json -o $@ ./e2e/sim; \
+	else \
+		go test -c -o $@ ./e2e/sim; \
+	fi
 
 race: ## test everything with the race detector; needs a C compiler
 	CGO_ENABLED=1 go test -race -timeout $(TIMEOUT) $(TESTFLAGS) $(UNIT)

@@ -17,7 +17,7 @@ import (
 
 // faultyDatabase does what a broken disk makes of the database.
 type faultyDatabase struct {
-	database
+	Store
 	do func() error
 }
 

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -259,5 +261,22 @@ func TestStopOfALeaderThatHangs(t *testing.T) {
 	close(h.goes)
 	if err := <-restored; err == nil {
 		t.Error("restored")
+	}
+}
+
+// fullStore is a store on a disk that has become full while the node was down.
+type fullStore struct{ *raft.InmemStore }
+
+func (fullStore) SetUint64([]byte, uint64) error { return syscall.ENOSPC }
+func (fullStore) Stats() bbolt.Stats             { return bbolt.Stats{} }
+func (fullStore) Close() error                   { return nil }
+
+// TestStartOnAFullDisk: Raft panics where it can't write at its start, as it does on damage. Nobody is to wipe a directory that is sound.
+func TestStartOnAFullDisk(t *testing.T) {
+	s := sites(t, 1)[0]
+	s.options.OpenStore = func() (cluster.Store, error) { return fullStore{raft.NewInmemStore()}, nil }
+	_, err := s.open()
+	if !errors.Is(err, syscall.ENOSPC) || strings.Contains(err.Error(), "wipe") || !strings.Contains(err.Error(), "make room") {
+		t.Errorf("a start on a full disk: %v", err)
 	}
 }

@@ -217,8 +217,11 @@ func newCluster(given signingKeys) (id string, signing signingKeys, err error) {
 	} else if _, key, err = ed25519.GenerateKey(rand.Reader); err != nil {
 		return "", signing, err
 	}
-	signing, err = newSigningKeys(key, nil)
-	return ulid.Make().String(), signing, err
+	if signing, err = newSigningKeys(key, nil); err != nil {
+		return "", signing, err
+	}
+	made, err := ulid.New(ulid.Now(), rand.Reader)
+	return made.String(), signing, err
 }
 
 func (n *Node) gather(ctx context.Context, other *clusterpb.ProbeReply, cluster string, signing signingKeys) error {

@@ -66,11 +66,12 @@ type Node struct {
 	clock    *clock
 	// vocabulary is what the members can read.
 	vocabulary *vocabulary
-	stamping   sync.Mutex
+	stamping   turn
 	store      store
 	replica    *replica
 	keeper     *keeper
 	raft       *raft.Raft
+	logs       raft.LogStore
 	snapshots  snapshotStore
 	stream     *transport.RaftLayer[raft.ServerAddress]
 	carrier    carrier
@@ -101,9 +102,9 @@ type Node struct {
 	// seen are the other members at the last probe of a leader; nil if this node does not lead.
 	seen atomic.Pointer[[]Peer]
 	// forming is held while the node promises itself or founds.
-	forming sync.Mutex
+	forming turn
 	// changing is held while the leader removes or promotes a member.
-	changing sync.Mutex
+	changing turn
 	// rotating is held while the leader changes gossip or signing keys.
 	rotating sync.Mutex
 	// restoring is held while a backup is read and restored.
@@ -170,7 +171,7 @@ func (n *Node) open() error {
 	if n.vocabulary, err = openVocabulary(o.DataDir, o.ID, o.Version); err != nil {
 		return err
 	}
-	if n.store, err = openStore(o.DataDir, n.fail); err != nil {
+	if err := n.openStore(); err != nil {
 		return err
 	}
 	n.replica = newReplica(n.clock.steady, n.fail)
@@ -183,12 +184,24 @@ func (n *Node) open() error {
 	n.replica.trail, n.replica.snapshots, n.replica.metrics = n.keeper, filepath.Join(o.DataDir, snapshotDir), n.metrics
 	n.replica.readable, n.replica.members = n.snapshotReadable, n.noteMembers
 	n.peers = newPeers(o.Certificates, n.refusals, n.nodeAt, n.clock.steady)
-	n.peers.heard = n.hear
+	n.peers.heard, n.peers.dial = n.hear, o.Dial
 	if err := n.openRaft(); err != nil {
 		return err
 	}
 	if o.Gossip != nil {
 		return n.openGossip()
+	}
+	return nil
+}
+
+func (n *Node) openStore() (err error) {
+	if n.options.OpenStore == nil {
+		n.store, err = openStore(n.options.DataDir, n.fail)
+		return err
+	}
+	n.store.fail = n.fail
+	if n.store.bolt, err = n.options.OpenStore(); err != nil {
+		return fmt.Errorf("open Raft's store: %w; %s", err, remedy(err))
 	}
 	return nil
 }
@@ -227,12 +240,13 @@ func (n *Node) openRaft() error {
 	disk := raftStore{n.store, new(atomic.Bool)}
 	logs, err := raft.NewLogCache(logCache, disk)
 	if err == nil {
+		n.logs = logs
 		err = n.settleLog(logs)
 	}
 	if err != nil {
 		return fmt.Errorf("raft in %s: %w", o.DataDir, err)
 	}
-	n.stream = transport.NewRaftLayer[raft.ServerAddress](o.Port, transport.RaftOptions{Advertise: o.Advertise, NodeAt: n.nodeAt, Refused: n.refusals.unlike})
+	n.stream = transport.NewRaftLayer[raft.ServerAddress](o.Port, transport.RaftOptions{Advertise: o.Advertise, NodeAt: n.nodeAt, Refused: n.refusals.unlike, Dial: o.Dial})
 	n.carrier = carrier{raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream:  wary{n.stream, n.identity.barred, n.refuseBarred},
 		MaxPool: 3, Timeout: raftTimeout, Logger: log, MsgpackUseNewTimeFormat: true,
@@ -247,6 +261,12 @@ func (n *Node) openRaft() error {
 	c.Logger = log
 	c.NoLegacyTelemetry = true
 	if n.raft, err = newRaft(c, n.replica, logs, disk, n.snapshots, n.carrier); err != nil {
+		select {
+		case reason := <-n.failed:
+			// Raft panics where the disk can't be written, too, and nothing is damaged then.
+			return reason
+		default:
+		}
 		return fmt.Errorf("raft in %s: %w; %s", o.DataDir, err, remedy(err))
 	}
 	disk.running.Store(true)
@@ -430,7 +450,7 @@ func (n *Node) handOver(ctx context.Context) {
 	others := slices.ContainsFunc(n.members(), func(m raft.Server) bool {
 		return m.Suffrage == raft.Voter && string(m.ID) != n.options.ID
 	})
-	if n.raft.State() != raft.Leader || !others || n.broken.Load() {
+	if n.raft.State() != raft.Leader || !others || n.broken.Load() || ctx.Err() != nil {
 		return
 	}
 	done := make(chan *Error, 1)

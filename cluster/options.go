@@ -21,6 +21,8 @@ type Options struct {
 	// Port is the shared TLS port, listening; the node takes it over and closes it.
 	Port         *transport.Port
 	Certificates *transport.Certificates
+	// Dial opens connections to other nodes; over TCP if nil.
+	Dial transport.Dial
 	// Gossip is nil where Peers alone say who is there.
 	Gossip *Gossip
 	// Expect is how many nodes form a new cluster; Peers are their node addresses.
@@ -48,6 +50,8 @@ type Options struct {
 	Metrics *metrics.Metrics
 	// Tracer takes the spans of writes that are traced already; nil has none.
 	Tracer trace.Tracer
+	// OpenStore opens Raft's log and votes, which the node closes; a boltdb file in DataDir if nil.
+	OpenStore func() (Store, error)
 	// Clock is the machine's if nil.
 	Clock Clock
 	// FreeSpace tells how many bytes the disk of a directory has left; the disk's own if nil.

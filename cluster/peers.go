@@ -23,6 +23,8 @@ const maxFrame = 16 << 20
 type peers struct {
 	certificates *transport.Certificates
 	refusals     *Refusals
+	// dial opens connections; gRPC's own, over TCP, if nil. Set before the first one.
+	dial transport.Dial
 	// nodeAt returns the id of the member at an address, "" if none is known there.
 	nodeAt func(address string) string
 	// steady reads the steady clock.
@@ -47,16 +49,20 @@ func (p *peers) at(address string) (clusterpb.NodeClient, error) {
 	defer p.mu.Unlock()
 	conn := p.conns[key]
 	if conn == nil {
-		var err error
-		conn, err = grpc.NewClient("passthrough:///"+address,
+		options := []grpc.DialOption{
 			grpc.WithTransportCredentials(p.certificates.ClientCredentials(key.id, p.refusals.unlike)),
 			grpc.WithConnectParams(grpc.ConnectParams{
 				Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
 				MinConnectTimeout: 2 * time.Second,
 			}),
 			grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 2 * time.Second}),
-			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxFrame), grpc.MaxCallSendMsgSize(maxFrame)))
-		if err != nil {
+			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxFrame), grpc.MaxCallSendMsgSize(maxFrame)),
+		}
+		if p.dial != nil {
+			options = append(options, grpc.WithContextDialer(p.dial))
+		}
+		var err error
+		if conn, err = grpc.NewClient("passthrough:///"+address, options...); err != nil {
 			return nil, err
 		}
 		p.conns[key] = conn

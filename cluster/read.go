@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/hashicorp/raft"
 	"google.golang.org/grpc/status"
 
 	"github.com/licet/licet/cluster/clusterpb"
@@ -136,14 +137,13 @@ func (n *Node) confirmedIndex(ctx context.Context) (uint64, *Error) {
 	return reply.Index, fromFault(reply.Fault)
 }
 
-// leaderIndex returns what this leader had applied when it began to prove that it
-// leads. Every acknowledged write of its term was applied here before it was
-// acknowledged, and every earlier one before the term was opened (lead); the
-// index of raft's own entries would be one that no state reaches. A node that asks
+// leaderIndex returns what this leader knew to be committed when it began to prove that it
+// leads. Every acknowledged write of its term was committed before it was
+// acknowledged, and every earlier one before the term was opened (lead). A node that asks
 // says in which term it was then.
 func (n *Node) leaderIndex(ctx context.Context, asking string, at uint64) (uint64, *Error) {
 	term := n.leadsTerm.Load()
-	index := n.replica.view.Load().Index()
+	index := n.committed()
 	if err := n.confirm(ctx, term, asking, at); err != nil {
 		return 0, err
 	}
@@ -153,6 +153,19 @@ func (n *Node) leaderIndex(ctx context.Context, asking string, at uint64) (uint6
 		return 0, errorf(notLeader, "This node does not lead.")
 	}
 	return index, nil
+}
+
+// committed is the last entry with commands that is committed. Other nodes may have applied it before this leader has, and answered reads with
+// it: a read that comes later must not see less. Raft's own entries are passed over, as no state reaches their index.
+func (n *Node) committed() uint64 {
+	applied := n.replica.view.Load().Index()
+	for index := n.raft.CommitIndex(); index > applied; index-- {
+		var entry raft.Log
+		if err := n.logs.GetLog(index, &entry); err == nil && entry.Type == raft.LogCommand {
+			return index
+		}
+	}
+	return applied
 }
 
 // ReadIndex implements clusterpb.NodeServer.

@@ -3,6 +3,8 @@ package cluster
 import (
 	"testing"
 	"time"
+
+	"github.com/hashicorp/raft"
 )
 
 // TestProofOfAnotherTerm: a proof of leadership in a term that was not opened here
@@ -10,7 +12,7 @@ import (
 // may have missed what was acknowledged in between.
 func TestProofOfAnotherTerm(t *testing.T) {
 	r, _ := loneRaft(t)
-	n := &Node{options: Options{ID: loneID}, raft: r, replica: newReplica(time.Now, func(error) {})}
+	n := &Node{options: Options{ID: loneID}, raft: r, logs: raft.NewInmemStore(), replica: newReplica(time.Now, func(error) {})}
 	n.directory.Store(r)
 	term := r.CurrentTerm()
 	for opened, served := range map[uint64]bool{0: false, term - 1: false, term: true} {

@@ -38,12 +38,13 @@ const deleteAtOnce = 256
 // Raft itself goes on after one, and a follower whose append failed can stay
 // parked for ever behind heartbeats that hide it (hashicorp/raft #612).
 type store struct {
-	bolt database
+	bolt Store
 	fail func(error)
 }
 
-// database is a raftboltdb.BoltStore.
-type database interface {
+// Store keeps Raft's log and votes on disk: what it has answered for survives a loss of power. For what it does not have its errors
+// are raft.ErrLogNotFound and raftboltdb.ErrKeyNotFound; any other one ends the node.
+type Store interface {
 	raft.LogStore
 	raft.StableStore
 	Stats() bbolt.Stats

@@ -68,7 +68,13 @@ func (m *material) accept(ctx context.Context, raw net.Conn) (*nodeConn, error) 
 type dialer struct {
 	certificates *Certificates
 	refused      Refused
+	// open opens connections, over TCP if nil.
+	open Dial
 }
+
+// Dial opens a connection to an address, host:port, that nothing is said on yet. It is called from many goroutines at
+// a time and returns when ctx ends at the latest.
+type Dial func(ctx context.Context, address string) (net.Conn, error)
 
 // handshake is connect, with what is refused reported.
 func (d dialer) handshake(ctx context.Context, raw net.Conn, address, protocol, want string) (*nodeConn, error) {
@@ -161,9 +167,15 @@ func (m *material) config(verify func([]*x509.Certificate) error, protocols ...s
 	}
 }
 
-// dial opens a TCP connection and does the client's half of the handshake on it.
+// dial opens a connection and does the client's half of the handshake on it.
 func (d dialer) dial(ctx context.Context, address, protocol, want string) (*nodeConn, error) {
-	raw, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+	open := d.open
+	if open == nil {
+		open = func(ctx context.Context, address string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "tcp", address)
+		}
+	}
+	raw, err := open(ctx, address)
 	if err != nil {
 		return nil, err
 	}

@@ -20,6 +20,8 @@ type RaftOptions struct {
 	NodeAt func(address string) string
 	// Refused, if set, is told of what Dial's connections were refused for.
 	Refused Refused
+	// Dial opens connections to other nodes; over TCP if nil.
+	Dial Dial
 }
 
 // RaftLayer carries Raft over a Port. With raft.ServerAddress as its Address it
@@ -40,7 +42,7 @@ type RaftLayer[Address ~string] struct {
 // share the incoming connections by chance.
 func NewRaftLayer[Address ~string](port *Port, options RaftOptions) *RaftLayer[Address] {
 	layer := &RaftLayer[Address]{
-		dialer:    dialer{port.options.Certificates, options.Refused},
+		dialer:    dialer{port.options.Certificates, options.Refused, options.Dial},
 		backlog:   port.raft,
 		advertise: port.Addr(),
 		nodeAt:    options.NodeAt,

@@ -41,7 +41,7 @@ func TestBothEndsAreToldOfARefusal(t *testing.T) {
 					t.Errorf("told of %q", address)
 				}
 				told <- rejection{err: err}
-			}}
+			}, nil}
 			conn, err := d.dial(t.Context(), port.Addr().String(), ProtocolRaft, "")
 			if err == nil {
 				defer conn.Close()

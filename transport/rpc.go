@@ -28,7 +28,7 @@ func ServerCredentials() credentials.TransportCredentials { return serverCredent
 // in the text of the call's error, and is told refused, if that is not nil. Safe
 // for concurrent use.
 func (c *Certificates) ClientCredentials(want string, refused Refused) credentials.TransportCredentials {
-	return clientCredentials{dialer: dialer{c, refused}, want: want}
+	return clientCredentials{dialer: dialer{certificates: c, refused: refused}, want: want}
 }
 
 // PeerNode returns the id of the node that makes the call a gRPC handler is

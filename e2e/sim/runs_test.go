@@ -1,0 +1,171 @@
+package sim
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+var (
+	forFlag  = flag.Duration("for", 0, "for how long to run fresh seeds; 0: two short ones")
+	fromFlag = flag.Uint64("from", 0, "the first fresh seed; 0: any")
+)
+
+// shortSpan is the span of seeds that run with all other tests.
+const shortSpan = 10 * time.Second
+
+// twice is of how many seeds one is run a second time, to see that it repeats.
+const twice = 10
+
+// failedSeeds has the seeds that ever failed, one a line, before what it was that they found.
+const failedSeeds = "testdata/failed.txt"
+
+// result is what the process of a seed said.
+type result struct {
+	seed   uint64
+	failed bool
+	output string
+	trace  string
+	faults int
+	took   time.Duration
+}
+
+var (
+	traceOf  = regexp.MustCompile(`(?m)^seed \d+: .* trace ([0-9a-f]{16})`)
+	faultsOf = regexp.MustCompile(`(?m)^seed \d+: .* of (\d+) faults`)
+)
+
+// runSeed runs a seed in a process of its own: repeating takes one processor, and neither garbage collection nor preemption.
+func runSeed(t *testing.T, seed uint64, span time.Duration, keep string) result {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+	defer cancel()
+	begun := time.Now()
+	c := exec.CommandContext(ctx, os.Args[0], "-test.run=^TestSeed$", "-test.timeout=10m",
+		"-seed="+strconv.FormatUint(seed, 10), "-span="+span.String(), "-keep="+keep)
+	c.Env = append(os.Environ(), "GOMAXPROCS=1", "GOGC=off", "GODEBUG=asyncpreemptoff=1")
+	if info, err := os.Stat("/dev/shm"); err == nil && info.IsDir() {
+		c.Env = append(c.Env, "TMPDIR=/dev/shm")
+	}
+	output, err := c.CombinedOutput()
+	r := result{seed: seed, failed: err != nil, output: string(bytes.TrimSpace(output)), took: time.Since(begun)}
+	if m := traceOf.FindStringSubmatch(r.output); m != nil {
+		r.trace = m[1]
+	}
+	if m := faultsOf.FindStringSubmatch(r.output); m != nil {
+		r.faults, _ = strconv.Atoi(m[1])
+	}
+	if !r.failed && r.trace == "" {
+		t.Fatalf("seed %d ran, and said nothing:\n%s", seed, r.output)
+	}
+	return r
+}
+
+// TestSim runs the seeds that ever failed, and fresh ones.
+func TestSim(t *testing.T) {
+	span, count, end := *spanFlag, 2, time.Now().Add(*forFlag)
+	if *forFlag == 0 {
+		span = shortSpan
+	} else {
+		for _, seed := range failedBefore(t) {
+			judge(t, runSeed(t, seed, span, "all"), span)
+		}
+		count = 1 << 30
+	}
+	from := *fromFlag
+	if from == 0 {
+		from = uint64(rand.Uint32()) //nolint:gosec // any will do
+	}
+	n := 0
+	for seed := from; n < count && !t.Failed() && (*forFlag == 0 || time.Now().Before(end)); seed++ {
+		r := runSeed(t, seed, span, "all")
+		judge(t, r, span)
+		if n++; repeats && n%twice == 1 && !r.failed {
+			if again := runSeed(t, seed, span, "all"); again.trace != r.trace {
+				t.Errorf("seed %d does not repeat: its traces are %s and %s", seed, r.trace, again.trace)
+			}
+		}
+	}
+	t.Logf("%d seeds from %d on, %s of virtual time each and some to recover; they repeat: %v", n, from, span, repeats)
+}
+
+// failedBefore are the seeds that ever failed.
+func failedBefore(t *testing.T) (seeds []uint64) {
+	t.Helper()
+	text, err := os.ReadFile(failedSeeds)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if strings.HasPrefix(line, "#") {
+			continue
+		}
+		number, _, _ := strings.Cut(strings.TrimSpace(line), " ")
+		seed, err := strconv.ParseUint(number, 10, 64)
+		if err != nil {
+			t.Fatalf("%s: %v", failedSeeds, err)
+		}
+		seeds = append(seeds, seed)
+	}
+	return seeds
+}
+
+// judge fails the test for a seed that failed, and says with how little it still does.
+func judge(t *testing.T, r result, span time.Duration) {
+	t.Helper()
+	if !r.failed {
+		t.Log(r.output)
+		return
+	}
+	t.Errorf("%s\nseed %d failed. To see it again: make sim SEED=%d", r.output, r.seed, r.seed)
+	if !repeats {
+		return
+	}
+	if keep := shrink(t, r, span); keep != "" {
+		t.Errorf("seed %d fails with fewer faults, too: make sim SEED=%d SIMFLAGS=-keep=%s", r.seed, r.seed, keep)
+	}
+}
+
+// mostShrinking bounds the runs that shrinking takes.
+const mostShrinking = 30
+
+// shrink leaves faults out, by halves, quarters and so on, for as long as the seed fails without them.
+func shrink(t *testing.T, r result, span time.Duration) string {
+	t.Helper()
+	var kept []string
+	for i := range r.faults {
+		kept = append(kept, strconv.Itoa(i))
+	}
+	runs, before := 0, len(kept)
+	for part := (len(kept) + 1) / 2; part > 0 && len(kept) > 0; part /= 2 {
+		for at := 0; at < len(kept) && runs < mostShrinking; {
+			fewer := append(append([]string{}, kept[:at]...), kept[min(at+part, len(kept)):]...)
+			runs++
+			if runSeed(t, r.seed, span, keepOf(fewer)).failed {
+				kept = fewer
+			} else {
+				at += part
+			}
+		}
+	}
+	if len(kept) == before {
+		return ""
+	}
+	return keepOf(kept)
+}
+
+func keepOf(list []string) string {
+	if len(list) == 0 {
+		return "none"
+	}
+	return fmt.Sprint(strings.Join(list, ","))
+}
