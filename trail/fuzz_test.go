@@ -15,7 +15,7 @@ func sample(t testing.TB) []byte {
 	t.Helper()
 	before := Hash{7}
 	text := appendHeader(nil, header{Version: Version, Node: "lyon", First: 1, Oldest: 1})
-	text = appendGap(text, Gap{From: 1, To: 4, after: before})
+	text = appendGap(text, Gap{From: 1, To: 4, after: new(before)})
 	for seq := uint64(5); seq < 9; seq++ {
 		p := &fsmpb.WriteRecord{
 			Seq: seq, Index: 10 + seq, WallMs: 1_780_000_000_000, Actor: "operator", RequestId: "a\"\\\x7fé", Kind: 7,

@@ -608,6 +608,42 @@ func (e TokenState) Valid() bool {
 	}
 }
 
+// Defines values for WholeRow.
+const (
+	WholeRowFalse WholeRow = "false"
+	WholeRowTrue  WholeRow = "true"
+)
+
+// Valid indicates whether the value is a known member of the WholeRow enum.
+func (e WholeRow) Valid() bool {
+	switch e {
+	case WholeRowFalse:
+		return true
+	case WholeRowTrue:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ListAuditParamsRow.
+const (
+	ListAuditParamsRowFalse ListAuditParamsRow = "false"
+	ListAuditParamsRowTrue  ListAuditParamsRow = "true"
+)
+
+// Valid indicates whether the value is a known member of the ListAuditParamsRow enum.
+func (e ListAuditParamsRow) Valid() bool {
+	switch e {
+	case ListAuditParamsRowFalse:
+		return true
+	case ListAuditParamsRowTrue:
+		return true
+	default:
+		return false
+	}
+}
+
 // AccessRole What somebody is to the cluster.
 type AccessRole string
 
@@ -765,6 +801,9 @@ type AuditRow struct {
 
 	// RequestID The Idempotency-Key.
 	RequestID string `json:"request_id,omitempty"`
+
+	// Row The whole row as nodes keep it in files, from which the chain can be computed; only if it was asked for.
+	Row []byte `json:"row,omitempty"`
 
 	// Seq Counts the writes from 1 without a gap.
 	Seq uint64 `json:"seq"`
@@ -2337,6 +2376,9 @@ type UserFilter = Line
 // Wait defines model for Wait.
 type Wait = int
 
+// WholeRow defines model for WholeRow.
+type WholeRow string
+
 // BadRequest An RFC 9457 problem.
 //
 // Example: {"code":"contract_exhausted","detail":"Contract acme-2026, area primary: 5 asked, 0 free (30 of 30 allocated).","facts":{"allocated":30,"area":"primary","asked":5,"contract":"acme-2026","free":0,"max":30},"next":"Ask for no more than is free, reduce what has been given out, or ask the vendor for more.","request_id":"01J9ZQ4T3M8Y6V0R5W2K7C1XBN","status":409,"title":"Contract exhausted","type":"urn:licet:problem:contract_exhausted"}
@@ -2447,6 +2489,9 @@ type ListAuditParams struct {
 	// RequestID Lists the write with this request id only.
 	RequestID *RequestFilter `form:"request_id,omitempty" json:"request_id,omitempty"`
 
+	// Row Whether `row` is there, too. Then a page ends after 4 MiB of rows.
+	Row *ListAuditParamsRow `form:"row,omitempty" json:"row,omitempty"`
+
 	// Consistency `linearizable` sees every write that was answered before the read began; `stale` is what this node has, with its age in `Licet-Age-Ms`, and is answered also without a leader.
 	Consistency *Consistency `form:"consistency,omitempty" json:"consistency,omitempty"`
 
@@ -2456,6 +2501,9 @@ type ListAuditParams struct {
 	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
 	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
 }
+
+// ListAuditParamsRow defines parameters for ListAudit.
+type ListAuditParamsRow string
 
 // GetAuditRowParams defines parameters for GetAuditRow.
 type GetAuditRowParams struct {
