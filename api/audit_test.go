@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/licet/licet/api/apiv1"
+	"github.com/licet/licet/fsm"
 	"github.com/licet/licet/fsm/fsmpb"
 )
 
