@@ -43,7 +43,7 @@ func appendCopy(b []byte, w *fsm.Write, told json.RawMessage) ([]byte, error) {
 		return nil, err
 	}
 	l := rowLine{
-		Seq: w.Seq, Time: time.UnixMilli(w.WallMs).UTC().Format("2006-01-02T15:04:05.000Z"), Index: w.Index, Actor: w.Actor(), RequestID: w.RequestID(),
+		Seq: w.Seq, Time: timeOf(w), Index: w.Index, Actor: w.Actor(), RequestID: w.RequestID(),
 		Kind: kindOf(w), Outcome: outcomeOf(w), Facts: facts(o.GetRefusal()), Chain: hex.EncodeToString(w.Chain[:]), Row: new(fsm.RowEncoder).Encode(w),
 	}
 	if l.Subject, err = subject.Of(w); errors.Is(err, fsm.ErrUnknown) {
@@ -56,6 +56,17 @@ func appendCopy(b []byte, w *fsm.Write, told json.RawMessage) ([]byte, error) {
 		return nil, err
 	}
 	return appendJSON(b, l), nil
+}
+
+func timeOf(w *fsm.Write) string { return time.UnixMilli(w.WallMs).UTC().Format(timeLayout) }
+
+// shortCopy is a row as a line without its end, without what makes it long: what was asked, and the whole row. The chain shows which row it is.
+func shortCopy(w *fsm.Write) []byte {
+	text := appendJSON(nil, rowLine{
+		Seq: w.Seq, Time: timeOf(w), Index: w.Index, Actor: w.Actor(), RequestID: w.RequestID(),
+		Kind: kindOf(w), Outcome: outcomeOf(w), Chain: hex.EncodeToString(w.Chain[:]), Row: []byte{},
+	})
+	return text[:len(text)-1]
 }
 
 // facts are nil if nothing was refused.

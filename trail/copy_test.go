@@ -229,3 +229,9 @@ func TestCopyIsOneLineARow(t *testing.T) {
 		t.Errorf("%+v %v", r, err)
 	}
 }
+
+// longBulk is a command whose outcome is long.
+func longBulk() *fsmpb.Body {
+	item := &fsmpb.Body{Kind: &fsmpb.Body_Renew{Renew: &fsmpb.Renew{Lease: 7, Holder: []byte("0123456789abcdef")}}}
+	return &fsmpb.Body{Kind: &fsmpb.Body_Bulk{Bulk: &fsmpb.Bulk{Items: slices.Repeat([]*fsmpb.Body{item}, 1000)}}}
+}

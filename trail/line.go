@@ -21,6 +21,9 @@ import (
 // Version is the version of the lines that this build writes, and the newest that it reads.
 const Version = 1
 
+// timeLayout is RFC 3339 in UTC, with milliseconds.
+const timeLayout = "2006-01-02T15:04:05.000Z"
+
 // Hash is a head of the chain.
 type Hash = [sha256.Size]byte
 
@@ -133,7 +136,7 @@ type rowLines struct {
 // append is written out by hand: each write passes here on each node.
 func (l *rowLines) append(b []byte, w *fsm.Write) []byte {
 	if w.WallMs != l.wallMs || l.time == nil {
-		l.wallMs, l.time = w.WallMs, time.UnixMilli(w.WallMs).UTC().AppendFormat(l.time[:0], "2006-01-02T15:04:05.000Z")
+		l.wallMs, l.time = w.WallMs, time.UnixMilli(w.WallMs).UTC().AppendFormat(l.time[:0], timeLayout)
 	}
 	b = strconv.AppendUint(append(b, `{"seq":`...), w.Seq, 10)
 	b = append(append(b, `,"time":"`...), l.time...)

@@ -162,7 +162,7 @@ func (e *export) pages(s *session, after uint64) error {
 				return nil, err
 			}
 			if last == 0 {
-				last, e.lines.Node = a.Value.Last, a.Node
+				last = a.Value.Last
 			}
 			for i := range a.Value.Rows {
 				row := &a.Value.Rows[i]
