@@ -292,9 +292,9 @@ func syslog(at func(*Config) *string) kind {
 			path, ok := parsePath(path)
 			return "unix://" + path, ok && path[0] == '/' && !strings.ContainsAny(path, "?#%")
 		}
-		scheme, host, _ := strings.Cut(text, "://")
+		scheme, host, found := strings.Cut(text, "://")
 		h, ok := parseReachable(host)
-		return scheme + "://" + h.String(), ok && slices.Contains([]string{"tls", "tcp", "udp"}, scheme)
+		return scheme + "://" + h.String(), found && ok && slices.Contains([]string{"tls", "tcp", "udp"}, scheme)
 	}
 	return one(at, optional(parse), itself, "tls://host:port, tcp://host:port, udp://host:port or unix:///path/of/socket")
 }

@@ -373,7 +373,7 @@ func TestCopyToALocalSocket(t *testing.T) {
 		if !strings.HasPrefix(text, fmt.Sprintf(`{"seq":%d,`, seq)) || !strings.Contains(text, `"chain":"`) {
 			t.Errorf("%.200s", text)
 		}
-		if short := strings.HasSuffix(text, `"row":""}`); short != (seq == 2) || n > 60_000 {
+		if short := strings.HasSuffix(text, `"row":""}`); short != (seq == 2) || n > 32_000 {
 			t.Errorf("row %d: %d bytes, short %v", seq, n, short)
 		}
 	}

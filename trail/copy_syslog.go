@@ -21,7 +21,7 @@ const (
 	// unsure is how long rows count as under way after they were sent: syslog acknowledges nothing, but a connection that is broken is noticed by then.
 	unsure = 10 * time.Second
 	// maxDatagram is the longest message that is sent as a datagram, in bytes; longer ones go without the whole row, or what was asked.
-	maxDatagram = 60_000
+	maxDatagram = 32_000
 	// Facility "log audit" with the severities notice and informational (RFC 5424, section 6.2.1).
 	refusedPriority, decidedPriority = "<109>", "<110>"
 )

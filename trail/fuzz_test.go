@@ -8,6 +8,7 @@ import (
 
 	"github.com/licet/licet/fsm"
 	"github.com/licet/licet/fsm/fsmpb"
+	"github.com/licet/licet/fsm/subject"
 )
 
 // sample is a file with a header, a gap and rows that follow from each other.
@@ -37,6 +38,15 @@ func FuzzLine(f *testing.F) {
 	for _, text := range bytes.SplitAfter(sample(f), []byte("\n")) {
 		f.Add(bytes.TrimSuffix(text, []byte("\n")))
 	}
+	for _, text := range bytes.SplitAfter(sample(f), []byte("\n")) {
+		if x, err := decode(bytes.TrimSuffix(text, []byte("\n"))); err == nil && x.row != nil {
+			copied, err := new(Copy).Row(nil, x.row, nil)
+			if err != nil {
+				f.Fatal(err)
+			}
+			f.Add(bytes.TrimSuffix(copied, []byte("\n")))
+		}
+	}
 	f.Add([]byte(`{"seq":18446744073709551615,"row":""}`))
 	f.Add([]byte(`{"gap":{"from":2,"to":1}}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
@@ -52,7 +62,12 @@ func FuzzLine(f *testing.F) {
 			again = appendGap(nil, *x.gap)
 		default:
 			again = new(rowLines).append(nil, x.row)
-			if x.row.KindName() == "" {
+			if bytes.Contains(text, []byte(`"chain":"`)) && !bytes.Equal(again, ended(text)) {
+				if again, err = appendCopy(nil, x.row, nil); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if _, err := subject.Of(x.row); x.row.KindName() == "" || err != nil {
 				return
 			}
 		}
