@@ -2,14 +2,13 @@ package api_test
 
 import (
 	"encoding/hex"
-	"slices"
-
-	"google.golang.org/protobuf/proto"
-
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
+
+	"google.golang.org/protobuf/proto"
 
 	"github.com/licet/licet/api/apiv1"
 	"github.com/licet/licet/fsm"

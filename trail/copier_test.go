@@ -346,7 +346,7 @@ func TestHungSyslogHoldsUpNobody(t *testing.T) {
 // Datagrams: one a row, and what is too long for one goes without its long parts.
 func TestCopyToALocalSocket(t *testing.T) {
 	h, o := newHistory(t), options(t.TempDir())
-	dir, err := os.MkdirTemp("", "s") // names of sockets are short
+	dir, err := os.MkdirTemp("", "s") //nolint:usetesting // names of sockets are short, and a test's directory is not
 	if err != nil {
 		t.Fatal(err)
 	}

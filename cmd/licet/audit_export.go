@@ -164,16 +164,9 @@ func (e *export) pages(s *session, after uint64) error {
 			if last == 0 {
 				last = a.Value.Last
 			}
-			for i := range a.Value.Rows {
-				row := &a.Value.Rows[i]
-				w, err := wholeRow(row)
-				if err != nil {
-					return nil, failf(exitInternal, "Check that client and nodes are of versions that fit.", "row %d, of node %s: %v", row.Seq, a.Node, err)
-				}
-				if w.Seq > last || !e.row(w, chainAfter(before, after, w)) {
-					return a, nil
-				}
-				before, after = &w.Chain, w.Seq
+			var more bool
+			if before, after, more, err = e.page(a, before, after, last); err != nil || !more {
+				return a, err
 			}
 			if a.Value.Next > after {
 				before, after = nil, a.Value.Next
@@ -184,6 +177,23 @@ func (e *export) pages(s *session, after uint64) error {
 		}
 	})
 	return err
+}
+
+// page takes the rows of a page up to the last one, behind the row after, at which the chain is before. It returns the same of the
+// row that it came to, and whether those behind it are wanted.
+func (e *export) page(a *client.Answer[apiv1.AuditList], before *trail.Hash, after, last uint64) (*trail.Hash, uint64, bool, error) {
+	for i := range a.Value.Rows {
+		row := &a.Value.Rows[i]
+		w, err := wholeRow(row)
+		if err != nil {
+			return nil, 0, false, failf(exitInternal, "Check that client and nodes are of versions that fit.", "row %d, of node %s: %v", row.Seq, a.Node, err)
+		}
+		if w.Seq > last || !e.row(w, chainAfter(before, after, w)) {
+			return nil, 0, false, nil
+		}
+		before, after = &w.Chain, w.Seq
+	}
+	return before, after, true, nil
 }
 
 // chainAfter is the chain before a row, if the row that before belongs to is the one before it.
