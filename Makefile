@@ -30,7 +30,7 @@ UNIT     = $(filter-out $(E2E),$(PACKAGES))
 BIN := $(CURDIR)/.bin
 
 .DEFAULT_GOAL := build
-.PHONY: help run build test unit e2e faults sim sim-soak race lint fmt generate fuzz bench million cover vuln formats runbook openssl prometheus upgrade \
+.PHONY: help run build test unit e2e faults sim sim-soak race lint fmt generate fuzz fuzz-long bench million cover vuln formats runbook openssl prometheus upgrade \
          image docker-up docker-down docker-test package package-test reproducible vagrant-up ci clean
 
 help: ## list the targets
@@ -91,6 +91,9 @@ generate: $(BIN)/tools.stamp ## write generated code anew: protobuf, gRPC, API t
 
 fuzz: ## run every fuzz target for FUZZTIME (5s)
 	.ci/fuzz $(FUZZTIME)
+
+fuzz-long: ## run every fuzz target for ten minutes
+	.ci/fuzz 10m
 
 bench: ## measure: bare Raft beside licet in one process and over HTTP; the state machine; snapshots
 	go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -timeout 60m $(UNIT)

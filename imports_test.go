@@ -58,6 +58,10 @@ var rules = map[string]rule{
 		others: nothing, standard: pure,
 		why: "applications verify license keys offline with this package and the standard library alone",
 	},
+	"fsm/subject": {
+		ours: []string{"fsm/..."}, others: []string{"google.golang.org/protobuf/..."},
+		why: "what rows were about reads the same in the API and in copies, and is read without a node",
+	},
 	"metrics": {
 		ours: []string{"fsm/..."}, others: []string{"github.com/hashicorp/go-metrics", "github.com/prometheus/client_golang/...", "github.com/prometheus/common/expfmt"},
 		why: "what is measured is read by all that serve, so that it knows none of them",

@@ -1,21 +1,17 @@
 package api
 
 import (
-	"bytes"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 	"time"
 
-	"google.golang.org/protobuf/encoding/protojson"
-	"google.golang.org/protobuf/reflect/protoreflect"
-
 	"github.com/licet/licet/api/apiv1"
 	"github.com/licet/licet/fsm"
 	"github.com/licet/licet/fsm/signed"
+	"github.com/licet/licet/fsm/subject"
 )
 
 const (
@@ -23,6 +19,8 @@ const (
 	maxScan = 20_000
 	// scanRows is how many are taken at once.
 	scanRows = 1000
+	// maxRowBytes is how much rows of one page may hold before it ends, where they are given whole.
+	maxRowBytes = 4 << 20
 )
 
 // auditFilter says which rows are wanted; empty fields fit all.
@@ -50,7 +48,10 @@ func outcomeName(code string) string {
 type auditScan struct {
 	filter auditFilter
 	limit  int
-	read   func(after uint64, limit int) ([]*fsm.Write, error)
+	// whole: rows are given as the chain has them, too; bytes is how much they hold.
+	whole bool
+	bytes int
+	read  func(after uint64, limit int) ([]*fsm.Write, error)
 	// oldest and last are those of the view.
 	oldest, last uint64
 
@@ -77,7 +78,7 @@ func (s *auditScan) forward(after uint64) error {
 		for _, w := range rows {
 			s.gap(s.end+1, w.Seq-1)
 			s.end = w.Seq
-			if s.take(w); len(s.rows) == s.limit {
+			if s.take(w); s.full() {
 				return nil
 			}
 		}
@@ -89,7 +90,7 @@ func (s *auditScan) forward(after uint64) error {
 func (s *auditScan) backward(before uint64) error {
 	s.end = min(before-1, s.last)
 	s.begin = s.end + 1
-	for s.begin > 1 && s.scanned < maxScan && len(s.rows) < s.limit {
+	for s.begin > 1 && s.scanned < maxScan && !s.full() {
 		from := s.begin - min(s.begin-1, scanRows)
 		rows, err := s.read(from-1, int(s.begin-from))
 		if err != nil {
@@ -98,12 +99,12 @@ func (s *auditScan) backward(before uint64) error {
 		for len(rows) > 0 && rows[len(rows)-1].Seq >= s.begin {
 			rows = rows[:len(rows)-1]
 		}
-		for i := len(rows) - 1; i >= 0 && len(s.rows) < s.limit; i-- {
+		for i := len(rows) - 1; i >= 0 && !s.full(); i-- {
 			s.gap(rows[i].Seq+1, s.begin-1)
 			s.begin = rows[i].Seq
 			s.take(rows[i])
 		}
-		if len(s.rows) < s.limit {
+		if !s.full() {
 			s.gap(from, s.begin-1)
 			s.begin = from
 		}
@@ -125,8 +126,11 @@ func (s *auditScan) take(w *fsm.Write) {
 	s.scanned++
 	if s.filter.fits(w) {
 		s.rows = append(s.rows, w)
+		s.bytes += len(w.Body()) + len(w.Outcome())
 	}
 }
+
+func (s *auditScan) full() bool { return len(s.rows) >= s.limit || s.whole && s.bytes >= maxRowBytes }
 
 // gap notes rows that are not to be had, if there are any, joined to those noted before.
 func (s *auditScan) gap(from, to uint64) {
@@ -149,6 +153,7 @@ func (s *service) listAudit(c *call) (*answer, error) {
 	}
 	scan := &auditScan{
 		limit: int(c.query.number("limit", 1, maxLimit, defaultLimit)),
+		whole: c.query.choice("row", "false", "true") == "true",
 		filter: auditFilter{
 			actor: c.query.name("actor", signed.CheckName), kind: c.query.name("kind", checkWord),
 			outcome: c.query.name("outcome", checkWord), requestID: c.query.name("request_id", checkRequestID),
@@ -181,6 +186,9 @@ func (s *auditScan) page(chain string) (*answer, error) {
 		row, err := auditRowOf(w, s.oldest)
 		if err != nil {
 			return nil, err
+		}
+		if s.whole {
+			row.Row = new(fsm.RowEncoder).Encode(w)
 		}
 		page.Rows = append(page.Rows, row)
 	}
@@ -254,52 +262,8 @@ func auditRowOf(w *fsm.Write, oldest uint64) (apiv1.AuditRow, error) {
 		p := refusal(o.Refusal)
 		row.Detail, row.Next, row.Facts = p.detail, p.next, p.facts
 	}
-	row.Subject, err = subjectOf(w)
+	if row.Subject, err = subject.Of(w); errors.Is(err, fsm.ErrUnknown) {
+		err = nil
+	}
 	return row, err
-}
-
-// subjectOf shows the fields of the command as JSON, but for handles.
-func subjectOf(w *fsm.Write) (json.RawMessage, error) {
-	if len(w.Body()) == 0 {
-		return nil, nil
-	}
-	if restored := w.Restored(); restored != nil {
-		return restored, nil
-	}
-	body, err := fsm.DecodeBody(w.Body())
-	if errors.Is(err, fsm.ErrUnknown) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("row %d: %w", w.Seq, err)
-	}
-	m := body.ProtoReflect()
-	withoutHolder(m)
-	kind := m.WhichOneof(m.Descriptor().Oneofs().Get(0))
-	text, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(m.Get(kind).Message().Interface())
-	if err != nil {
-		return nil, fmt.Errorf("row %d: %w", w.Seq, err)
-	}
-	// Its encoder puts blanks in at random, so that nobody relies on its bytes.
-	var plain bytes.Buffer
-	err = json.Compact(&plain, text)
-	return plain.Bytes(), err
-}
-
-// withoutHolder takes out, at any depth, what stands for a lease's secret handle.
-func withoutHolder(m protoreflect.Message) {
-	m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
-		switch {
-		case f.Name() == "holder":
-			m.Clear(f)
-		case f.Message() == nil || f.IsMap():
-		case f.IsList():
-			for i := range v.List().Len() {
-				withoutHolder(v.List().Get(i).Message())
-			}
-		default:
-			withoutHolder(v.Message())
-		}
-		return true
-	})
 }

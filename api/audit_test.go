@@ -1,12 +1,17 @@
 package api_test
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/licet/licet/api/apiv1"
+	"github.com/licet/licet/fsm"
 	"github.com/licet/licet/fsm/fsmpb"
 )
 
@@ -69,6 +74,38 @@ func TestAuditIsListed(t *testing.T) {
 	f.do(request{method: "GET", path: "/v1/audit?after=1&before=3"}).refused(apiv1.CodeBadRequest)
 	for _, bad := range []string{"?kind=A", "?outcome=", "?request_id=a+b", "?after=-1", "?before=0", "?limit=0", "?actor=a+b", "?kind=_a"} {
 		f.do(request{method: "GET", path: "/v1/audit" + bad}.bad()).refused(apiv1.CodeBadRequest)
+	}
+}
+
+// Whole rows are there only if they were asked for; the chain can be made of them, and pages of them are bounded.
+func TestAuditGivesWholeRows(t *testing.T) {
+	f := newAuditFixture(t)
+	var chain [32]byte
+	for _, row := range f.audit("?after=0&row=true").Rows {
+		p := new(fsmpb.WriteRecord)
+		if err := proto.Unmarshal(row.Row, p); err != nil {
+			t.Fatal(err)
+		}
+		if chain = fsm.NextChain(chain, p); hex.EncodeToString(chain[:]) != row.Chain || p.Seq != row.Seq {
+			t.Errorf("row %d does not make the chain %s", row.Seq, row.Chain)
+		}
+	}
+	for _, row := range f.audit("?after=0").Rows {
+		if row.Row != nil {
+			t.Errorf("row %d is whole", row.Seq)
+		}
+	}
+	f.do(request{method: "GET", path: "/v1/audit?row=1"}.bad()).refused(apiv1.CodeBadRequest)
+	// Each outcome of a bulk holds those of its items.
+	renew := &fsmpb.Body{Kind: &fsmpb.Body_Renew{Renew: &fsmpb.Renew{Lease: 7, Holder: []byte("0123456789abcdef")}}}
+	bulk := &fsmpb.Body{Kind: &fsmpb.Body_Bulk{Bulk: &fsmpb.Bulk{Items: slices.Repeat([]*fsmpb.Body{renew}, 1000)}}}
+	f.node.propose(t, slices.Repeat([]*fsmpb.Body{bulk}, 400)...)
+	short, long := f.audit("?after=5&limit=1000&row=true"), f.audit("?after=5&limit=1000")
+	if n := len(short.Rows); n == 0 || n >= 400 || len(long.Rows) != 400 || short.Next != short.Rows[n-1].Seq {
+		t.Errorf("%d and %d rows, next %d", len(short.Rows), len(long.Rows), short.Next)
+	}
+	if back := f.audit("?before=405&limit=1000&row=true"); len(back.Rows) >= 400 || back.Previous != back.Rows[0].Seq {
+		t.Errorf("%d rows, previous %d", len(back.Rows), back.Previous)
 	}
 }
 

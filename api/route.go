@@ -92,7 +92,7 @@ var routes = []route{
 	{method: "GET", path: "/v1/keys", kind: read, right: fsm.MaySelf, handle: (*service).getKeys},
 	{method: "GET", path: "/v1/vendor-keys", kind: read, right: fsm.MayReadContracts, handle: (*service).listVendorKeys},
 	{method: "POST", path: "/v1/vendor-keys", kind: write, body: requiredBody, right: fsm.MayLoadContracts, handle: (*service).changeVendorKeys},
-	{method: "GET", path: "/v1/audit", kind: read, params: []string{"after", "before", "limit", "actor", "kind", "outcome", "request_id"}, right: fsm.MayRead, handle: (*service).listAudit},
+	{method: "GET", path: "/v1/audit", kind: read, params: []string{"after", "before", "limit", "actor", "kind", "outcome", "request_id", "row"}, right: fsm.MayRead, handle: (*service).listAudit},
 	{method: "GET", path: "/v1/audit/{seq}", kind: read, right: fsm.MayRead, handle: (*service).getAuditRow},
 	{method: "GET", path: "/v1/contracts", kind: read, params: []string{"after", "limit"}, right: fsm.MayReadContracts, handle: (*service).listContracts},
 	{method: "POST", path: "/v1/contracts", kind: write, body: requiredBody, right: fsm.MayLoadContracts, handle: (*service).putContract},

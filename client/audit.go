@@ -18,6 +18,8 @@ type AuditPage struct {
 	Limit int
 	// Actor, Kind (such as create_instance), Outcome (ok or a code) and RequestID restrict the list; empty means any.
 	Actor, Kind, Outcome, RequestID string
+	// Whole has each row given as the chain has it, too.
+	Whole bool
 }
 
 // Audit lists a page of the audit trail in the order of decisions. Rows that the state has forgotten come out of
@@ -34,6 +36,9 @@ func (c *Client) Audit(ctx context.Context, page AuditPage, options ...ReadOptio
 		if value != "" {
 			r.query.Set(name, value)
 		}
+	}
+	if page.Whole {
+		r.query.Set("row", "true")
 	}
 	return call[apiv1.AuditList](ctx, c, r, nil)
 }

@@ -19,10 +19,10 @@ var (
 	ErrOtherClient = errors.New("borrowed for another client")
 )
 
-// VerifyBorrow says what a borrow token grants, offline: with nothing but the cluster's public
-// signing keys, one or more as PEM (see Client.Keys). User and client are who uses it, and where;
-// empty means that it makes no difference. What it can't know is whether the borrow was
-// returned early or revoked.
+// VerifyBorrow says what a borrow token grants at a time, offline: with nothing but the cluster's public
+// signing keys, one or more as PEM (see Client.Keys). It is for tools that look at tokens: user and client
+// may be empty, which means that they make no difference, and the time is believed. Applications use a Verifier. What
+// it can't know is whether the borrow was returned early or revoked.
 //
 // A genuine token is returned also where it does not hold, with an error that wraps
 // ErrBorrowEnded, ErrOtherUser and ErrOtherClient, each that applies. Other errors come without
@@ -36,6 +36,11 @@ func VerifyBorrow(token string, publicKeyPEM []byte, user, client string, now ti
 	if err != nil {
 		return nil, err
 	}
+	return b, borrowFaults(b, user, client, now)
+}
+
+// borrowFaults says why a genuine borrow does not hold.
+func borrowFaults(b *signed.Borrow, user, client string, now time.Time) error {
 	var errs []error
 	if user != "" && lower(user) != b.User {
 		errs = append(errs, fmt.Errorf("%w: %s", ErrOtherUser, b.User))
@@ -46,7 +51,7 @@ func VerifyBorrow(token string, publicKeyPEM []byte, user, client string, now ti
 	if !now.Before(b.Expiry) {
 		errs = append(errs, fmt.Errorf("%w at %s", ErrBorrowEnded, b.Expiry.Format(time.RFC3339)))
 	}
-	return b, errors.Join(errs...)
+	return errors.Join(errs...)
 }
 
 // lower is how a cluster writes users: only ASCII letters have a case there.

@@ -22,5 +22,5 @@
 // Errors of all methods are *Error. Lists come in pages; those of the methods whose names begin
 // with All are iterators that follow them.
 //
-// License keys are verified without any node: see VerifyLicenseKey.
+// License keys and borrow tokens are verified without any node: see Verifier.
 package client

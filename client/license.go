@@ -45,7 +45,7 @@ func PhaseOf(k *signed.LicenseKey, now time.Time) Phase {
 // A key that ended is returned together with an error that wraps ErrLicenseEnded.
 // Other errors come without a key and wrap signed.ErrMalformed,
 // signed.ErrUnknownKey or signed.ErrSignature, or say what is wrong with the PEM.
-// PhaseOf tells a key in grace from one before its expiry.
+// PhaseOf tells a key in grace from one before its expiry. The time is believed; applications use a Verifier.
 func VerifyLicenseKey(key string, publicKeyPEM []byte, now time.Time) (*signed.LicenseKey, error) {
 	keys, err := ParsePublicKeys(publicKeyPEM)
 	if err != nil {
@@ -55,10 +55,14 @@ func VerifyLicenseKey(key string, publicKeyPEM []byte, now time.Time) (*signed.L
 	if err != nil {
 		return nil, err
 	}
+	return k, licenseFault(k, now)
+}
+
+func licenseFault(k *signed.LicenseKey, now time.Time) error {
 	if PhaseOf(k, now) == PhaseEnded {
-		return k, fmt.Errorf("%w at %s, %d days after its expiry", ErrLicenseEnded, k.Ends().Format(time.RFC3339), k.GraceDays)
+		return fmt.Errorf("%w at %s, %d days after its expiry", ErrLicenseEnded, k.Ends().Format(time.RFC3339), k.GraceDays)
 	}
-	return k, nil
+	return nil
 }
 
 // ParsePublicKeys reads a cluster's public signing keys: one or more blocks of PEM, as Client.Keys returns them.

@@ -143,6 +143,10 @@ func TestGrammar(t *testing.T) {
 			keys: "tracing.endpoint", good: []string{"", "http://h", "https://h:4318/", "http://[::1]:4318/otlp/v1/traces", "HTTP://h"},
 			bad: []string{"h:4318", "grpc://h", "http://", "http://h:", "http://0.0.0.0:1", "http://u:p@h", "http://h?token=x", "http://h#f", "http://h h", "http://h/\n", "http://h/" + strings.Repeat("a", 2048)},
 		},
+		{
+			keys: "audit.copy_syslog", good: []string{"", "tls://h:6514", "tcp://10.0.0.1:601", "udp://[::1]:514", "unix:///dev/log"},
+			bad: []string{"h:514", "tls://h", "tls://", "http://h:1", "tcp://0.0.0.0:1", "tcp://u@h:1", "tcp://h:1/x", "tcp://h:1?x", "unix://dev/log", "unix://", "unix:///a?b", "TLS://h:1", "unix:///a\n"},
+		},
 		{keys: "tracing.ratio", good: []string{"0", "1", "0.5", "0.001", "1.0", "0.0"}, bad: []string{"", "1.1", "2", "-1", "-0", "+1", ".5", "1e-3", "0x1p-2", "NaN", "Inf", "0.0000000000001", "0.5.1", "1_0", "50%"}},
 		{
 			keys: "node.data_dir tls.ca tls.cert tls.key auth.operator_token_file cluster.vendor_keys",
@@ -150,7 +154,7 @@ func TestGrammar(t *testing.T) {
 			bad:  []string{"~/a", "~", "a\nb", "a\x00", "\xff", "-----BEGIN X-----", strings.Repeat("a", 4097)},
 		},
 		{keys: "http.insecure gossip.insecure", good: []string{"true", "false"}, bad: []string{"", "yes", "True", "1", "on"}},
-		{keys: "http.cert http.key http.client_ca gossip.key_file cluster.join_token_file auth.metrics_token_file oidc.ca", good: []string{"", "a"}, bad: []string{" a", "~a", "a\n"}},
+		{keys: "http.cert http.key http.client_ca gossip.key_file cluster.join_token_file auth.metrics_token_file oidc.ca audit.copy_file audit.copy_syslog_ca", good: []string{"", "a"}, bad: []string{" a", "~a", "a\n"}},
 		{
 			keys: "oidc.issuer", good: []string{"", "https://h", "https://h/", "https://H:8443/realms/acme", "https://[::1]:1/a", "https://h/" + strings.Repeat("a", 246)},
 			bad: []string{"h", "http://h", "HTTPS://h", "https://", "https://h:", "https://0.0.0.0", "https://u:p@h", "https://h?x=1", "https://h#f", "https://h h", "https://h/\n", "https://h/" + strings.Repeat("a", 247)},

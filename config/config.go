@@ -157,6 +157,11 @@ type Limits struct {
 type Audit struct {
 	FileBytes  ByteSize
 	TotalBytes ByteSize // at least twice FileBytes
+	// CopyFile is a file that rows are copied to, CopySyslog the URL of a receiver of syslog; empty means none.
+	CopyFile   string
+	CopySyslog string
+	// CopySyslogCA is a PEM file of the authorities of a receiver with TLS; empty means those of the system.
+	CopySyslogCA string
 }
 
 // Log is the node's own log, on standard error.

@@ -30,6 +30,8 @@ func (l *loader) contradictions() {
 	l.contradiction(c.Audit.TotalBytes < 2*c.Audit.FileBytes,
 		[]string{"audit.total_bytes", "audit.file_bytes"},
 		"the first must be at least twice the second, or each new file would be the only one")
+	l.contradiction(c.Audit.CopySyslogCA != "" && !strings.HasPrefix(c.Audit.CopySyslog, "tls://"),
+		[]string{"audit.copy_syslog_ca", "audit.copy_syslog"}, "authorities are looked at in TLS only")
 }
 
 // contradiction records one, unless one of the values is wrong by itself. It stands at the first of the keys that

@@ -348,6 +348,21 @@ var keys = []key{
 		doc:  "Size of all files of the audit trail together; beyond it the oldest file is removed. A row takes about 600 bytes. At least twice audit.file_bytes. To keep more, copy files away: they verify anywhere.",
 		kind: size(func(c *Config) *ByteSize { return &c.Audit.TotalBytes }, 128<<10, 1<<40),
 	},
+	{
+		name: "audit.copy_file",
+		doc:  "File to which this node copies each row of the audit trail as a line of JSON. It may be moved away at any time (logrotate): a new one is begun. `licet audit verify --file` verifies it.",
+		kind: fileName(func(c *Config) *string { return &c.Audit.CopyFile }, notAFile, true),
+	},
+	{
+		name: "audit.copy_syslog",
+		doc:  "Receiver to which this node sends each row of the audit trail as a syslog message (RFC 5424). Over tls and tcp the messages are counted (RFC 6587); udp and a local socket lose what their receiver does not take.",
+		kind: syslog(func(c *Config) *string { return &c.Audit.CopySyslog }),
+	},
+	{
+		name: "audit.copy_syslog_ca",
+		doc:  "PEM file of the authorities of a receiver that is reached over tls. Without it those of the system are believed.",
+		kind: fileName(func(c *Config) *string { return &c.Audit.CopySyslogCA }, publicFile, true),
+	},
 
 	{
 		name: "log.level", def: "info", reload: true,

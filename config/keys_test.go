@@ -53,7 +53,7 @@ func TestTableIsTheStruct(t *testing.T) {
 			text = "5m"
 		}
 		if text == "" {
-			text = map[string]string{"http.advertise": "http://x:1", "oidc.issuer": "https://x:1", "oidc.roles": "operator x", "tracing.endpoint": "http://x:1/v1/traces", "gossip.advertise": "10.0.0.1:1"}[k.name]
+			text = map[string]string{"http.advertise": "http://x:1", "audit.copy_syslog": "tcp://x:1", "oidc.issuer": "https://x:1", "oidc.roles": "operator x", "tracing.endpoint": "http://x:1/v1/traces", "gossip.advertise": "10.0.0.1:1"}[k.name]
 		}
 		if text == "" {
 			text = "x:1"

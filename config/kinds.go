@@ -285,6 +285,20 @@ func collector(at func(*Config) *string) kind {
 	return one(at, optional(parse), itself, "http:// or https:// with a host, and perhaps a port and a path, and not 0.0.0.0 or ::")
 }
 
+// syslog takes the address of a receiver of syslog.
+func syslog(at func(*Config) *string) kind {
+	parse := func(text string) (string, bool) {
+		if path, local := strings.CutPrefix(text, "unix://"); local {
+			path, ok := parsePath(path)
+			return "unix://" + path, ok && path[0] == '/' && !strings.ContainsAny(path, "?#%")
+		}
+		scheme, host, found := strings.Cut(text, "://")
+		h, ok := parseReachable(host)
+		return scheme + "://" + h.String(), found && ok && slices.Contains([]string{"tls", "tcp", "udp"}, scheme)
+	}
+	return one(at, optional(parse), itself, "tls://host:port, tcp://host:port, udp://host:port or unix:///path/of/socket")
+}
+
 func ratio(at func(*Config) *float64) kind {
 	parse := func(text string) (float64, bool) {
 		digits := strings.Trim(text, "0123456789.") == "" && text != "" && len(text) <= 12

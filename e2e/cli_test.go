@@ -107,7 +107,8 @@ var badCalls = map[string][]badCall{
 	"cluster leave":      {{2, ""}, {2, "bordeaux"}, {2, "--endpoints @none"}},
 	"audit list":         {{2, "x"}, {2, "--limit 0"}, {2, "--limit 1001"}, {2, "--limit x"}, {2, "--after -1"}, {2, "--before 0"}, {2, "--after 1 --before 2"}, {2, "--actor @none"}, {2, "--actor a/b"}, {2, "--kind A"}, {2, "--outcome @none"}, {2, "--request-id a/b"}, {2, "--colour"}, {2, "--min-index x"}},
 	"audit show":         {{2, ""}, {2, "1 2"}, {2, "a/b"}, {2, "@long"}, {4, "99999999"}, {4, "no-such-request"}},
-	"audit verify":       {{2, ""}, {2, "--dir @dir --checkpoints @noise"}, {2, "--server --public-key @noise"}, {2, "x"}, {2, "--dir"}, {2, "--dir @nowhere"}, {2, "--dir @noise"}, {2, "--dir @dir"}, {2, "--dir @dirwithkeys"}, {2, "--server=x"}, {2, "--colour"}},
+	"audit export":       {{2, "x"}, {2, "--after -1"}, {2, "--from soon"}, {2, "--to"}, {2, "--from 2027-01-01 --to 2026-01-01"}, {2, "--dir @nowhere"}, {2, "--dir @dir"}, {1, "--out @nowhere/x"}, {2, "--colour"}, {2, "--min-index x"}},
+	"audit verify":       {{2, ""}, {2, "--dir @dir --checkpoints @noise"}, {2, "--server --public-key @noise"}, {2, "x"}, {2, "--dir"}, {2, "--dir @nowhere"}, {2, "--dir @noise"}, {2, "--dir @dir"}, {2, "--dir @dirwithkeys"}, {2, "--file"}, {2, "--file @nowhere"}, {2, "--file @dir"}, {2, "--server=x"}, {2, "--colour"}},
 	"settings show":      {{2, "all"}, {2, "--min-index x"}},
 	"token bootstrap":    {{2, "x"}, {2, "--name a/b"}, {2, "--name"}, {2, "--name="}, {2, "--colour"}},
 	"token create": {

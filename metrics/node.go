@@ -46,6 +46,9 @@ var nodeFamilies = []Family{
 	{"licet_boltdb_rebalance_seconds_total", counter, nil, "seconds", "Time spent merging pages."},
 	{"licet_trail_last_row", gauge, nil, "", "The last row of the audit trail in this node's files."},
 	{"licet_trail_lag_rows", gauge, nil, "rows", "Rows in the state that are not in the files yet."},
+	{"licet_audit_copy_lag_rows", gauge, []string{"target"}, "rows", "Rows in the state that a running copy of the audit trail has not sent yet; target is file or syslog, as far as they are configured."},
+	{"licet_audit_copy_failing", gauge, []string{"target"}, "", "1 if a running copy has failed and not recovered yet, else 0."},
+	{"licet_audit_copy_lost_rows_total", counter, []string{"target"}, "rows", "Rows that were no longer in this node's files when a running copy came to them, since the start."},
 	{"licet_certificate_expiry_timestamp_seconds", gauge, []string{"certificate"}, "seconds since 1970", "When a certificate in use ends, with those that it chains to: node (between nodes), http (the API, if it speaks https)."},
 	{"licet_audit_rows", gauge, nil, "", "Rows of the audit trail in the state."},
 	{"licet_request_ids", gauge, nil, "", "Request ids whose outcome the state remembers."},
@@ -67,7 +70,9 @@ type Sample struct {
 	DiskFree, DiskSize                     uint64
 	Store                                  Store
 	TrailLast                              uint64
-	Certificates                           map[string]time.Time
+	// Copies are the running copies of the audit trail, by target.
+	Copies       map[string]Copy
+	Certificates map[string]time.Time
 	// View is the node's state; all that is told of seats is read from it.
 	View *fsm.View
 }
@@ -79,6 +84,12 @@ type Peer struct {
 	Lag       uint64
 	// Offset is how far its clock is ahead of the leader's.
 	Offset time.Duration
+}
+
+// Copy is how far a running copy of the audit trail has come.
+type Copy struct {
+	Sent, Lost uint64
+	Failing    bool
 }
 
 // Snapshot is the newest one on disk; the zero value if there is none.
@@ -127,6 +138,11 @@ func (c *nodeCollector) Collect(out chan<- prometheus.Metric) {
 	if s.View != nil {
 		last, _, _ := s.View.Chain()
 		e.gauge("licet_trail_lag_rows", number(last-min(last, s.TrailLast)))
+		for target, c := range s.Copies {
+			e.gauge("licet_audit_copy_lag_rows", number(last-min(last, c.Sent)), target)
+			e.gauge("licet_audit_copy_failing", whether(c.Failing), target)
+			e.counter("licet_audit_copy_lost_rows_total", number(c.Lost), target)
+		}
 		e.gauge("licet_audit_rows", number(s.View.Writes()))
 		e.gauge("licet_request_ids", number(s.View.Requests()))
 		e.counter("licet_writes_decided_total", number(last))
@@ -143,8 +159,8 @@ func (e emitter) gauge(name string, value float64, labels ...string) {
 	e.out <- prometheus.MustNewConstMetric(e.descs[name], prometheus.GaugeValue, value, labels...)
 }
 
-func (e emitter) counter(name string, value float64) {
-	e.out <- prometheus.MustNewConstMetric(e.descs[name], prometheus.CounterValue, value)
+func (e emitter) counter(name string, value float64, labels ...string) {
+	e.out <- prometheus.MustNewConstMetric(e.descs[name], prometheus.CounterValue, value, labels...)
 }
 
 func (e emitter) standing(s *Sample) {

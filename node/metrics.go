@@ -23,6 +23,12 @@ func (n Node) Sample() metrics.Sample {
 		},
 		Certificates: map[string]time.Time{"node": v.CertificateEnds},
 	}
+	for target, c := range n.Copies {
+		if sample.Copies == nil {
+			sample.Copies = make(map[string]metrics.Copy)
+		}
+		sample.Copies[target] = metrics.Copy(c.Copied())
+	}
 	for _, p := range v.Peers {
 		sample.Peers = append(sample.Peers, metrics.Peer(p))
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/licet/licet/cluster"
 	"github.com/licet/licet/fsm"
 	"github.com/licet/licet/fsm/signed"
+	"github.com/licet/licet/trail"
 )
 
 // unhealthyAfter is how long a member may not have heard of the leader.
@@ -26,6 +27,8 @@ type Node struct {
 	Left func()
 	// APICertificate tells when the API's certificate ends; zero if it speaks plain HTTP.
 	APICertificate func() time.Time
+	// Copies are the running copies of the audit trail, by target.
+	Copies map[string]*trail.Copier
 }
 
 var _ api.Node = Node{}

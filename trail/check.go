@@ -23,7 +23,12 @@ func (c *checker) follows(w *fsm.Write) bool {
 }
 
 // skip goes on behind a gap.
-func (c *checker) skip(g *Gap) { c.next, c.chain, c.known = g.To+1, g.after, true }
+func (c *checker) skip(g *Gap) {
+	c.next, c.known = g.To+1, g.after != nil
+	if c.known {
+		c.chain = *g.after
+	}
+}
 
 // strict takes the next line of one file, the first of which is a header, and returns what is wrong with it.
 func (c *checker) strict(l *lines) error {

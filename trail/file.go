@@ -40,12 +40,19 @@ type file struct {
 	path  string
 	first uint64
 	bytes int64
+	// copied is a file that stands for itself: rows that were exported or copied.
+	copied bool
 }
 
 func fileName(first uint64) string { return fmt.Sprintf("%020d%s", first, suffix) }
 
-// files lists a directory's files in the order of their rows, and the copies of damaged ones.
+// files lists a directory's files in the order of their rows, and the copies of damaged ones. In place of a directory it takes a
+// file of copied rows.
 func files(dir string) (list, damaged []file, err error) {
+	if info, err := os.Stat(dir); err == nil && info.Mode().IsRegular() {
+		first, err := firstNumber(dir)
+		return []file{{path: dir, first: first, bytes: info.Size(), copied: true}}, nil, err
+	}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, nil, err
@@ -63,7 +70,7 @@ func files(dir string) (list, damaged []file, err error) {
 		if err != nil {
 			return nil, nil, err
 		}
-		f := file{filepath.Join(dir, e.Name()), first, info.Size()}
+		f := file{path: filepath.Join(dir, e.Name()), first: first, bytes: info.Size()}
 		if name == e.Name() {
 			list = append(list, f)
 		} else {
@@ -111,15 +118,50 @@ func (l *lines) scan() error {
 	}
 }
 
-// Rows returns up to limit rows of a directory whose numbers come after the given one. Rows that
+// firstNumber is the row with which a file of copied rows begins; 0 if that can't be told.
+func firstNumber(path string) (uint64, error) {
+	source, err := os.Open(path)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = source.Close() }() // it was only read
+	l := newLines(source)
+	if err := l.scan(); err != nil {
+		if errors.Is(err, io.EOF) {
+			err = nil
+		}
+		return 0, err
+	}
+	if h, err := decodeHeader(l.text); err == nil {
+		return h.First, nil
+	}
+	return number(l.text), nil
+}
+
+// Rows returns up to limit rows of a directory, or of a file of copied rows, whose numbers come after the given one. Rows that
 // are not there, and lines that can't be read, are passed over. It may be called while a Writer works.
 func Rows(dir string, after uint64, limit int) ([]*fsm.Write, error) {
-	list, _, err := files(dir)
-	if errors.Is(err, fs.ErrNotExist) {
+	var rows []*fsm.Write
+	if limit <= 0 {
 		return nil, nil
 	}
+	err := Walk(dir, after, func(w *fsm.Write, _ *Hash) bool {
+		rows = append(rows, w)
+		return len(rows) < limit
+	})
+	return rows, err
+}
+
+// Walk has the rows of a directory, or of a file of copied rows, visited that come after a number, each with the chain before it,
+// nil where that is not known, until visit returns false. Rows that are not there, and lines that can't be read, are passed over. It may be
+// called while a Writer works.
+func Walk(dir string, after uint64, visit func(w *fsm.Write, before *Hash) bool) error {
+	list, _, err := files(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	if err != nil {
-		return nil, err
+		return err
 	}
 	at := 0
 	for i, f := range list {
@@ -127,45 +169,77 @@ func Rows(dir string, after uint64, limit int) ([]*fsm.Write, error) {
 			at = i
 		}
 	}
-	var rows []*fsm.Write
+	w := walk{after: after, visit: visit}
 	for _, f := range list[min(at, len(list)):] {
-		if rows, err = appendRows(rows, f, after, limit); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, err
+		if err := w.file(f); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
 		}
-		if len(rows) >= limit {
+		if w.done {
 			break
 		}
 	}
-	return rows, nil
+	return nil
 }
 
-func appendRows(rows []*fsm.Write, f file, after uint64, limit int) ([]*fsm.Write, error) {
+// walk goes through the files of a directory.
+type walk struct {
+	after uint64
+	visit func(*fsm.Write, *Hash) bool
+	done  bool
+	// text is the line before the present one, row the row in it if it was visited.
+	text []byte
+	row  *fsm.Write
+}
+
+func (w *walk) file(f file) error {
 	source, err := os.Open(f.path)
 	if err != nil {
-		return rows, err
+		return err
 	}
 	defer func() { _ = source.Close() }() // it was only read
-	start, err := seek(source, f.bytes, after)
+	start, err := seek(source, f.bytes, w.after)
 	if err != nil {
-		return rows, err
+		return err
 	}
 	if _, err := source.Seek(start, io.SeekStart); err != nil {
-		return rows, err
+		return err
 	}
-	for l := newLines(source); len(rows) < limit; {
+	for l := newLines(source); !w.done; w.text = append(w.text[:0], l.text...) {
 		if err := l.scan(); errors.Is(err, io.EOF) {
-			return rows, nil
+			return nil
 		} else if err != nil {
-			return rows, fmt.Errorf("%s: %w", f.path, err)
+			return fmt.Errorf("%s: %w", f.path, err)
 		}
-		if number(l.text) <= after || !l.whole {
+		if number(l.text) <= w.after || !l.whole {
 			continue
 		}
-		if x, err := decode(l.text); err == nil && x.row != nil {
-			rows = append(rows, x.row)
+		x, err := decode(l.text)
+		if err == nil && x.row != nil {
+			w.done = !w.visit(x.row, w.before(x.row))
 		}
+		w.row = x.row
 	}
-	return rows, nil
+	return nil
+}
+
+// before is the chain before a row, as the line before it tells it.
+func (w *walk) before(row *fsm.Write) *Hash {
+	x, err := line{row: w.row}, error(nil)
+	if w.row == nil {
+		x, err = decode(w.text)
+	}
+	switch {
+	case row.Seq == 1:
+		return new(Hash)
+	case err != nil:
+	case x.header != nil && x.header.First == row.Seq:
+		return (*Hash)(&x.header.Before)
+	case x.gap != nil && x.gap.To+1 == row.Seq:
+		return x.gap.after
+	case x.row != nil && x.row.Seq+1 == row.Seq:
+		return &x.row.Chain
+	}
+	return nil
 }
 
 // seek returns the place of a line at or before the first row after a number: rows are in order,

@@ -8,6 +8,7 @@ import (
 
 	"github.com/licet/licet/fsm"
 	"github.com/licet/licet/fsm/fsmpb"
+	"github.com/licet/licet/fsm/subject"
 )
 
 // sample is a file with a header, a gap and rows that follow from each other.
@@ -15,7 +16,7 @@ func sample(t testing.TB) []byte {
 	t.Helper()
 	before := Hash{7}
 	text := appendHeader(nil, header{Version: Version, Node: "lyon", First: 1, Oldest: 1})
-	text = appendGap(text, Gap{From: 1, To: 4, after: before})
+	text = appendGap(text, Gap{From: 1, To: 4, after: new(before)})
 	for seq := uint64(5); seq < 9; seq++ {
 		p := &fsmpb.WriteRecord{
 			Seq: seq, Index: 10 + seq, WallMs: 1_780_000_000_000, Actor: "operator", RequestId: "a\"\\\x7fé", Kind: 7,
@@ -37,6 +38,15 @@ func FuzzLine(f *testing.F) {
 	for _, text := range bytes.SplitAfter(sample(f), []byte("\n")) {
 		f.Add(bytes.TrimSuffix(text, []byte("\n")))
 	}
+	for _, text := range bytes.SplitAfter(sample(f), []byte("\n")) {
+		if x, err := decode(bytes.TrimSuffix(text, []byte("\n"))); err == nil && x.row != nil {
+			copied, err := new(Copy).Row(nil, x.row, nil)
+			if err != nil {
+				f.Fatal(err)
+			}
+			f.Add(bytes.TrimSuffix(copied, []byte("\n")))
+		}
+	}
 	f.Add([]byte(`{"seq":18446744073709551615,"row":""}`))
 	f.Add([]byte(`{"gap":{"from":2,"to":1}}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
@@ -52,7 +62,12 @@ func FuzzLine(f *testing.F) {
 			again = appendGap(nil, *x.gap)
 		default:
 			again = new(rowLines).append(nil, x.row)
-			if x.row.KindName() == "" {
+			if bytes.Contains(text, []byte(`"chain":"`)) && !bytes.Equal(again, ended(text)) {
+				if again, err = appendCopy(nil, x.row, nil); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if _, err := subject.Of(x.row); x.row.KindName() == "" || err != nil {
 				return
 			}
 		}

@@ -21,6 +21,9 @@ import (
 // Version is the version of the lines that this build writes, and the newest that it reads.
 const Version = 1
 
+// timeLayout is RFC 3339 in UTC, with milliseconds.
+const timeLayout = "2006-01-02T15:04:05.000Z"
+
 // Hash is a head of the chain.
 type Hash = [sha256.Size]byte
 
@@ -41,8 +44,8 @@ type header struct {
 type Gap struct {
 	From uint64 `json:"from"`
 	To   uint64 `json:"to"`
-	// after is the chain after To.
-	after Hash
+	// after is the chain after To; nil if who wrote it did not know it.
+	after *Hash
 }
 
 func (g Gap) String() string { return span(g.From, g.To) }
@@ -58,13 +61,14 @@ func span(from, to uint64) string {
 // gapLine is a gap as a line.
 type gapLine struct {
 	Gap struct {
-		From  uint64  `json:"from"`
-		To    uint64  `json:"to"`
-		After hexHash `json:"after"`
+		From  uint64   `json:"from"`
+		To    uint64   `json:"to"`
+		After *hexHash `json:"after,omitempty"`
 	} `json:"gap"`
 }
 
-// rowLine is a row as a line: Row is the whole of it, what stands before is for who reads the file.
+// rowLine is a row as a line: Row is the whole of it, what stands before is for who reads the file. Lines of copies have a Chain, and
+// may have Facts and a Subject; those of a node's own files have none of the three.
 type rowLine struct {
 	Seq       uint64 `json:"seq"`
 	Time      string `json:"time"`
@@ -73,7 +77,11 @@ type rowLine struct {
 	RequestID string `json:"request_id"`
 	Kind      string `json:"kind"`
 	Outcome   string `json:"outcome"`
-	Row       []byte `json:"row"`
+	// Facts are the numbers and names behind a refusal, Subject is what was asked.
+	Facts   map[string]any  `json:"facts,omitempty"`
+	Subject json.RawMessage `json:"subject,omitempty"`
+	Chain   string          `json:"chain,omitempty"`
+	Row     []byte          `json:"row"`
 }
 
 // hexHash is a hash as JSON has it.
@@ -104,7 +112,7 @@ func appendHeader(b []byte, h header) []byte { return appendJSON(b, h) }
 
 func appendGap(b []byte, g Gap) []byte {
 	var l gapLine
-	l.Gap.From, l.Gap.To, l.Gap.After = g.From, g.To, hexHash(g.after)
+	l.Gap.From, l.Gap.To, l.Gap.After = g.From, g.To, (*hexHash)(g.after)
 	return appendJSON(b, l)
 }
 
@@ -128,7 +136,7 @@ type rowLines struct {
 // append is written out by hand: each write passes here on each node.
 func (l *rowLines) append(b []byte, w *fsm.Write) []byte {
 	if w.WallMs != l.wallMs || l.time == nil {
-		l.wallMs, l.time = w.WallMs, time.UnixMilli(w.WallMs).UTC().AppendFormat(l.time[:0], "2006-01-02T15:04:05.000Z")
+		l.wallMs, l.time = w.WallMs, time.UnixMilli(w.WallMs).UTC().AppendFormat(l.time[:0], timeLayout)
 	}
 	b = strconv.AppendUint(append(b, `{"seq":`...), w.Seq, 10)
 	b = append(append(b, `,"time":"`...), l.time...)
@@ -211,7 +219,7 @@ func decodeGap(text []byte) (*Gap, error) {
 	if err := json.Unmarshal(text, &l); err != nil {
 		return nil, err
 	}
-	g := &Gap{From: l.Gap.From, To: l.Gap.To, after: Hash(l.Gap.After)}
+	g := &Gap{From: l.Gap.From, To: l.Gap.To, after: (*Hash)(l.Gap.After)}
 	if g.From == 0 || g.To < g.From || !bytes.Equal(appendGap(nil, *g), ended(text)) {
 		return nil, errors.New("the gap is not as it was written")
 	}
@@ -224,23 +232,33 @@ func decodeRow(text []byte) (*fsm.Write, error) {
 	if err := json.Unmarshal(text, &l); err != nil {
 		return nil, err
 	}
-	p := new(fsmpb.WriteRecord)
-	if err := proto.Unmarshal(l.Row, p); err != nil {
-		return nil, err
-	}
-	if len(p.ProtoReflect().GetUnknown()) > 0 {
-		return nil, errNewer
-	}
-	w, err := fsm.WriteFromProto(p)
+	w, err := DecodeRow(l.Row)
 	if err != nil {
 		return nil, err
 	}
 	again := new(rowLines).append(nil, w)
+	if l.Chain != "" {
+		if again, err = appendCopy(nil, w, l.Subject); err != nil {
+			return nil, err
+		}
+	}
 	// Builds that do not know the kind have another name for it.
 	if w.Seq == 0 || w.KindName() != "" && !bytes.Equal(again, ended(text)) {
 		return nil, fmt.Errorf("what is readable of row %d is not what the row holds", l.Seq)
 	}
 	return w, nil
+}
+
+// DecodeRow reads a whole row, as a line's field row has it. It looks at no chain.
+func DecodeRow(row []byte) (*fsm.Write, error) {
+	p := new(fsmpb.WriteRecord)
+	if err := proto.Unmarshal(row, p); err != nil {
+		return nil, err
+	}
+	if len(p.ProtoReflect().GetUnknown()) > 0 {
+		return nil, errNewer
+	}
+	return fsm.WriteFromProto(p)
 }
 
 func ended(text []byte) []byte { return append(text[:len(text):len(text)], '\n') }

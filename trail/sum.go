@@ -3,7 +3,10 @@ package trail
 import (
 	"cmp"
 	"fmt"
+	"os"
 	"slices"
+
+	"github.com/licet/licet/fsm"
 )
 
 // Sum is what several directories, of nodes of one cluster, hold together.
@@ -29,8 +32,8 @@ func (s *Sum) Incomplete() bool {
 	return len(s.Gaps) > 0 || slices.ContainsFunc(s.Reports, unfinished)
 }
 
-// Verify follows the chain over each directory, compares them, and fills the gaps of one from the others. With anchors it
-// holds them against checkpoints; nil looks at none.
+// Verify follows the chain over each directory, or file of copied rows, compares them, sees that one goes on where another ends, and fills the
+// gaps of one from the others. With anchors it holds them against checkpoints; nil looks at none.
 func Verify(dirs []string, a *Anchors) (*Sum, error) {
 	s := new(Sum)
 	for _, dir := range dirs {
@@ -51,15 +54,56 @@ func Verify(dirs []string, a *Anchors) (*Sum, error) {
 			}
 		}
 	}
-	s.gaps()
-	return s, nil
+	between, err := s.joints()
+	s.gaps(between)
+	return s, err
+}
+
+// joints sees that rows go on from one directory to the next where they have none in common, and returns those between that are in neither.
+func (s *Sum) joints() (between []Gap, err error) {
+	var before *Report
+	sorted := slices.SortedStableFunc(slices.Values(s.Reports), func(a, b *Report) int { return cmp.Compare(a.First, b.First) })
+	for _, r := range sorted {
+		switch {
+		case r.First == 0:
+			continue
+		case before == nil || r.First <= before.Last:
+		case r.First > before.Last+1:
+			between = append(between, Gap{From: before.Last + 1, To: r.First - 1})
+		default:
+			if err := s.joint(before, r); err != nil {
+				return between, err
+			}
+		}
+		if before == nil || r.Last > before.Last {
+			before = r
+		}
+	}
+	return between, nil
+}
+
+// joint sees that the first row of a directory follows from the last one of another.
+func (s *Sum) joint(a, b *Report) error {
+	end, known, err := ChainAt(a.Dir, a.Last)
+	if err != nil || !known {
+		return err
+	}
+	rows, err := Rows(b.Dir, a.Last, 1)
+	if err == nil && len(rows) > 0 && rows[0].Seq == b.First && fsm.NextChain(end, rows[0].Proto()) != rows[0].Chain {
+		s.Conflicts = append(s.Conflicts, Fault{Row: b.First, Text: fmt.Sprintf("row %d of %s does not follow from row %d of %s", b.First, b.Dir, a.Last, a.Dir)})
+	}
+	return err
 }
 
 // checkAgainst checks a directory and, with anchors, its rows against checkpoints. A node that runs signs rows that it has, so the
 // checkpoints are read first.
 func checkAgainst(dir string, a *Anchors) (*Report, error) {
-	if a == nil {
-		return Check(dir)
+	if info, err := os.Stat(dir); a == nil || err == nil && !info.IsDir() {
+		r, err := Check(dir)
+		if a == nil || err != nil {
+			return r, err
+		}
+		return r, r.hold(nil, a)
 	}
 	own, err := checkpoints(dir)
 	if err != nil {
@@ -72,9 +116,8 @@ func checkAgainst(dir string, a *Anchors) (*Report, error) {
 	return r, r.hold(own, a)
 }
 
-// gaps takes what the nodes never had, and what the others have out of it.
-func (s *Sum) gaps() {
-	var left []Gap
+// gaps takes what the nodes never had and what is missing between directories, and what the others have out of it.
+func (s *Sum) gaps(left []Gap) {
 	for _, r := range s.Reports {
 		for _, g := range r.Gaps {
 			left = append(left, Gap{From: g.From, To: g.To})

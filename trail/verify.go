@@ -59,9 +59,11 @@ type Report struct {
 
 	// runs are the rows that were seen to follow from each other.
 	runs []Gap
+	// copied: it is one file of copied rows.
+	copied bool
 }
 
-// Check follows the chain over the files of one directory, also of a node that runs.
+// Check follows the chain over the files of one directory, also of a node that runs, or over one file of copied rows.
 func Check(dir string) (*Report, error) {
 	list, damaged, err := files(dir)
 	if err != nil {
@@ -72,6 +74,7 @@ func Check(dir string) (*Report, error) {
 		v.Aside = append(v.Aside, filepath.Base(f.path))
 	}
 	for i, f := range list {
+		v.copied = f.copied
 		err := v.file(f, i == len(list)-1)
 		if errors.Is(err, fs.ErrNotExist) && !v.begun {
 			v.vanished = true // it gave way to the bound meanwhile
@@ -147,7 +150,7 @@ func (v *verifier) take(l *lines, f file, newest bool) error {
 	case x.header != nil:
 		v.header(x.header, f)
 	default:
-		if l.n == 1 {
+		if l.n == 1 && !f.copied {
 			v.fault(f.first, "the file has no header; it began with row %d", f.first)
 		}
 		if x.gap != nil {

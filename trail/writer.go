@@ -152,7 +152,7 @@ func (w *Writer) Append(v *fsm.View) (gap *Gap, err error) {
 		}
 		if rows[0].Seq != w.last+1 {
 			_, _, before := v.Chain()
-			gap = &Gap{From: w.last + 1, To: rows[0].Seq - 1, after: before}
+			gap = &Gap{From: w.last + 1, To: rows[0].Seq - 1, after: &before}
 			if err := w.add(appendGap(nil, *gap), gap.To, before); err != nil {
 				return gap, err
 			}

@@ -680,6 +680,24 @@ func (e VendorKeyState) Valid() bool {
 	}
 }
 
+// Defines values for WholeRow.
+const (
+	WholeRowFalse WholeRow = "false"
+	WholeRowTrue  WholeRow = "true"
+)
+
+// Valid indicates whether the value is a known member of the WholeRow enum.
+func (e WholeRow) Valid() bool {
+	switch e {
+	case WholeRowFalse:
+		return true
+	case WholeRowTrue:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for WithSigningKey.
 const (
 	WithSigningKeyFalse WithSigningKey = "false"
@@ -692,6 +710,24 @@ func (e WithSigningKey) Valid() bool {
 	case WithSigningKeyFalse:
 		return true
 	case WithSigningKeyTrue:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ListAuditParamsRow.
+const (
+	ListAuditParamsRowFalse ListAuditParamsRow = "false"
+	ListAuditParamsRowTrue  ListAuditParamsRow = "true"
+)
+
+// Valid indicates whether the value is a known member of the ListAuditParamsRow enum.
+func (e ListAuditParamsRow) Valid() bool {
+	switch e {
+	case ListAuditParamsRowFalse:
+		return true
+	case ListAuditParamsRowTrue:
 		return true
 	default:
 		return false
@@ -873,6 +909,9 @@ type AuditRow struct {
 
 	// RequestID The Idempotency-Key.
 	RequestID string `json:"request_id,omitempty"`
+
+	// Row The whole row as nodes keep it in files, from which the chain can be computed; only if it was asked for.
+	Row []byte `json:"row,omitempty"`
 
 	// Seq Counts the writes from 1 without a gap.
 	Seq uint64 `json:"seq"`
@@ -2568,6 +2607,9 @@ type UserFilter = Line
 // Wait defines model for Wait.
 type Wait = int
 
+// WholeRow defines model for WholeRow.
+type WholeRow string
+
 // WithSigningKey defines model for WithSigningKey.
 type WithSigningKey string
 
@@ -2686,6 +2728,9 @@ type ListAuditParams struct {
 	// RequestID Lists the write with this request id only.
 	RequestID *RequestFilter `form:"request_id,omitempty" json:"request_id,omitempty"`
 
+	// Row Whether `row` is there, too. Then a page ends after 4 MiB of rows.
+	Row *ListAuditParamsRow `form:"row,omitempty" json:"row,omitempty"`
+
 	// Consistency `linearizable` sees every write that was answered before the read began; `stale` is what this node has, with its age in `Licet-Age-Ms`, and is answered also without a leader.
 	Consistency *Consistency `form:"consistency,omitempty" json:"consistency,omitempty"`
 
@@ -2695,6 +2740,9 @@ type ListAuditParams struct {
 	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
 	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
 }
+
+// ListAuditParamsRow defines parameters for ListAudit.
+type ListAuditParamsRow string
 
 // GetAuditRowParams defines parameters for GetAuditRow.
 type GetAuditRowParams struct {

@@ -30,6 +30,7 @@ func auditCommand(streams Streams) *cli.Command {
 			about: "A whole number is that of a row, everything else a request id.",
 		}.command(streams),
 		auditVerifyVerb().command(streams),
+		auditExportVerb().command(streams),
 	)
 }
 

@@ -21,6 +21,7 @@ func auditVerifyVerb() verb {
 		name: "verify", usage: "verify the audit trail in the files of nodes, offline or against the cluster", run: auditVerify,
 		flags: []cli.Flag{
 			&cli.StringSliceFlag{Name: "dir", Usage: "data `DIRECTORY` of a node, or a copy of its directory audit; with several, one fills the gaps of the other"},
+			&cli.StringSliceFlag{Name: "file", Usage: "`FILE` of rows that were exported or copied; with several, one goes on where another ends"},
 			&cli.StringFlag{Name: "public-key", Usage: "hold the files against the nodes' checkpoints; `FILE` has the cluster's public signing keys, as `licet keys --out FILE` writes it"},
 			&cli.StringFlag{Name: "checkpoints", Usage: "and against those in `FILE`, a copy of a node's audit/checkpoints that was kept elsewhere"},
 			&cli.BoolFlag{Name: "server", Usage: "compare also with the nodes that --endpoints names, and these with each other"},
@@ -56,8 +57,8 @@ type nodeChain struct {
 }
 
 func auditVerify(s *session) error {
-	if len(s.StringSlice("dir")) == 0 && !s.Bool("server") {
-		return s.usagef("--dir or --server is missing")
+	if len(s.StringSlice("dir"))+len(s.StringSlice("file")) == 0 && !s.Bool("server") {
+		return s.usagef("--dir, --file or --server is missing")
 	}
 	var dirs []string
 	for _, dir := range s.StringSlice("dir") {
@@ -66,6 +67,16 @@ func auditVerify(s *session) error {
 			return s.usagef("--dir: %v", pathError(err))
 		}
 		dirs = append(dirs, found)
+	}
+	for _, file := range s.StringSlice("file") {
+		info, err := os.Stat(file)
+		if err == nil && !info.Mode().IsRegular() {
+			err = fmt.Errorf("%s is no regular file", file)
+		}
+		if err != nil {
+			return s.usagef("--file: %v", pathError(err))
+		}
+		dirs = append(dirs, file)
 	}
 	anchors, err := s.anchors()
 	if err != nil {
@@ -98,8 +109,8 @@ func (s *session) anchors() (*trail.Anchors, error) {
 		return nil, s.usagef("--checkpoints takes --public-key, too")
 	case file == "":
 		return nil, nil
-	case len(s.StringSlice("dir")) == 0:
-		return nil, s.usagef("--public-key: there are no files to hold against checkpoints without --dir")
+	case len(s.StringSlice("dir"))+len(s.StringSlice("file")) == 0:
+		return nil, s.usagef("--public-key: there are no files to hold against checkpoints without --dir or --file")
 	}
 	text, err := s.readFile("--public-key", file, maxInput)
 	if err != nil {
@@ -291,7 +302,7 @@ func showTrailVerdict(p *page, v *verdictOfTrail) {
 		rows = append(rows, []string{r.Dir, r.Node, number(r.First), number(r.Last), number(r.Rows), number(uint64(len(r.Gaps))), number(uint64(len(r.Damage) + r.MoreDamage))})
 	}
 	if len(rows) > 0 {
-		p.table([]string{"DIRECTORY", "NODE", "FIRST", "LAST", "ROWS", "GAPS", "DAMAGE"}, rows)
+		p.table([]string{"FILES", "NODE", "FIRST", "LAST", "ROWS", "GAPS", "DAMAGE"}, rows)
 	}
 	rows = nil
 	for _, n := range v.Nodes {
@@ -310,7 +321,7 @@ func showTrailVerdict(p *page, v *verdictOfTrail) {
 		p.line("damage: %s", clean(c.String()))
 	}
 	for _, g := range v.Gaps {
-		p.line("gap: %s are in none of the directories", g)
+		p.line("gap: %s are in none of the files", g)
 	}
 	p.line("%s", v.State)
 }

@@ -100,7 +100,13 @@ func runServer(ctx context.Context, c config.Config, read func() (config.Config,
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
-	serving := node.Node{Node: running, Left: left, APICertificate: served.NotAfter}
+	copies, stopCopies, err := startCopies(ctx, c, log.Named("audit"))
+	if err != nil {
+		return errors.Join(err, listener.Close(), running.Stop(ctx))
+	}
+	// After the node, so that its last rows are copied, too.
+	defer stopCopies()
+	serving := node.Node{Node: running, Left: left, APICertificate: served.NotAfter, Copies: copies}
 	measured.Watch(serving.Sample)
 	handler, err := api.New(api.Options{
 		Node: serving, Tokens: tokens, Certified: certified, Issued: issued, Meter: measured, Tracer: traces.tracer(),

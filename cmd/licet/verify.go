@@ -116,13 +116,18 @@ func (s *session) at() (time.Time, error) {
 	if !s.IsSet("at") {
 		return time.Now().UTC(), nil
 	}
-	text := s.String("at")
+	return s.moment("at")
+}
+
+// moment is the time that a flag names.
+func (s *session) moment(flag string) (time.Time, error) {
+	text := s.String(flag)
 	for _, layout := range []string{time.RFC3339, time.DateOnly} {
 		if t, err := time.Parse(layout, text); err == nil {
 			return t.UTC(), nil
 		}
 	}
-	return time.Time{}, s.usagef("--at: %.40q is neither a date (2026-12-31) nor a time (2026-12-31T18:00:00Z)", text)
+	return time.Time{}, s.usagef("--%s: %.40q is neither a date (2026-12-31) nor a time (2026-12-31T18:00:00Z)", flag, text)
 }
 
 func showVerdict(p *page, v verdict) {

@@ -186,3 +186,21 @@ func FuzzVerifyCheckpoint(f *testing.F) {
 		}
 	})
 }
+
+// FuzzVerifyBorrow reads any text, and any payload that the cluster might have signed.
+func FuzzVerifyBorrow(f *testing.F) {
+	good := fences(f, "A borrow token")
+	f.Add(good[1], good[0])
+	keys := publicKeys(cluster)
+	f.Fuzz(func(t *testing.T, document, payload string) {
+		for _, text := range []string{document, seal(BorrowKind, cluster, payload)} {
+			b, err := VerifyBorrow(text, keys)
+			switch {
+			case err != nil && (b != nil || !documented(err)):
+				t.Fatalf("borrow %v, error %v", b, err)
+			case err == nil && mustSign(t, b, cluster) != strings.TrimSpace(text):
+				t.Fatal("a borrow token with a second spelling")
+			}
+		}
+	})
+}
