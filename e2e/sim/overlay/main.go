@@ -38,6 +38,7 @@ var edits = []edit{
 	{"runtime/proc.go", "if randomizeScheduler && next && randn(2) == 0 {", "if randomizeScheduler && next && dst.on && gp.bubble != nil && dstn(2) == 0 {"},
 	{"runtime/proc.go", "j := cheaprandn(i + 1)\n\t\t\tbatch[i]", "j := dstn(i + 1)\n\t\t\tbatch[i]"},
 	{"runtime/proc.go", "j := cheaprandn(i + 1)\n\t\t\tpp.runq[off(i)]", "j := dstn(i + 1)\n\t\t\tpp.runq[off(i)]"},
+	{"runtime/proc.go", "if pp.schedtick%61 == 0 && !sched.runq.empty() {", "if !dst.on && pp.schedtick%61 == 0 && !sched.runq.empty() {"},
 	{"runtime/proc.go", "func retake(now int64) uint32 {\n", "func retake(now int64) uint32 {\n\tif dst.on {\n\t\treturn 0\n\t}\n"},
 	// Where memory is, and so the order of maps whose keys are pointers.
 	{"runtime/malloc.go", "randomizeHeapBase = goexperiment.RandomizedHeapBase64 &&", "randomizeHeapBase = false && goexperiment.RandomizedHeapBase64 &&"},
@@ -59,11 +60,7 @@ var dst struct {
 }
 
 //go:linkname dstSeed
-func dstSeed(seed uint64, on bool) {
-	dst.state, dst.draws, dst.on = seed, 0, on
-	// Each 61st time the scheduler looks elsewhere first.
-	getg().m.p.ptr().schedtick = 0
-}
+func dstSeed(seed uint64, on bool) { dst.state, dst.draws, dst.on = seed, 0, on }
 
 //go:linkname dstDraws
 func dstDraws() uint64 { return dst.draws }
