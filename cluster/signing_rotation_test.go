@@ -22,12 +22,9 @@ import (
 	"github.com/licet/licet/transport"
 )
 
-// theOperator may rotate.
-var theOperator = fsm.Principal{Kind: fsm.ByFile, ID: "operator", Role: fsm.Root}
-
 func (s *site) rotate() (cluster.SigningKeyRotation, error) {
 	s.t.Helper()
-	return s.node.RotateSigningKey(s.t.Context(), theOperator, ulid.Make().String())
+	return s.node.RotateSigningKey(s.t.Context(), byOperator, ulid.Make().String())
 }
 
 // rotated rotates, once the leader has heard what the members can read.
@@ -245,7 +242,7 @@ func TestLeaderEndsWithinARotation(t *testing.T) {
 				return
 			default:
 			}
-			if _, err := through.node.RotateSigningKey(t.Context(), theOperator, fmt.Sprint("under-load-", n)); err == nil {
+			if _, err := through.node.RotateSigningKey(t.Context(), byOperator, fmt.Sprint("under-load-", n)); err == nil {
 				n++
 			}
 		}
@@ -253,7 +250,7 @@ func TestLeaderEndsWithinARotation(t *testing.T) {
 	for range 3 {
 		killed := leaderOf(t, list)
 		if killed == through {
-			if err := through.node.Transfer(t.Context(), "", "the test"); err != nil {
+			if err := through.node.Transfer(t.Context(), "", byOperator); err != nil {
 				t.Log(err)
 			}
 			continue

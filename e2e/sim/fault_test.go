@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"github.com/licet/licet/fsm"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -231,6 +232,9 @@ func (w *world) stepClock(f fault, s *site) {
 
 func (w *world) drift(f fault, s *site) { s.clock.run(1 + (f.by*2-1)*maxDrift) }
 
+// theOperator is who has the token of a node's configuration.
+var theOperator = fsm.Principal{Kind: fsm.ByFile, ID: "operator", Role: fsm.Root}
+
 func (w *world) transfer(_ fault, s *site) {
 	n := s.node()
 	if n == nil {
@@ -238,7 +242,7 @@ func (w *world) transfer(_ fault, s *site) {
 	}
 	ctx, cancel := context.WithTimeout(w.ctx, 5*time.Second)
 	defer cancel()
-	w.note("%s asks for another leader: %v", s.id, n.Transfer(ctx, "", "operator"))
+	w.note("%s asks for another leader: %v", s.id, n.Transfer(ctx, "", theOperator))
 }
 
 // mostSites bounds how many members join in a run.
@@ -267,5 +271,5 @@ func (w *world) removeMember(f fault, s *site) {
 	}
 	ctx, cancel := context.WithTimeout(w.ctx, 5*time.Second)
 	defer cancel()
-	w.note("%s is to be removed: %v", s.id, n.Remove(ctx, s.id, "operator"))
+	w.note("%s is to be removed: %v", s.id, n.Remove(ctx, s.id, theOperator))
 }
