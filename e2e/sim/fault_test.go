@@ -1,12 +1,13 @@
 package sim
 
 import (
-	"github.com/licet/licet/fsm"
 	"context"
 	"fmt"
 	"math/rand/v2"
 	"slices"
 	"time"
+
+	"github.com/licet/licet/fsm"
 )
 
 // fault is something that goes wrong at a time, drawn before the run begins: so a run can be repeated with fewer of them.
