@@ -374,10 +374,14 @@ func throw(network, address string, data []byte) {
 
 // flood opens connections and says nothing.
 func flood(address string, n int) {
+	var open []net.Conn
 	for range n {
 		if c, err := net.DialTimeout("tcp", address, time.Second); err == nil {
-			defer c.Close()
+			open = append(open, c)
 		}
+	}
+	for _, c := range open {
+		_ = c.Close()
 	}
 }
 
@@ -388,16 +392,7 @@ func TestReplayedFrames(t *testing.T) {
 	c.putContract("load", 30)
 	before := c.contents()
 	for _, protocol := range []string{"h2", "licet-raft/1"} {
-		sent := c.recordNode(protocol)
-		conn, err := net.Dial("tcp", loopback(c.nodes[1].port))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer conn.Close()
-		if _, err := conn.Write(sent); err != nil {
-			t.Fatal(err)
-		}
-		if err := hungUp(conn); err != nil {
+		if err := send(loopback(c.nodes[1].port), c.recordNode(protocol)); err != nil {
 			t.Errorf("%s: %v", protocol, err)
 		}
 	}

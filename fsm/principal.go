@@ -39,7 +39,7 @@ type Principal struct {
 }
 
 // tokenActor begins the actor of an API token; its number follows.
-const tokenActor = "token-" //nolint:gosec // G101: it is no credential.
+const tokenActor = "token-"
 
 // Actor is the name under which the principal's requests are remembered and audited (rule E1). No two principals share one.
 func (p Principal) Actor() string {
