@@ -117,7 +117,7 @@ func leaves(value any, text string, skip []string, set func(any)) {
 }
 
 // secrets are texts that are verified, or compared as hashes, and kept or shown nowhere as they are.
-var secrets = []string{"handle", "key", "document", "token"}
+var secrets = []string{"handle", "key", "document", "statement", "token"}
 
 // The server holds what the document says: each text of each request, of great length or with a line break, is refused,
 // and nothing is proposed.

@@ -332,7 +332,7 @@ func TestClusterCalls(t *testing.T) {
 	f.do(samples["createJoinToken"]).want(200)
 	f.do(request{method: "POST", path: "/v1/cluster/join-tokens", body: `{"node":"quimper"}`}).want(200)
 	f.do(samples["leaveCluster"]).want(204)
-	if got := strings.Join(f.node.calls, ","); got != "transfer to  for operator,transfer to bordeaux for operator,transfer to  for operator,remove bordeaux for operator,rotate,join token of quimper for 1m0s,join token of quimper for 1h0m0s,leave for operator" {
+	if got := strings.Join(f.node.calls, ","); got != "transfer to  for operator,transfer to bordeaux for operator,transfer to  for operator,remove bordeaux for operator,rotate for operator,join token of quimper for 1m0s,join token of quimper for 1h0m0s,leave for operator" {
 		t.Error(got)
 	}
 	f.node.members.Members = nil

@@ -210,10 +210,17 @@ func isFormer(key ed25519.PublicKey, v *fsm.View) bool {
 
 // signingKey is the key with which the cluster signs, as a view has it. A node that was away while it changed gets it from the leader.
 func (n *Node) signingKey(v *fsm.View) (ed25519.PrivateKey, *Error) {
-	if current := v.SigningKeys(); len(current) > 0 {
-		if key := n.identity.signingKeys().of(current[0]); key != nil {
-			return key, nil
-		}
+	if key := n.heldSigningKey(v); key != nil {
+		return key, nil
 	}
 	return nil, errorf(NotReady, "Node %s does not have the cluster's signing key yet.", n.options.ID)
+}
+
+// heldSigningKey is the same key, nil while the node does not have it.
+func (n *Node) heldSigningKey(v *fsm.View) ed25519.PrivateKey {
+	current := v.SigningKeys()
+	if len(current) == 0 {
+		return nil
+	}
+	return n.identity.signingKeys().of(current[0])
 }

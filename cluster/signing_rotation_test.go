@@ -61,8 +61,11 @@ func signWith(t *testing.T, list []*site, id string) {
 	for _, s := range list {
 		eventually(t, s.options.ID+" signs with "+id, func() error {
 			_, by, err := s.license()
-			if have := s.node.SigningKeys(); err != nil || by != id || !slices.Equal(have, []string{id}) {
-				return fmt.Errorf("it signs with %s (%v) and has %q", by, err, have)
+			if err != nil {
+				return err
+			}
+			if have := s.node.SigningKeys(); by != id || !slices.Equal(have, []string{id}) {
+				return fmt.Errorf("it signs with %s and has %q", by, have)
 			}
 			return nil
 		})

@@ -219,8 +219,8 @@ func (k *keeper) checkpoint(after time.Duration) {
 // signTrail makes a checkpoint.
 func (n *Node) signTrail(end trailEnd) (string, error) {
 	cluster, _ := n.identity.cluster()
-	key, fault := n.signingKey(n.replica.view.Load())
-	if cluster == "" || fault != nil {
+	key := n.heldSigningKey(n.replica.view.Load())
+	if cluster == "" || key == nil {
 		return "", nil
 	}
 	c := &signed.Checkpoint{

@@ -140,28 +140,13 @@ func (s *State) statementRefusal(statement *signed.Statement, signer string) *fs
 	case s.clock.WallMs >= statement.Expiry.UnixMilli():
 		return refuse(DocumentInvalid, "reason", "expired")
 	}
-	added, gone := 0, 0
-	if key := statement.AddedKey(); key != nil {
-		switch i := keys.place(signed.KeyID(key)); {
-		case i < 0:
-			added = 1
-		case !keys[i].Key.Equal(key):
-			return invalid(fmt.Errorf("adds: its id %s is that of another key", keys[i].ID()))
-		case keys[i].Revoked():
-			return refuse(VendorKeyRevoked, "key", keys[i].ID())
-		}
+	added, r := keys.added(statement)
+	if r != nil {
+		return r
 	}
-	if id := statement.Revokes; id != "" {
-		i := keys.place(id)
-		if i < 0 {
-			return refuse(VendorKeyNotFound, "key", id)
-		}
-		if i < keys.place(signer) {
-			return refuse(VendorKeyOutranked, "key", id, "signer", signer)
-		}
-		if !keys[i].Revoked() {
-			gone = 1
-		}
+	gone, r := keys.gone(statement, signer)
+	if r != nil {
+		return r
 	}
 	switch left := keys.inForce() - gone + added; {
 	case left == 0:
@@ -172,6 +157,41 @@ func (s *State) statementRefusal(statement *signed.Statement, signer string) *fs
 		return refuse(VendorKeyLimitReached, "max", uint64(MaxVendorKeys))
 	}
 	return nil
+}
+
+// added is how many keys a statement adds, one or none, unless it can't.
+func (l vendorKeys) added(statement *signed.Statement) (int, *fsmpb.Refusal) {
+	key := statement.AddedKey()
+	if key == nil {
+		return 0, nil
+	}
+	switch i := l.place(signed.KeyID(key)); {
+	case i < 0:
+		return 1, nil
+	case !l[i].Key.Equal(key):
+		return 0, invalid(fmt.Errorf("adds: its id %s is that of another key", l[i].ID()))
+	case l[i].Revoked():
+		return 0, refuse(VendorKeyRevoked, "key", l[i].ID())
+	}
+	return 0, nil
+}
+
+// gone is how many keys in force a statement revokes, one or none, unless its signer may not.
+func (l vendorKeys) gone(statement *signed.Statement, signer string) (int, *fsmpb.Refusal) {
+	id := statement.Revokes
+	if id == "" {
+		return 0, nil
+	}
+	i := l.place(id)
+	switch {
+	case i < 0:
+		return 0, refuse(VendorKeyNotFound, "key", id)
+	case i < l.place(signer):
+		return 0, refuse(VendorKeyOutranked, "key", id, "signer", signer)
+	case l[i].Revoked():
+		return 0, nil
+	}
+	return 1, nil
 }
 
 // refuseDocument says what is wrong with a signed document.

@@ -150,8 +150,9 @@ func (n *network) dial(ctx context.Context, from, to string) (net.Conn, error) {
 		n.mu.Lock()
 		l, cut := n.listeners[to], n.cut[there] || n.cut[back]
 		if !cut {
-			defer n.mu.Unlock()
-			return n.connect(there, l)
+			conn, err := n.connect(there, l)
+			n.mu.Unlock()
+			return conn, err
 		}
 		n.mu.Unlock()
 		if err := sleep(ctx, time.Second); err != nil {

@@ -83,7 +83,7 @@ func TestSim(t *testing.T) {
 	}
 	from := *fromFlag
 	if from == 0 {
-		from = uint64(rand.Uint32()) //nolint:gosec // any will do
+		from = uint64(rand.Uint32())
 	}
 	n := 0
 	for seed := from; n < count && !t.Failed() && (*forFlag == 0 || time.Now().Before(end)); seed++ {

@@ -284,5 +284,5 @@ func (w *world) draws(use string) *rand.Rand {
 	for _, b := range []byte(fmt.Sprint(w.seed, " ", use)) {
 		sum = (sum ^ uint64(b)) * 1099511628211
 	}
-	return rand.New(rand.NewPCG(w.seed, sum)) //nolint:gosec // it must repeat
+	return rand.New(rand.NewPCG(w.seed, sum))
 }

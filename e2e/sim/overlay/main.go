@@ -109,7 +109,7 @@ var errUnknown = errors.New("this toolchain is not one that is known here (go1.2
 
 // ask has the go command answer.
 func ask(args ...string) (string, error) {
-	output, err := exec.Command("go", args...).Output() //nolint:gosec,noctx // the arguments are ours, and it ends with this process
+	output, err := exec.Command("go", args...).Output() //nolint:noctx // the arguments are ours, and it ends with this process
 	return strings.TrimSpace(string(output)), err
 }
 
