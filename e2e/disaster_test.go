@@ -158,7 +158,7 @@ func TestDisaster(t *testing.T) {
 	}
 	// A node whose files are damaged says so in a line, and does not start.
 	change(t, newestSnapshot(t, lyon.dataDir()), func(size int) int { return size / 2 })
-	c.refusedStart("lyon.yaml", "failed to load any existing snapshots", "wipe the data directory and join again under a new node id")
+	c.refusedStart("lyon.yaml", "a snapshot could not be read", "wipe the data directory and join again under a new node id")
 	if err := os.Truncate(filepath.Join(paris.dataDir(), "raft.db"), 20_000); err != nil {
 		t.Fatal(err)
 	}
