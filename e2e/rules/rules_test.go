@@ -70,7 +70,7 @@ var elsewhere = map[string]string{
 	// The scripts' requests all come with a token that may do everything.
 	"forbidden": "TestEveryRouteWithEveryRole and e2e/testdata/roles.txtar", "already_bootstrapped": "e2e/testdata/roles.txtar",
 	"last_operator_token": "TestTokenModel and e2e/testdata/roles.txtar", "token_not_found": "TestTokenModel", "token_expired": "TestTokenModel",
-	"token_limit_reached": "TestTokensAreBounded",
+	"token_limit_reached": "TestTokensAreBounded", "client_limit_reached": "TestClientLimits and TestLimitsOfAClient",
 	// Scripts have one vendor, and no words for keys.
 	"vendor_key_revoked": "TestVendorKeyModel and TestVendorKeysOfTheAPI", "vendor_key_not_found": "TestVendorKeyModel and TestVendorKeysOfTheAPI",
 	"vendor_key_outranked": "TestVendorKeyModel and TestVendorKeysOfTheAPI", "last_vendor_key": "TestVendorKeyModel and TestVendorKeysOfTheAPI",
