@@ -20,6 +20,7 @@ DEATHS    ?= 20
 SIMFLAGS  ?=
 HOURS     ?= 1
 LEASES    ?= 1000000
+COMPARE   ?=
 
 # The black-box tests run last and alone: they take longest, say least about where a
 # fault is, and their clusters elect no new leader because other tests are busy.
@@ -30,7 +31,7 @@ UNIT     = $(filter-out $(E2E),$(PACKAGES))
 BIN := $(CURDIR)/.bin
 
 .DEFAULT_GOAL := build
-.PHONY: help run build test unit e2e faults sim sim-soak race lint fmt generate fuzz fuzz-long bench million cover vuln formats runbook openssl prometheus upgrade \
+.PHONY: help run build test unit e2e faults sim sim-soak race lint fmt generate fuzz fuzz-long bench compare hostile million cover vuln formats runbook openssl prometheus upgrade \
          image docker-up docker-down docker-test package package-test reproducible vagrant-up ci clean
 
 help: ## list the targets
@@ -99,6 +100,9 @@ fuzz-long: ## run every fuzz target for ten minutes
 bench: ## measure: bare Raft beside licet in one process and over HTTP; the state machine; snapshots
 	go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -timeout 60m $(UNIT)
 	go test -run '^$$' -bench '$(BENCH)' -benchtime $(DEATHS)x -timeout 60m ./e2e
+
+compare: ## measure licet beside etcd and bare Raft: ratios, on a machine that does nothing else
+	cd e2e/bench && go run . $(COMPARE)
 
 hostile: ## measure a well-behaved client beside hostile ones; for a machine that does nothing else
 	go test -run '^TestHostileClients$$' -count=1 -v ./e2e -timed
