@@ -233,9 +233,13 @@ func TestLeadershipIsHandedToWhoIsThere(t *testing.T) {
 	oneCluster(t, list)
 	hands := func(to *site) {
 		t.Helper()
-		if err := list[0].node.Transfer(t.Context(), "bordeaux", byOperator); err != nil {
-			t.Fatal(err)
-		}
+		// Who led may have stopped just now, and another be elected first.
+		eventually(t, "bordeaux leads", func() error {
+			if err := list[0].node.Transfer(t.Context(), "bordeaux", byOperator); err != nil {
+				return err
+			}
+			return nil
+		})
 		eventually(t, "bordeaux would hand over to "+to.options.ID, func() error {
 			if id := list[0].node.Successor(); id != to.options.ID {
 				return fmt.Errorf("it would to %q", id)
