@@ -22,6 +22,8 @@ type client struct {
 	leases, tickets []uint64
 	borrows         []string
 	instances       []uint64
+	// patient: it always waits for as long as a leader may take to be elected.
+	patient bool
 }
 
 func newClient(w *world, name string) *client {
@@ -81,7 +83,7 @@ func (c *client) write(body *fsmpb.Body) (*fsmpb.Outcome, error) {
 	}
 	floor, key := c.world.witness.atLeast(), c.name+"/"+id
 	patience := time.Now().Add(15 * time.Second)
-	if c.rng.IntN(10) == 0 {
+	if c.rng.IntN(10) == 0 && !c.patient {
 		patience = time.Now().Add(500 * time.Millisecond)
 	}
 	for time.Now().Before(patience) && !c.world.over() {
@@ -364,6 +366,7 @@ func (c *client) prepare() error {
 		size := map[string]uint64{"p0": 3, "p1": 2, "p2": 2}[p]
 		bodies = append(bodies, poolBody(p, size, true), &fsmpb.Body{Kind: &fsmpb.Body_ActivatePool{ActivatePool: &fsmpb.ActivatePool{Pool: p, Active: true}}})
 	}
+	c.patient = true
 	for _, body := range bodies {
 		o, err := c.write(body)
 		if err != nil {
