@@ -180,7 +180,8 @@ func (i *identity) keepSigningKey(key ed25519.PrivateKey, v *fsm.View) error {
 	return i.writeSigningKeys(k)
 }
 
-// forgetFormerKeys removes the private halves of keys with which the cluster does not sign any more, once the node has the current one.
+// forgetFormerKeys removes the private halves of keys with which the cluster does not sign any more, once the node has the current one. Those
+// that came before it are among them, even if the state never named them: their rotation did not come to its end, or this one could not.
 func (i *identity) forgetFormerKeys(v *fsm.View) (forgotten []string, err error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -190,7 +191,7 @@ func (i *identity) forgetFormerKeys(v *fsm.View) (forgotten []string, err error)
 	}
 	k := signingKeys{derives: i.signing.derives}
 	for _, have := range i.signing.private {
-		if isFormer(publicOf(have), v) {
+		if len(k.private) == 0 && !current[0].Equal(publicOf(have)) || isFormer(publicOf(have), v) {
 			forgotten = append(forgotten, signed.KeyID(publicOf(have)))
 		} else {
 			k.private = append(k.private, have)
