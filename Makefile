@@ -69,7 +69,7 @@ sim-soak: $(BIN)/sim.test ## simulate with fresh seeds for HOURS
 .PHONY: $(BIN)/sim.test
 $(BIN)/sim.test:
 	if go run ./e2e/sim/overlay $(BIN)/sim; then \
-		go test -c -tags '$(TAGS) repeat' -overlay $(BIN)/sim/overlay.json -o $@ ./e2e/sim; \
+		CGO_ENABLED=0 go test -c -tags '$(TAGS) repeat' -overlay $(BIN)/sim/overlay.json -o $@ ./e2e/sim; \
 	else \
 		go test -c -o $@ ./e2e/sim; \
 	fi

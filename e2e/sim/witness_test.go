@@ -35,8 +35,9 @@ type witness struct {
 	claims []claim
 	// fence and ticket are the last ones given.
 	fence, ticket uint64
-	used          map[string]uint64
-	offered       map[uint64]bool
+	// used and most are the seats that are out and how many there are; granted is how many the present entry has made there be.
+	used, most, granted map[string]uint64
+	offered             map[uint64]bool
 	// told is until when the holder of a lease may believe to have it, in virtual time.
 	told map[uint64]time.Time
 	// floor is the newest entry that any client was told of by a write or a linearizable read.
@@ -56,7 +57,7 @@ func newWitness(w *world) *witness {
 	s := fsm.New()
 	return &witness{
 		world: w, state: s, view: s.View(), digests: map[uint64]fsm.Digest{}, decided: map[string]*fsmpb.Outcome{},
-		used: map[string]uint64{}, offered: map[uint64]bool{}, told: map[uint64]time.Time{},
+		used: map[string]uint64{}, most: map[string]uint64{}, granted: map[string]uint64{}, offered: map[uint64]bool{}, told: map[uint64]time.Time{},
 	}
 }
 
@@ -155,7 +156,14 @@ func (x *witness) decide(c *fsmpb.Command, o *fsmpb.Outcome) {
 		x.decided[key] = o
 	}
 	x.world.count("decided " + fsm.CommandName(c))
-	switch body.Kind.(type) {
+	switch kind := body.Kind.(type) {
+	case *fsmpb.Body_PutPool:
+		if p := kind.PutPool.Pool; o.Refusal == nil {
+			x.grant(p.Name, p.Size)
+			for _, product := range p.Products {
+				x.grant(p.Name+"/"+product.Name, capOf(product.Cap, p.Size))
+			}
+		}
 	case *fsmpb.Body_Checkout, *fsmpb.Body_ClaimOffer:
 		if l := o.GetLease(); l != nil && !o.Repeated {
 			if l.Lease.Id <= x.fence {
@@ -183,14 +191,29 @@ func (x *witness) checkClock(before *fsm.View) {
 	}
 }
 
-// checkSeats: no more seats are out than there are, except where a pool was made smaller (rules P1, P2).
+// capOf is how many seats of a pool a product may have: all, if its cap is 0.
+func capOf(most, size uint64) uint64 {
+	if most == 0 {
+		return size
+	}
+	return most
+}
+
+// grant notes how many seats a command of this entry has made a pool have.
+func (x *witness) grant(what string, n uint64) {
+	x.granted[what] = max(x.granted[what], x.most[what], n)
+}
+
+// checkSeats: no more seats are out than there are, except where a pool was made smaller (rules P1, P2), maybe by the same entry that gave
+// them out before.
 func (x *witness) checkSeats() {
+	defer clear(x.granted)
 	for _, p := range x.view.Pools("", "", 100) {
 		x.within(p.Name, p.Use.Used, p.Size)
 		for _, use := range p.Use.Products {
 			for _, product := range p.Products {
-				if most := product.Cap; product.Name == use.Name && most != 0 {
-					x.within(p.Name+"/"+use.Name, use.Used, most)
+				if product.Name == use.Name {
+					x.within(p.Name+"/"+use.Name, use.Used, capOf(product.Cap, p.Size))
 				}
 			}
 		}
@@ -209,10 +232,10 @@ func (x *witness) checkSeats() {
 }
 
 func (x *witness) within(what string, used, most uint64) {
-	if used > most && used > x.used[what] {
+	if used > max(most, x.granted[what]) && used > x.used[what] {
 		x.world.violate("%d seats of %s are out, of %d", used, what, most)
 	}
-	x.used[what] = used
+	x.used[what], x.most[what] = used, most
 }
 
 // checkQueue: an offer goes to who has waited longest for the same (rules Q1, Q4).

@@ -24,6 +24,8 @@ type edit struct{ file, old, next string }
 var edits = []edit{
 	// Random numbers: math/rand, maps.
 	{"runtime/rand.go", "func rand() uint64 {\n\t// Note:", "func rand() uint64 {\n\tif !dst.on || getg().bubble != nil {\n\t\treturn dstRand()\n\t}\n\t// Note:"},
+	// A thread more draws nothing: how many there are depends on the time that passes.
+	{"runtime/rand.go", "mp.cheaprand = rand()", "mp.cheaprand = 0x9e3779b97f4a7c15"},
 	// Which case of a select goes first.
 	{"runtime/select.go", "j := cheaprandn(uint32(norder + 1))", "j := dstn(uint32(norder + 1))"},
 	// Which of two timers of the same moment fires first.
@@ -39,7 +41,8 @@ var edits = []edit{
 	{"runtime/proc.go", "j := cheaprandn(i + 1)\n\t\t\tbatch[i]", "j := dstn(i + 1)\n\t\t\tbatch[i]"},
 	{"runtime/proc.go", "j := cheaprandn(i + 1)\n\t\t\tpp.runq[off(i)]", "j := dstn(i + 1)\n\t\t\tpp.runq[off(i)]"},
 	{"runtime/proc.go", "if pp.schedtick%61 == 0 && !sched.runq.empty() {", "if !dst.on && pp.schedtick%61 == 0 && !sched.runq.empty() {"},
-	{"runtime/proc.go", "func retake(now int64) uint32 {\n", "func retake(now int64) uint32 {\n\tif dst.on {\n\t\treturn 0\n\t}\n"},
+	{"runtime/proc.go", "func retake(now int64) uint32 {\n", "func retake(now int64) uint32 {\n\tif dstAlone() {\n\t\treturn 0\n\t}\n"},
+	{"runtime/proc.go", "nmp := mget()\n\tif nmp == nil {", "nmp := dstIdleThread()\n\tif nmp == nil {"},
 	// Where memory is, and so the order of maps whose keys are pointers.
 	{"runtime/malloc.go", "randomizeHeapBase = goexperiment.RandomizedHeapBase64 &&", "randomizeHeapBase = false && goexperiment.RandomizedHeapBase64 &&"},
 	// When a mutex is handed on.
@@ -48,7 +51,8 @@ var edits = []edit{
 }
 
 // generator is added to package runtime. Random numbers come from it from the process's start on, with another seed, as maps that packages make
-// when they are initialised would differ otherwise. Nothing else runs in a simulation's process, on its one processor, so that there is no lock.
+// when they are initialised would differ otherwise; so would they if goroutines that packages start took turns by the time that passes. Nothing
+// else runs in a simulation's process, on its one processor, so that there is no lock.
 const generator = `package runtime
 
 import _ "unsafe"
@@ -77,9 +81,49 @@ func dstRand() uint64 {
 	return z ^ z>>31
 }
 
+// dstThreads is how many threads there are, more than a simulation needs at once. The runtime makes one when none is idle at the moment, which
+// depends on the time that passes, and takes memory for it: later objects would be elsewhere, and maps whose keys are pointers in another
+// order. So all are made before there is anything else, and who finds none idle waits for one.
+const dstThreads = 12
+
+func init() {
+	for dstAlone() && mcount() < dstThreads {
+		systemstack(func() { newm(dstIdle, nil, -1) })
+	}
+}
+
+// dstIdle has a new thread wait for work.
+//
+//go:nowritebarrierrec
+func dstIdle() {
+	lock(&sched.lock)
+	mput(getg().m)
+	unlock(&sched.lock)
+	mPark()
+}
+
+// dstIdleThread returns an idle thread, nil if there may be more.
+//
+//go:nowritebarrierrec
+func dstIdleThread() *m {
+	mp := mget()
+	for mp == nil && dstAlone() && mcount() >= dstThreads {
+		unlock(&sched.lock)
+		osyield()
+		lock(&sched.lock)
+		mp = mget()
+	}
+	return mp
+}
+
+// dstAlone reports whether this process has one processor, as a simulation's has.
+//
+//go:nosplit
+func dstAlone() bool { return dst.on || gomaxprocs == 1 }
+
 //go:nosplit
 func dst32() uint32 {
-	if !dst.on {
+	if !dstAlone() {
 		return cheaprand()
 	}
 	return uint32(dstRand() >> 32)
