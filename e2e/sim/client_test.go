@@ -200,6 +200,11 @@ func (c *client) borrowed(x *fsmpb.LeaseStatus) {
 	for range 100 {
 		if s, n := c.node(); n != nil {
 			token, err := n.SignBorrow(fsm.BorrowToken(n.Status().View.ClusterID(), x))
+			if fault, ok := errors.AsType[*cluster.Error](err); ok && fault.Code() == string(cluster.NotReady) {
+				// A member that has just joined gets the key from the others.
+				c.world.wait(20 * time.Millisecond)
+				continue
+			}
 			if err != nil {
 				c.world.violate("%s does not sign a borrow: %v", s.id, err)
 			}
