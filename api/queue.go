@@ -2,8 +2,6 @@ package api
 
 import (
 	"context"
-	"errors"
-	"net/http"
 	"time"
 
 	"github.com/licet/licet/api/apiv1"
@@ -66,9 +64,7 @@ func (s *service) getTicket(c *call) (*answer, error) {
 func (s *service) waitForTicket(c *call, x *fsmpb.TicketStatus, wait time.Duration) (*fsm.View, error) {
 	ctx, cancel := context.WithTimeout(c.ctx, withinDeadline(c.ctx, wait))
 	defer cancel()
-	// The server's own limit for an answer is for requests that don't wait.
-	err := http.NewResponseController(c.writer).SetWriteDeadline(time.Now().Add(maxWait + s.RequestTimeout))
-	if err != nil && !errors.Is(err, http.ErrNotSupported) {
+	if err := c.extend(maxWait + s.RequestTimeout); err != nil {
 		return nil, err
 	}
 	met := func(v *fsm.View) bool {

@@ -104,7 +104,7 @@ func TestEveryRoute(t *testing.T) {
 	ask := apiv1.Checkout{Pool: "design", Product: "cad", User: "ann", Client: "ws", Queue: true}
 	blocked, staged := apiv1.AccountStateBlocked, apiv1.StagedList{Staging: "s", Parts: 1, Sha256: strings.Repeat("0", 64)}
 	errs := []error{
-		second(c.Health(ctx)), second(c.Ready(ctx)), second(c.OpenAPI(ctx)), second(c.Metrics(ctx)), second(c.Status(ctx)), second(c.Members(ctx)),
+		second(c.Health(ctx)), second(c.Ready(ctx)), second(c.OpenAPI(ctx)), second(c.Metrics(ctx)), second(c.Profile(ctx, "heap", 0)), second(c.Profile(ctx, "profile", 90*time.Second)), second(c.Status(ctx)), second(c.Members(ctx)),
 		second(c.RemoveMember(ctx, "lyon")), second(c.TransferLeadership(ctx, "")), second(c.TransferLeadership(ctx, "lyon")), second(c.Leave(ctx)),
 		second(c.Tokens(ctx, client.NumberPage{After: 3, Limit: 7}, read...)), second(c.Token(ctx, 7, read...)), second(c.Principal(ctx, read...)), second(c.RevokeToken(ctx, 7)),
 		second(c.BootstrapTokens(ctx, "")), second(c.BootstrapTokens(dry, "first")), second(c.CreateToken(ctx, apiv1.TokenCreation{Name: "n", Role: apiv1.AccessRoleClient, Pools: []string{"design"}})),
