@@ -38,7 +38,7 @@ func (s *service) getProfile(c *call) (*answer, error) {
 	if name != cpuProfile && c.query.values.Has("seconds") {
 		c.query.fault("seconds", "seconds: only "+cpuProfile+" takes time")
 	}
-	length := time.Duration(c.query.number("seconds", 1, uint64(maxWait/time.Second), defaultProfile)) * time.Second
+	length := c.query.wait("seconds", 1, defaultProfile)
 	if err := c.query.done(); err != nil {
 		return nil, err
 	}

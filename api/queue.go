@@ -33,7 +33,7 @@ func (s *service) listTickets(c *call) (*answer, error) {
 }
 
 func (s *service) getTicket(c *call) (*answer, error) {
-	wait := time.Duration(c.query.number("wait", 0, uint64(maxWait/time.Second), 0)) * time.Second
+	wait := c.query.wait("wait", 0, 0)
 	if err := c.query.done(); err != nil {
 		return nil, err
 	}
@@ -155,7 +155,7 @@ func ticketOf(x *fsmpb.TicketStatus) apiv1.Ticket {
 		Project: ask.GetProject(), State: apiv1.TicketStateWaiting, Ahead: x.GetAhead(), Position: x.GetAhead() + 1,
 		Since: time.UnixMilli(t.GetSinceMs()).UTC(), Ends: time.UnixMilli(x.GetEndsMs()).UTC(),
 	}
-	if ms := uint64(x.GetWaitMs()); ms > 0 {
+	if ms := uint64(x.GetWaitMs()); ms > 0 { //nolint:gosec // G115: a duration or a time after 1970, which is not negative
 		out.EstimatedWait = (ms + 999) / 1000
 	}
 	if t.GetOffered() {

@@ -67,8 +67,11 @@ func (c *Client) CreateJoinToken(ctx context.Context, node string, lasts time.Du
 		return nil, refused(err)
 	}
 	body := apiv1.JoinTokenRequest{Node: node}
+	if lasts != 0 && lasts < time.Second {
+		return nil, refused(fmt.Errorf("lasts: %s is less than a second", lasts))
+	}
 	if lasts != 0 {
-		seconds := uint64(lasts / time.Second)
+		seconds := uint64(lasts / time.Second) //nolint:gosec // G115: a duration or a time after 1970, which is not negative
 		body.TTLSeconds = &seconds
 	}
 	r, err := change(ctx, "POST", "/v1/cluster/join-tokens", body)
