@@ -175,8 +175,7 @@ func (s *server) Forward(ctx context.Context, request *clusterpb.ForwardRequest)
 	now := time.Now()
 	proposals := make([]*proposal, len(request.Commands))
 	for i, f := range request.Commands {
-		p := newProposal(sentBy(f.GetCommand().GetActor(), f.GetPrincipal()), f.GetCommand(), now.Add(time.Duration(f.GetTimeoutMs())*time.Millisecond))
-		p.span = s.node.spanFrom(f.GetTraceparent())
+		p := received(s.node, f, now)
 		proposals[i] = p
 		if err := s.node.accept(p); err != nil {
 			p.done <- answer{err: err}
@@ -188,6 +187,13 @@ func (s *server) Forward(ctx context.Context, request *clusterpb.ForwardRequest)
 		reply.Results[i] = &clusterpb.ForwardResult{Outcome: a.outcome, Fault: a.err.fault()}
 	}
 	return reply, nil
+}
+
+// received is a command of a frame as the proposal that it is to become.
+func received(n *Node, f *clusterpb.Forwarded, now time.Time) *proposal {
+	p := newProposal(sentBy(f.GetCommand().GetActor(), f.GetPrincipal()), f.GetCommand(), now.Add(time.Duration(f.GetTimeoutMs())*time.Millisecond))
+	p.span = n.spanFrom(f.GetTraceparent())
+	return p
 }
 
 // accept queues a command that another node sent.
