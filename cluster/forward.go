@@ -111,6 +111,10 @@ func (n *Node) decodeCommand(c *fsmpb.Command) (*fsmpb.Body, *Error) {
 	if len(c.GetBody()) > fsm.MaxBody {
 		return nil, errorf(Unsupported, "A command of %d bytes is longer than %d.", len(c.GetBody()), fsm.MaxBody)
 	}
+	// Of a frame they would go into the entry, and every replica would stop at it.
+	if unknown := c.ProtoReflect().GetUnknown(); len(unknown) > 0 {
+		return nil, errorf(Unsupported, "Node %s (version %s) does not understand the command: %d bytes of it are fields that it does not know.", n.options.ID, n.options.Version, len(unknown))
+	}
 	body, err := fsm.DecodeBody(c.GetBody())
 	if err != nil {
 		return nil, errorf(Unsupported, "Node %s (version %s) does not understand the command: %v.", n.options.ID, n.options.Version, err)
