@@ -69,15 +69,24 @@ func forwardSeeds(t testing.TB) (seeds [][]byte) {
 	t.Helper()
 	body := &fsmpb.Body{Kind: &fsmpb.Body_RemoveInstance{RemoveInstance: &fsmpb.RemoveInstance{Serial: 1}}}
 	frames := [][]*clusterpb.Forwarded{
-		{nil, {}}, {{Command: command(t, formerOperator, "a", body)}, {Command: command(t, "nobody", "b", body)}},
+		{nil, {}},
+		{{Command: command(t, formerOperator, "a", body)}, {Command: command(t, "nobody", "b", body)}},
 		{{Command: &fsmpb.Command{Actor: formerOperator, RequestId: "a", Body: []byte{0xff}}, TimeoutMs: -1 << 63, Traceparent: "00-"}},
 	}
 	for _, p := range []fsm.Principal{
-		{Kind: fsm.ByFile, ID: formerOperator, Role: fsm.Root}, {Kind: fsm.ByProcess, ID: "lyon", Role: fsm.Root}, {Kind: "x", ID: "y", Role: fsm.Root},
-		{Kind: fsm.ByToken, ID: "1", Role: fsm.Operator}, {Kind: fsm.ByToken, ID: "2", Role: fsm.Operator}, {Kind: fsm.ByToken, ID: "3", Role: fsm.Operator},
-		{Kind: fsm.ByToken, ID: "4", Role: fsm.Operator}, {Kind: fsm.ByToken, ID: "1", Role: fsm.Root},
-		{Kind: fsm.ByCertificate, ID: "a", Role: fsm.Operator}, {Kind: fsm.ByCertificate, ID: "a", Role: fsm.Root}, {Kind: fsm.ByCertificate, ID: "a", Role: fsm.Operator, Scope: fsm.Scope{Site: "lyon"}},
-		{Kind: fsm.ByIssuer, ID: "https://id.example#ann", Role: fsm.SiteOperator, Scope: fsm.Scope{Site: "lyon"}}, {Kind: fsm.ByIssuer, Role: fsm.Auditor},
+		{Kind: fsm.ByFile, ID: formerOperator, Role: fsm.Root},
+		{Kind: fsm.ByProcess, ID: "lyon", Role: fsm.Root},
+		{Kind: "x", ID: "y", Role: fsm.Root},
+		{Kind: fsm.ByToken, ID: "1", Role: fsm.Operator},
+		{Kind: fsm.ByToken, ID: "2", Role: fsm.Operator},
+		{Kind: fsm.ByToken, ID: "3", Role: fsm.Operator},
+		{Kind: fsm.ByToken, ID: "4", Role: fsm.Operator},
+		{Kind: fsm.ByToken, ID: "1", Role: fsm.Root},
+		{Kind: fsm.ByCertificate, ID: "a", Role: fsm.Operator},
+		{Kind: fsm.ByCertificate, ID: "a", Role: fsm.Root},
+		{Kind: fsm.ByCertificate, ID: "a", Role: fsm.Operator, Scope: fsm.Scope{Site: "lyon"}},
+		{Kind: fsm.ByIssuer, ID: "https://id.example#ann", Role: fsm.SiteOperator, Scope: fsm.Scope{Site: "lyon"}},
+		{Kind: fsm.ByIssuer, Role: fsm.Auditor},
 	} {
 		var list []*clusterpb.Forwarded
 		for _, actor := range []string{p.Actor(), "another"} {
