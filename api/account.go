@@ -18,7 +18,7 @@ func (s *service) listAccounts(c *call) (*answer, error) {
 		return nil, err
 	}
 	after := c.query.name("after", fsm.CheckAccountName)
-	limit := int(c.query.number("limit", 1, maxLimit, defaultLimit))
+	limit := c.query.limit()
 	if err := c.query.done(); err != nil {
 		return nil, err
 	}

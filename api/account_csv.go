@@ -92,7 +92,7 @@ func (in *csvReader) header() error {
 }
 
 func (in *csvReader) account(line int, record []string) *fsmpb.ListedAccount {
-	a := &fsmpb.ListedAccount{Name: record[in.columns[0]], Area: record[in.columns[1]], Line: uint32(line)}
+	a := &fsmpb.ListedAccount{Name: record[in.columns[0]], Area: record[in.columns[1]], Line: uint32(line)} //nolint:gosec // G115: a length or a place in what is bounded far below 2^32
 	if err := errors.Join(fsm.CheckAccountName("name", a.Name), signed.CheckName("area", a.Area)); err != nil {
 		in.fault(line, err)
 		return nil
@@ -113,7 +113,7 @@ func (in *csvReader) fault(line int, err error) {
 	name := fmt.Sprint("line ", line)
 	in.faults = append(in.faults, fault{name, name + ": " + strings.ReplaceAll(clipped(err), "\n", "; ")})
 	if len(in.rows) < maxRows {
-		in.rows = append(in.rows, apiv1.RejectedRow{Line: uint32(line), Code: apiv1.CodeInvalid})
+		in.rows = append(in.rows, apiv1.RejectedRow{Line: uint32(line), Code: apiv1.CodeInvalid}) //nolint:gosec // G115: a length or a place in what is bounded far below 2^32
 	}
 }
 

@@ -92,7 +92,7 @@ func (s *service) stageAccounts(c *call) (*answer, error) {
 	if err := c.form.done(); err != nil {
 		return nil, err
 	}
-	command := &fsmpb.StageAccounts{Serial: n, Staging: staging, Part: uint32(part), Accounts: list}
+	command := &fsmpb.StageAccounts{Serial: n, Staging: staging, Part: uint32(part), Accounts: list} //nolint:gosec // G115: it was held to its bounds when it was read
 	o, err := s.decide(c, &fsmpb.Body{Kind: &fsmpb.Body_StageAccounts{StageAccounts: command}})
 	if err != nil {
 		return nil, err
@@ -111,7 +111,7 @@ func stagedList(c *call) (uint64, *fsmpb.StagedList, error) {
 	if !c.form.has("parts") {
 		c.form.fault("parts", "parts: it is missing")
 	}
-	staged.Parts = uint32(c.form.number("parts", 1, fsm.MaxParts))
+	staged.Parts = c.form.small("parts", 1, fsm.MaxParts)
 	sum := c.form.text("sha256", 64)
 	staged.Sha256, err = hex.DecodeString(sum)
 	if err != nil || len(sum) != 64 || strings.ToLower(sum) != sum {
@@ -141,7 +141,7 @@ func (f *form) accountList(staged bool) []*fsmpb.ListedAccount {
 			a.Blocked = inner.word("state", string(apiv1.AccountStateActive), string(apiv1.AccountStateBlocked)) == string(apiv1.AccountStateBlocked)
 		}
 		if staged {
-			a.Line = uint32(inner.number("line", 1, signed.MaxQuantity))
+			a.Line = inner.small("line", 1, signed.MaxQuantity)
 		}
 		_ = inner.done() // it adds what is unknown to the faults
 		for _, x := range inner.faults {

@@ -58,9 +58,11 @@ type Options struct {
 	RequestTimeout time.Duration
 	// Rates bound how often somebody asks; zero values do not.
 	Rates Rates
-	// MaxWaits is how many requests wait for a ticket at most, all together; MaxWaitsEach those of one principal, and those of one
+	// MaxWaits is how many requests wait for a ticket or take a CPU profile at most, all together; MaxWaitsEach those of one principal, and those of one
 	// address. 0 means DefaultMaxWaits and DefaultMaxWaitsEach.
 	MaxWaits, MaxWaitsEach int
+	// Profiling has the node take profiles of itself for operators.
+	Profiling bool
 }
 
 // service is what handlers share.
@@ -74,6 +76,8 @@ type service struct {
 	backups chan struct{}
 	// scrapes bounds those that are being answered.
 	scrapes chan struct{}
+	// profiles has a place for the one that is being taken.
+	profiles chan struct{}
 	// maxBody is Options.MaxBody at first.
 	maxBody atomic.Int64
 	// drained is closed once the server is about to stop.
@@ -133,7 +137,10 @@ func New(o Options) (*Handler, error) {
 	if o.Log == nil {
 		o.Log = hclog.NewNullLogger()
 	}
-	s := &service{Options: o, drained: make(chan struct{}), backups: make(chan struct{}, maxBackups), scrapes: make(chan struct{}, maxScrapes)}
+	s := &service{
+		Options: o, drained: make(chan struct{}),
+		backups: make(chan struct{}, maxBackups), scrapes: make(chan struct{}, maxScrapes), profiles: make(chan struct{}, 1),
+	}
 	s.maxBody.Store(o.MaxBody)
 	s.limits.Store(newLimits(o.Rates))
 	return &Handler{s.observed(s.rated(s.routed(routes))), s}, nil

@@ -92,7 +92,7 @@ func (s *auditScan) backward(before uint64) error {
 	s.begin = s.end + 1
 	for s.begin > 1 && s.scanned < maxScan && !s.full() {
 		from := s.begin - min(s.begin-1, scanRows)
-		rows, err := s.read(from-1, int(s.begin-from))
+		rows, err := s.read(from-1, int(s.begin-from)) //nolint:gosec // G115: it was held to its bounds when it was read
 		if err != nil {
 			return err
 		}
@@ -152,7 +152,7 @@ func (s *service) listAudit(c *call) (*answer, error) {
 		c.query.fault("before", "before: it does not go together with after")
 	}
 	scan := &auditScan{
-		limit: int(c.query.number("limit", 1, maxLimit, defaultLimit)),
+		limit: c.query.limit(),
 		whole: c.query.choice("row", "false", "true") == "true",
 		filter: auditFilter{
 			actor: c.query.name("actor", signed.CheckName), kind: c.query.name("kind", checkWord),
@@ -226,7 +226,7 @@ func (s *service) getAuditRow(c *call) (*answer, error) {
 	}
 	last, _, _ := v.Chain()
 	if seq > last {
-		return nil, problemf(apiv1.CodeAuditRowNotFound, "There is no row %d; the newest is %d.", seq, last).with("last", apiv1.Number(int64(last)))
+		return nil, problemf(apiv1.CodeAuditRowNotFound, "There is no row %d; the newest is %d.", seq, last).with("last", apiv1.Number(int64(last))) //nolint:gosec // G115: a number of rows, entries or terms, which never comes near 2^63
 	}
 	rows, err := s.Node.Trail(c.ctx, v, seq-1, 1)
 	if err != nil {

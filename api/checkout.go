@@ -17,8 +17,8 @@ func (f *form) ask() *fsmpb.Checkout {
 	return &fsmpb.Checkout{
 		Pool: f.checked("pool", signed.CheckName), Product: f.checked("product", signed.CheckName),
 		User: f.checked("user", fsm.CheckLine), Client: f.checked("client", fsm.CheckLine), Count: f.number("count", 1, signed.MaxQuantity),
-		Ttl: uint32(f.number("ttl", 1, fsm.MaxTTL)), Project: f.optional("project", fsm.CheckLine), Groups: f.texts("groups", maxGroups, signed.CheckName),
-		BorrowDays: uint32(f.number("borrow_days", 1, fsm.MaxCheckoutDays)), Queue: f.flag("queue"),
+		Ttl: f.small("ttl", 1, fsm.MaxTTL), Project: f.optional("project", fsm.CheckLine), Groups: f.texts("groups", maxGroups, signed.CheckName),
+		BorrowDays: f.small("borrow_days", 1, fsm.MaxCheckoutDays), Queue: f.flag("queue"),
 	}
 }
 

@@ -17,7 +17,7 @@ const (
 
 func (s *service) listContracts(c *call) (*answer, error) {
 	after := c.query.name("after", signed.CheckName)
-	limit := int(c.query.number("limit", 1, maxLimit, defaultLimit))
+	limit := c.query.limit()
 	if err := c.query.done(); err != nil {
 		return nil, err
 	}

@@ -34,7 +34,7 @@ func TestDrain(t *testing.T) {
 	case <-time.After(20 * time.Second):
 		t.Fatal("who waited is not answered")
 	}
-	for _, id := range []string{"getPool", "checkout", "listMembers", "getReadiness"} {
+	for _, id := range []string{"getPool", "checkout", "listMembers", "getReadiness", "getProfile"} {
 		a := f.do(samples[id]).want(503)
 		a.refused(apiv1.CodeShuttingDown)
 		if after := a.header.Get("Retry-After"); after != "1" || a.header.Get("Connection") != "close" {

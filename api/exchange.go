@@ -187,7 +187,7 @@ func send(w http.ResponseWriter, status int, text []byte) {
 	w.Header().Set("Content-Length", strconv.Itoa(len(text)))
 	w.WriteHeader(status)
 	// A client that is gone is no fault.
-	_, _ = w.Write(text) //nolint:gosec // It is JSON or this package's own document, never HTML, and nosniff is set.
+	_, _ = w.Write(text) //nolint:gosec // G705: it is JSON or this package's own document, never HTML, and nosniff is set.
 }
 
 func encode(body any) ([]byte, error) {

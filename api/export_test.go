@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"net/http"
 	"testing"
 	"time"
@@ -65,4 +66,19 @@ func AllocationsOfLimits(remote, actor string) float64 {
 		l.unknown.spent(from, now)
 		l.principals.take(actor, 1, now)
 	})
+}
+
+// WaitProfile returns once a CPU profile is being taken.
+func WaitProfile(ctx context.Context, h http.Handler) {
+	for Waiting(h) == 0 {
+		pause(ctx, time.Millisecond)
+	}
+}
+
+// Waiting is how many requests count as waiting.
+func Waiting(h http.Handler) int {
+	w := &h.(*Handler).service.waiters
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.places
 }

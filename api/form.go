@@ -88,6 +88,11 @@ func (f *form) number(name string, least, most uint64) uint64 {
 	return f.whole(name, name, value, least, most)
 }
 
+// small reads a number of 32 bits.
+func (f *form) small(name string, least, most uint32) uint32 {
+	return uint32(f.number(name, uint64(least), uint64(most))) //nolint:gosec // G115: it was held to its bounds when it was read
+}
+
 func (f *form) whole(field, path string, value any, least, most uint64) uint64 {
 	number, ok := value.(json.Number)
 	if !ok {

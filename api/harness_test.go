@@ -126,7 +126,7 @@ func newBareFixture(t testing.TB) *fixture {
 	var err error
 	f.handler, err = api.New(api.Options{
 		Node: f.node, Tokens: []api.Token{api.NewToken("operator", token), api.NewMetricsToken("metrics", scrapeToken)}, Meter: f.meter, Issued: f.verify,
-		Log: hclog.New(&hclog.LoggerOptions{Output: f.log, Level: hclog.Debug}), RequestTimeout: time.Second, MaxBackup: 1 << 20,
+		Log: hclog.New(&hclog.LoggerOptions{Output: f.log, Level: hclog.Debug}), RequestTimeout: time.Second, MaxBackup: 1 << 20, Profiling: true,
 	})
 	if err != nil {
 		t.Fatal(err)

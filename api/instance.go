@@ -15,7 +15,7 @@ import (
 func (s *service) listInstances(c *call) (*answer, error) {
 	contract := c.query.name("contract", signed.CheckName)
 	after := c.query.number("after", 0, maxSerial, 0)
-	limit := int(c.query.number("limit", 1, maxLimit, defaultLimit))
+	limit := c.query.limit()
 	if err := c.query.done(); err != nil {
 		return nil, err
 	}

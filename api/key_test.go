@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/licet/licet/api/apiv1"
 	"github.com/licet/licet/fsm/fsmpb"
@@ -85,6 +86,28 @@ func TestSigningKeysOfTheAPI(t *testing.T) {
 	if x := into[apiv1.SigningKey](f.do(retire(id)).want(200)); x.ID != id || x.State != apiv1.SigningKeyStateRetired {
 		t.Errorf("%+v", x)
 	}
+}
+
+// A backup with the private key can fail as a write does, and then there is no backup.
+func TestBackupWhoseAskingCantBeTold(t *testing.T) {
+	f := newFixture(t)
+	with := request{method: "GET", path: "/v1/backup?signing_key=true"}
+	for code, status := range map[string]int{
+		"clock_skew": 503, "no_leader": 503, "not_ready": 503, "overloaded": 503, "shutting_down": 503, "outcome_unknown": 504, "timeout": 504, "unsupported": 501,
+	} {
+		f.node.fail = codedError{code: code, text: "it is so", after: time.Second}
+		f.do(with).want(status).refused(apiv1.Code(code))
+	}
+	f.node.fail = nil
+	f.node.refuse = &fsmpb.Refusal{Code: "superseded", Facts: []*fsmpb.Fact{
+		{Name: "stamped", Value: &fsmpb.Fact_Number{Number: 3}}, {Name: "landed", Value: &fsmpb.Fact_Number{Number: 4}},
+	}}
+	f.do(with).want(503).refused(apiv1.CodeSuperseded)
+	f.node.refuse = nil
+	f.node.hang = true
+	f.do(with.with("Licet-Timeout-Ms", "20")).want(504).refused(apiv1.CodeOutcomeUnknown)
+	f.node.hang = false
+	newBareFixture(t).do(with).want(503).refused(apiv1.CodeNotInitialised)
 }
 
 // A backup with the private key takes the right to administer, and the audit trail tells of it before a byte is sent.

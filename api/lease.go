@@ -68,7 +68,7 @@ func (f *form) holder() []byte { return holder(f.text("handle", maxHandle)) }
 
 // renewal reads what is said of a renewal besides the lease.
 func (f *form) renewal() *fsmpb.Renew {
-	return &fsmpb.Renew{Holder: f.holder(), Ttl: uint32(f.number("ttl", 1, fsm.MaxTTL))}
+	return &fsmpb.Renew{Holder: f.holder(), Ttl: f.small("ttl", 1, fsm.MaxTTL)}
 }
 
 func (s *service) renewLease(c *call) (*answer, error) {

@@ -13,10 +13,10 @@ func (f *form) pool() *fsmpb.Pool {
 		Site: f.optional("site", signed.CheckName),
 		Size: f.must("size", signed.MaxQuantity), Shared: f.flag("shared"), ValidUntilMs: f.millis("valid_until"),
 		Restriction: f.restriction(),
-		TtlMin:      uint32(f.number("ttl_min", fsm.MinTTL, fsm.MaxTTL)), TtlMax: uint32(f.number("ttl_max", fsm.MinTTL, fsm.MaxTTL)),
-		TtlDefault: uint32(f.number("ttl_default", fsm.MinTTL, fsm.MaxTTL)), Linger: uint32(f.number("linger", 0, fsm.MaxLinger)),
-		QueueLimit: uint32(f.number("queue_limit", 0, fsm.MaxQueue)),
-		OfferTtl:   uint32(f.number("offer_ttl", 1, fsm.MaxTTL)), TicketTtl: uint32(f.number("ticket_ttl", fsm.MinTTL, fsm.MaxTTL)),
+		TtlMin:      f.small("ttl_min", fsm.MinTTL, fsm.MaxTTL), TtlMax: f.small("ttl_max", fsm.MinTTL, fsm.MaxTTL),
+		TtlDefault: f.small("ttl_default", fsm.MinTTL, fsm.MaxTTL), Linger: f.small("linger", 0, fsm.MaxLinger),
+		QueueLimit: f.small("queue_limit", 0, fsm.MaxQueue),
+		OfferTtl:   f.small("offer_ttl", 1, fsm.MaxTTL), TicketTtl: f.small("ticket_ttl", fsm.MinTTL, fsm.MaxTTL),
 	}
 	f.named("products", fsm.MaxPoolProducts, func(name string, inner *form) {
 		p.Products = append(p.Products, inner.poolProduct(name))
@@ -26,7 +26,7 @@ func (f *form) pool() *fsmpb.Pool {
 
 func (f *form) poolProduct(name string) *fsmpb.PoolProduct {
 	x := &fsmpb.PoolProduct{
-		Name: name, Cap: f.number("cap", 0, signed.MaxQuantity), MaxCheckoutDays: uint32(f.number("max_checkout_days", 0, fsm.MaxCheckoutDays)),
+		Name: name, Cap: f.number("cap", 0, signed.MaxQuantity), MaxCheckoutDays: f.small("max_checkout_days", 0, fsm.MaxCheckoutDays),
 		LowWater: f.number("low_water", 0, signed.MaxQuantity), Restriction: f.restriction(),
 	}
 	f.items("reservations", fsm.MaxReservations, func(path string, value any) {

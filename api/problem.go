@@ -46,6 +46,7 @@ var statuses = map[apiv1.Code]int{
 	apiv1.CodeStorageFailed:      http.StatusServiceUnavailable,
 
 	apiv1.CodeAuditRowNotFound: http.StatusNotFound,
+	apiv1.CodeProfilingOff:     http.StatusNotFound,
 
 	apiv1.CodeNotInitialised:      http.StatusServiceUnavailable,
 	apiv1.CodeAlreadyInitialised:  http.StatusConflict,
@@ -153,6 +154,7 @@ var hints = map[apiv1.Code]string{
 	apiv1.CodeInternal:             "Look for the request id in the node's log. If this was a write, send it again with the same Idempotency-Key to learn its outcome.",
 	apiv1.CodeNotInitialised:       "Wait until the nodes have found each other; `licet status` shows who is missing.",
 	apiv1.CodeAuditRowNotFound:     "Ask the other nodes: each has the rows that the state has forgotten in files of its own, within the bound of audit.total_bytes.",
+	apiv1.CodeProfilingOff:         "Set `http.profiling: true` in the node's configuration and restart it.",
 	apiv1.CodeNotReady:             "Ask another node, or try again soon.",
 	apiv1.CodeTimeout:              "Try again, with more time or on another node.",
 	apiv1.CodeOutcomeUnknown:       "Send the request again with the same Idempotency-Key to learn its outcome.",

@@ -71,7 +71,14 @@ func (q *query) name(name string, check func(field, text string) error) string {
 }
 
 // limit reads the length of a page.
-func (q *query) limit() int { return int(q.number("limit", 1, maxLimit, defaultLimit)) }
+func (q *query) limit() int {
+	return int(q.number("limit", 1, maxLimit, defaultLimit)) //nolint:gosec // G115: it was held to its bounds when it was read
+}
+
+// wait reads how many seconds a request shall last, at most maxWait.
+func (q *query) wait(name string, least, absent uint64) time.Duration {
+	return time.Duration(q.number(name, least, uint64(maxWait/time.Second), absent)) * time.Second //nolint:gosec // G115: it was held to its bounds when it was read
+}
 
 // choice reads one of a few words, the first of them if it is absent.
 func (q *query) choice(name string, words ...string) string {
@@ -151,5 +158,5 @@ func timeout(h http.Header, limit time.Duration) (time.Duration, error) {
 	if err != nil || len(values) > 1 {
 		return 0, malformed([]fault{{"Licet-Timeout-Ms", "Licet-Timeout-Ms: " + strconv.QuoteToASCII(clip(values[0])) + " is not one whole number from 1 to 3600000"}})
 	}
-	return min(limit, time.Duration(ms)*time.Millisecond), nil
+	return min(limit, time.Duration(ms)*time.Millisecond), nil //nolint:gosec // G115: it was held to its bounds when it was read
 }

@@ -2,8 +2,6 @@ package api
 
 import (
 	"context"
-	"errors"
-	"net/http"
 	"time"
 
 	"github.com/licet/licet/api/apiv1"
@@ -35,7 +33,7 @@ func (s *service) listTickets(c *call) (*answer, error) {
 }
 
 func (s *service) getTicket(c *call) (*answer, error) {
-	wait := time.Duration(c.query.number("wait", 0, uint64(maxWait/time.Second), 0)) * time.Second
+	wait := c.query.wait("wait", 0, 0)
 	if err := c.query.done(); err != nil {
 		return nil, err
 	}
@@ -66,9 +64,7 @@ func (s *service) getTicket(c *call) (*answer, error) {
 func (s *service) waitForTicket(c *call, x *fsmpb.TicketStatus, wait time.Duration) (*fsm.View, error) {
 	ctx, cancel := context.WithTimeout(c.ctx, withinDeadline(c.ctx, wait))
 	defer cancel()
-	// The server's own limit for an answer is for requests that don't wait.
-	err := http.NewResponseController(c.writer).SetWriteDeadline(time.Now().Add(maxWait + s.RequestTimeout))
-	if err != nil && !errors.Is(err, http.ErrNotSupported) {
+	if err := c.extend(maxWait + s.RequestTimeout); err != nil {
 		return nil, err
 	}
 	met := func(v *fsm.View) bool {
@@ -159,7 +155,7 @@ func ticketOf(x *fsmpb.TicketStatus) apiv1.Ticket {
 		Project: ask.GetProject(), State: apiv1.TicketStateWaiting, Ahead: x.GetAhead(), Position: x.GetAhead() + 1,
 		Since: time.UnixMilli(t.GetSinceMs()).UTC(), Ends: time.UnixMilli(x.GetEndsMs()).UTC(),
 	}
-	if ms := uint64(x.GetWaitMs()); ms > 0 {
+	if ms := uint64(x.GetWaitMs()); ms > 0 { //nolint:gosec // G115: a duration or a time after 1970, which is not negative
 		out.EstimatedWait = (ms + 999) / 1000
 	}
 	if t.GetOffered() {

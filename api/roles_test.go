@@ -32,7 +32,7 @@ var access = map[string]string{
 	"getMetrics": "oam", "getStatus": "osaicv", "getKeys": "osaicv", "getPrincipal": "osaicv",
 	"listSigningKeys": "oa", "rotateSigningKey": "o", "retireSigningKey": "o", "listVendorKeys": "oav", "changeVendorKeys": "v",
 	"listMembers": "oa", "listGossipKeys": "oa", "getSettings": "oa", "listAudit": "oa", "getAuditRow": "oa", "getBackup": "oa", "listNotices": "oa",
-	"removeMember": "o", "transferLeadership": "o", "rotateGossipKey": "o", "createJoinToken": "o", "leaveCluster": "o", "restoreBackup": "o", "updateSettings": "o",
+	"getProfile": "o", "removeMember": "o", "transferLeadership": "o", "rotateGossipKey": "o", "createJoinToken": "o", "leaveCluster": "o", "restoreBackup": "o", "updateSettings": "o",
 	"listTokens": "oa", "getToken": "oa", "createToken": "o", "bootstrapTokens": "o", "revokeToken": "o",
 	"listContracts": "oav", "getContract": "oav", "getContractTotals": "oav", "getResponsible": "oav", "putContract": "v", "setResponsible": "o", "resetResponsible": "o",
 	"listRequests": "oav", "getRequest": "oav", "openRequest": "o", "closeRequest": "ov",

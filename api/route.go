@@ -74,6 +74,7 @@ var routes = []route{
 	{method: "GET", path: "/readyz", open: true, handle: (*service).getReadiness},
 	{method: "GET", path: "/v1/openapi.yaml", open: true, stays: true, handle: (*service).getDocument},
 	{method: "GET", path: metricsPath, stays: true, right: fsm.MayMeasure, handle: (*service).getMetrics},
+	{method: "GET", path: "/debug/pprof/{profile}", params: []string{"seconds"}, waits: true, right: fsm.MayAdminister, handle: (*service).getProfile},
 	{method: "GET", path: "/v1/status", stays: true, right: fsm.MaySelf, handle: (*service).getStatus},
 	{method: "GET", path: "/v1/cluster/members", right: fsm.MayRead, handle: (*service).listMembers},
 	{method: "DELETE", path: "/v1/cluster/members/{id}", right: fsm.MayAdminister, handle: (*service).removeMember},

@@ -19,6 +19,7 @@ var samples = map[string]request{
 	"getReadiness":       {method: "GET", path: "/readyz", anonymous: true},
 	"getDocument":        {method: "GET", path: "/v1/openapi.yaml", anonymous: true},
 	"getMetrics":         {method: "GET", path: "/metrics"},
+	"getProfile":         {method: "GET", path: "/debug/pprof/heap"},
 	"getStatus":          {method: "GET", path: "/v1/status"},
 	"listMembers":        {method: "GET", path: "/v1/cluster/members"},
 	"removeMember":       {method: "DELETE", path: "/v1/cluster/members/bordeaux"},

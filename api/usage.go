@@ -32,7 +32,7 @@ func (s *service) getUsage(c *call) (*answer, error) {
 		}})
 	}
 	now := s.Node.Wall().UnixMilli() / hourMs
-	from = max(from, pool.CreatedMs/hourMs, now-int64(v.Settings().UsageHours)+1)
+	from = max(from, pool.CreatedMs/hourMs, now-int64(v.Settings().UsageHours)+1) //nolint:gosec // G115: it was held to its bounds when it was read
 	return ok(apiv1.Usage{Pool: pool.Name, Product: product, Hours: usageOf(v, pool, product, from, min(to, now+1))}), nil
 }
 

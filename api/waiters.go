@@ -23,7 +23,8 @@ const (
 type waiters struct {
 	mu  sync.Mutex
 	all map[*waiter]struct{}
-	// principals and addresses count who waits, until he leaves.
+	// places are taken by whoever waits, until he leaves; principals and addresses count whose they are.
+	places     int
 	principals map[string]int
 	addresses  map[netip.Prefix]int
 	stop       context.CancelFunc
@@ -37,36 +38,58 @@ type waiter struct {
 // join returns a channel that is closed once a further view of the node meets the condition; a problem if
 // too many wait. Whoever joined looks at the present view, too, and leaves.
 func (w *waiters) join(s *service, c *call, met func(*fsm.View) bool) (done <-chan struct{}, leave func(), p *problem) {
-	me, from := &waiter{met: met, done: make(chan struct{})}, PrefixOf(c.RemoteAddr)
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if p := w.full(s, c.actor, from); p != nil {
+	giveBack, p := w.take(s, c)
+	if p != nil {
 		return nil, nil, p
 	}
+	me := &waiter{met: met, done: make(chan struct{})}
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if w.all == nil {
-		w.all, w.principals, w.addresses = make(map[*waiter]struct{}), make(map[string]int), make(map[netip.Prefix]int)
+		w.all = make(map[*waiter]struct{})
 	}
 	w.all[me] = struct{}{}
-	w.principals[c.actor]++
-	w.addresses[from]++
 	if w.stop == nil {
 		ctx, cancel := context.WithCancel(context.Background())
 		w.stop = cancel
 		go w.watch(ctx, s.Node)
 	}
-	return me.done, func() { w.leave(me, c.actor, from) }, nil
+	return me.done, func() { w.leave(me); giveBack() }, nil
+}
+
+// take counts a request that takes long for as long as it does; a problem if too many do.
+func (w *waiters) take(s *service, c *call) (giveBack func(), p *problem) {
+	from := PrefixOf(c.RemoteAddr)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if p := w.full(s, c.actor, from); p != nil {
+		return nil, p
+	}
+	if w.principals == nil {
+		w.principals, w.addresses = make(map[string]int), make(map[netip.Prefix]int)
+	}
+	w.places++
+	w.principals[c.actor]++
+	w.addresses[from]++
+	return func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.places--
+		countDown(w.principals, c.actor)
+		countDown(w.addresses, from)
+	}, nil
 }
 
 // full refuses to wait where all, or one principal or address, do so as often as may be.
 func (w *waiters) full(s *service, actor string, from netip.Prefix) *problem {
 	var p *problem
 	switch {
-	case len(w.all) >= s.MaxWaits:
-		p = problemf(apiv1.CodeOverloaded, "%d requests wait for tickets on node %s, as many as may.", s.MaxWaits, s.Node.ID())
+	case w.places >= s.MaxWaits:
+		p = problemf(apiv1.CodeOverloaded, "%d requests wait on node %s, as many as may.", s.MaxWaits, s.Node.ID())
 	case w.principals[actor] >= s.MaxWaitsEach:
-		p = problemf(apiv1.CodeOverloaded, "%d requests of %s wait for tickets on node %s, as many as may.", s.MaxWaitsEach, actor, s.Node.ID())
+		p = problemf(apiv1.CodeOverloaded, "%d requests of %s wait on node %s, as many as may.", s.MaxWaitsEach, actor, s.Node.ID())
 	case w.addresses[from] >= s.MaxWaitsEach:
-		p = problemf(apiv1.CodeOverloaded, "%d requests from address %s wait for tickets on node %s, as many as may.", s.MaxWaitsEach, from, s.Node.ID())
+		p = problemf(apiv1.CodeOverloaded, "%d requests from address %s wait on node %s, as many as may.", s.MaxWaitsEach, from, s.Node.ID())
 	default:
 		return nil
 	}
@@ -75,12 +98,10 @@ func (w *waiters) full(s *service, actor string, from netip.Prefix) *problem {
 	return p
 }
 
-func (w *waiters) leave(me *waiter, actor string, from netip.Prefix) {
+func (w *waiters) leave(me *waiter) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	delete(w.all, me)
-	countDown(w.principals, actor)
-	countDown(w.addresses, from)
 	if len(w.all) == 0 && w.stop != nil {
 		w.stop()
 		w.stop = nil

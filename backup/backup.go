@@ -125,7 +125,7 @@ func (o *writer) flush() {
 }
 
 func (o *writer) frame(payload []byte) {
-	o.raw(binary.BigEndian.AppendUint32(nil, uint32(len(payload))))
+	o.raw(binary.BigEndian.AppendUint32(nil, uint32(len(payload)))) //nolint:gosec // G115: a length or a place in what is bounded far below 2^32
 	o.raw(payload)
 }
 

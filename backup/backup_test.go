@@ -60,8 +60,13 @@ func view(t testing.TB, contracts int) *fsm.View {
 
 func write(t testing.TB, v *fsm.View, key ed25519.PrivateKey) []byte {
 	t.Helper()
+	return written(t, v, key, false)
+}
+
+func written(t testing.TB, v *fsm.View, key ed25519.PrivateKey, withKey bool) []byte {
+	t.Helper()
 	var b bytes.Buffer
-	if err := Write(&b, v, header, key, false); err != nil {
+	if err := Write(&b, v, header, key, withKey); err != nil {
 		t.Fatal(err)
 	}
 	return b.Bytes()
@@ -90,21 +95,28 @@ func TestBackupIsTheStateThatWasWritten(t *testing.T) {
 	}
 }
 
-// Each bit of a backup counts, and so does each byte that is missing or too much.
+// Each bit of a backup counts, and so does each byte that is missing or too much: nothing of it is there to be restored. 3 turns one version
+// into the other.
 func TestDamagedBackupsAreRefused(t *testing.T) {
-	whole := write(t, view(t, 2), testKey(2))
-	for n := range whole {
-		if b, err := Read(bytes.NewReader(whole[:n])); b != nil || !errors.Is(err, ErrDamaged) {
-			t.Fatalf("%d of %d bytes: %v", n, len(whole), err)
+	for _, withKey := range []bool{false, true} {
+		whole := written(t, view(t, 2), testKey(2), withKey)
+		if b, err := Read(bytes.NewReader(whole)); err != nil || (b.SigningKey != nil) != withKey {
+			t.Fatalf("whole, with the key: %v: %v", withKey, err)
 		}
-		for _, bits := range []byte{1, 0x80, 0xff} {
-			flipped := bytes.Clone(whole)
-			flipped[n] ^= bits
-			if _, err := Read(bytes.NewReader(flipped)); !errors.Is(err, ErrDamaged) && !errors.Is(err, ErrNewer) && !errors.Is(err, fsm.ErrSnapshotVersion) {
-				t.Fatalf("byte %d of %d changed by %x: %v", n, len(whole), bits, err)
+		for n := range whole {
+			if b, err := Read(bytes.NewReader(whole[:n])); b != nil || !errors.Is(err, ErrDamaged) {
+				t.Fatalf("with the key: %v: %d of %d bytes: %v", withKey, n, len(whole), err)
+			}
+			for _, bits := range []byte{1, 3, 0x20, 0x80, 0xff} {
+				flipped := bytes.Clone(whole)
+				flipped[n] ^= bits
+				if b, err := Read(bytes.NewReader(flipped)); b != nil || !errors.Is(err, ErrDamaged) && !errors.Is(err, ErrNewer) && !errors.Is(err, fsm.ErrSnapshotVersion) {
+					t.Fatalf("with the key: %v: byte %d of %d changed by %x: %v", withKey, n, len(whole), bits, err)
+				}
 			}
 		}
 	}
+	whole := write(t, view(t, 2), testKey(2))
 	if _, err := Read(bytes.NewReader(append(bytes.Clone(whole), 0))); !errors.Is(err, ErrDamaged) {
 		t.Errorf("a byte too much: %v", err)
 	}

@@ -35,12 +35,31 @@ func TestGoldenBackup(t *testing.T) {
 }
 
 func FuzzRead(f *testing.F) {
-	f.Add(write(f, view(f, 2), testKey(2)))
+	for _, withKey := range []bool{false, true} {
+		whole := written(f, view(f, 2), testKey(2), withKey)
+		f.Add(whole)
+		f.Add(whole[:len(whole)-1])
+		other := bytes.Clone(whole)
+		other[len(magic)+3] ^= plainVersion ^ Version
+		f.Add(other)
+	}
+	// A key that is not the state's.
+	f.Add(written(f, view(f, 2), testKey(3), true))
 	f.Add([]byte(magic))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		b, err := Read(bytes.NewReader(text))
-		if err == nil && (b.State.View().Digest().String() != b.Digest || int(b.Bytes) != len(text)) {
+		if err != nil {
+			if b != nil {
+				t.Errorf("%v, and yet there is something to restore", err)
+			}
+			return
+		}
+		v := b.State.View()
+		if v.Digest().String() != b.Digest || int(b.Bytes) != len(text) {
 			t.Errorf("%+v", b.BackupHeader)
+		}
+		if b.SigningKey != nil && !v.SigningKeys()[0].Equal(b.SigningKey.Public()) {
+			t.Error("the private key is another's")
 		}
 	})
 }

@@ -1,31 +1,17 @@
 package client_test
 
 import (
-	"bytes"
-	"crypto/ed25519"
 	"errors"
+	"strings"
 	"testing"
-	"time"
 
 	"github.com/licet/licet/client"
 	"github.com/licet/licet/fsm/signed"
 )
 
-// K4: ended, another user's and another device's borrow are told apart.
+// K4: ended, another user's and another device's borrow are told apart, and there is none without a user and a device.
 func TestVerifyBorrow(t *testing.T) {
-	key := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{4}, ed25519.SeedSize))
-	public, err := signed.EncodePublicKey(key.Public().(ed25519.PublicKey))
-	if err != nil {
-		t.Fatal(err)
-	}
-	issued := time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
-	token, err := (&signed.Borrow{
-		Cluster: "c", Lease: 7, Pool: "field", Product: "cad", User: "ann@acme.example", Client: "ws-1", Count: 1,
-		Issued: issued, Expiry: issued.AddDate(0, 0, 3),
-	}).Sign(key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	token := borrowToken(t)
 	for _, c := range []struct {
 		name, token, user, client string
 		days                      int
@@ -33,15 +19,20 @@ func TestVerifyBorrow(t *testing.T) {
 		want                      []error
 	}{
 		{"good", token, "Ann@Acme.example", "ws-1", 2, true, nil},
-		{"whoever", token + "\n", "", "", 2, true, nil},
+		{"a line", token + "\n", "ann@acme.example", "ws-1", 2, true, nil},
 		{"ended", token, "ann@acme.example", "ws-1", 3, true, []error{client.ErrBorrowEnded}},
 		{"another user", token, "bob@acme.example", "ws-1", 2, true, []error{client.ErrOtherUser}},
 		{"another device", token, "ann@acme.example", "WS-1", 2, true, []error{client.ErrOtherClient}},
 		{"all of it", token, "bob", "ws-2", 9, true, []error{client.ErrBorrowEnded, client.ErrOtherUser, client.ErrOtherClient}},
-		{"cut", token[:len(token)-5], "", "", 2, false, []error{signed.ErrMalformed}},
-		{"no token", "x", "", "", 2, false, []error{signed.ErrMalformed}},
+		{"whoever", token, "", "ws-1", 2, false, []error{}},
+		{"wherever", token, "ann@acme.example", "", 2, false, []error{}},
+		{"cut", token[:len(token)-5], "ann@acme.example", "ws-1", 2, false, []error{signed.ErrMalformed}},
+		{"no token", "x", "ann@acme.example", "ws-1", 2, false, []error{signed.ErrMalformed}},
 	} {
-		b, err := client.VerifyBorrow(c.token, public, c.user, c.client, issued.AddDate(0, 0, c.days))
+		now := issued.AddDate(0, 0, c.days)
+		v := appVerifier(new(memory), &now)
+		v.User, v.Client = c.user, c.client
+		b, err := v.VerifyBorrow(c.token)
 		if (b != nil) != c.genuine || (err == nil) != (c.want == nil) || b != nil && b.Lease != 7 {
 			t.Errorf("%s: %+v, %v", c.name, b, err)
 		}
@@ -50,8 +41,8 @@ func TestVerifyBorrow(t *testing.T) {
 				t.Errorf("%s: %v is not %v", c.name, err, want)
 			}
 		}
-	}
-	if _, err := client.VerifyBorrow(token, nil, "", "", issued); err == nil {
-		t.Error("it verifies without a key")
+		if incomplete := c.user == "" || c.client == ""; incomplete != (err != nil && strings.Contains(err.Error(), "is missing")) {
+			t.Errorf("%s: %v", c.name, err)
+		}
 	}
 }

@@ -1,10 +1,12 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -65,8 +67,11 @@ func (c *Client) CreateJoinToken(ctx context.Context, node string, lasts time.Du
 		return nil, refused(err)
 	}
 	body := apiv1.JoinTokenRequest{Node: node}
+	if lasts != 0 && lasts < time.Second {
+		return nil, refused(fmt.Errorf("lasts: %s is less than a second", lasts))
+	}
 	if lasts != 0 {
-		seconds := uint64(lasts / time.Second)
+		seconds := uint64(lasts / time.Second) //nolint:gosec // G115: a duration or a time after 1970, which is not negative
 		body.TTLSeconds = &seconds
 	}
 	r, err := change(ctx, "POST", "/v1/cluster/join-tokens", body)
@@ -114,6 +119,19 @@ func (c *Client) OpenAPI(ctx context.Context) (*Answer[[]byte], error) {
 func (c *Client) Metrics(ctx context.Context) (*Answer[[]byte], error) {
 	r := local("/metrics")
 	r.accept = "text/plain"
+	return call[[]byte](ctx, c, r, nil)
+}
+
+// Profile takes a profile of a node's process for the tool pprof: "profile" of the processors' time, for so long (whole seconds, at most MaxWait,
+// 0 means 30 s), or "allocs", "goroutine" or "heap", which take none. The node needs `http.profiling`; without it the problem is profiling_off. Endpoints are
+// asked as by Status.
+func (c *Client) Profile(ctx context.Context, name string, length time.Duration) (*Answer[[]byte], error) {
+	r := local("/debug/pprof/" + url.PathEscape(name))
+	r.accept = "application/octet-stream"
+	if name == "profile" {
+		r.wait = min(cmp.Or(length, 30*time.Second), MaxWait).Truncate(time.Second)
+		r.query = url.Values{"seconds": {strconv.Itoa(int(r.wait / time.Second))}}
+	}
 	return call[[]byte](ctx, c, r, nil)
 }
 

@@ -80,5 +80,5 @@ func backOff(failed int) time.Duration {
 }
 
 func jitter(most time.Duration) time.Duration {
-	return rand.N(max(most, 1)) //nolint:gosec // nobody gains by guessing how long a client waits
+	return rand.N(max(most, 1)) //nolint:gosec // G404: nobody gains by guessing how long a client waits
 }

@@ -29,7 +29,7 @@ const (
 )
 
 // Verifier verifies license keys and borrow tokens in an application, offline, for one user on one device, by a clock that can't be turned
-// back unnoticed. All fields but Tolerance and Now are required. Safe for concurrent use; it must not be copied or changed once used.
+// back unnoticed. Keys and Mark are required, and for borrows User and Client. Safe for concurrent use; it must not be copied or changed once used.
 //
 // It keeps the latest time that it has seen in the application's own store. Times come from the clock and from the borrows that it verifies: nobody can
 // have a token before it was issued. A document is judged at the later of the clock and the mark.
@@ -60,7 +60,7 @@ type Verifier struct {
 // that applies. Other errors come without and wrap signed.ErrMalformed, signed.ErrUnknownKey or signed.ErrSignature, or say which field is missing.
 // What it can't know is whether the borrow was returned early or revoked.
 func (v *Verifier) VerifyBorrow(token string) (*signed.Borrow, error) {
-	if err := v.complete(); err != nil {
+	if err := errors.Join(v.complete(), v.bound()); err != nil {
 		return nil, err
 	}
 	b, err := signed.VerifyBorrow(strings.TrimSpace(token), v.Keys)
@@ -99,15 +99,24 @@ func (v *Verifier) Trust(now time.Time) error {
 }
 
 func (v *Verifier) complete() error {
-	for _, field := range []struct {
-		name    string
-		missing bool
-	}{
-		{"Keys", len(v.Keys) == 0}, {"User", v.User == ""}, {"Client", v.Client == ""}, {"Mark", v.Mark == nil}, {"Tolerance, not negative,", v.Tolerance < 0},
-	} {
-		if field.missing {
-			return fmt.Errorf("verifier: %s is missing", field.name)
-		}
+	switch {
+	case len(v.Keys) == 0:
+		return errors.New("verifier: Keys is missing")
+	case v.Mark == nil:
+		return errors.New("verifier: Mark is missing")
+	case v.Tolerance < 0:
+		return fmt.Errorf("verifier: Tolerance is negative, %s", v.Tolerance)
+	}
+	return nil
+}
+
+// bound refuses to say of a borrow that it holds, but not for whom and where.
+func (v *Verifier) bound() error {
+	switch {
+	case v.User == "":
+		return errors.New("verifier: User is missing, whose borrow it is to be")
+	case v.Client == "":
+		return errors.New("verifier: Client is missing, where the borrow is to be used")
 	}
 	return nil
 }

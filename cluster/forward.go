@@ -111,6 +111,10 @@ func (n *Node) decodeCommand(c *fsmpb.Command) (*fsmpb.Body, *Error) {
 	if len(c.GetBody()) > fsm.MaxBody {
 		return nil, errorf(Unsupported, "A command of %d bytes is longer than %d.", len(c.GetBody()), fsm.MaxBody)
 	}
+	// Of a frame they would go into the entry, and every replica would stop at it.
+	if unknown := c.ProtoReflect().GetUnknown(); len(unknown) > 0 {
+		return nil, errorf(Unsupported, "Node %s (version %s) does not understand the command: %d bytes of it are fields that it does not know.", n.options.ID, n.options.Version, len(unknown))
+	}
 	body, err := fsm.DecodeBody(c.GetBody())
 	if err != nil {
 		return nil, errorf(Unsupported, "Node %s (version %s) does not understand the command: %v.", n.options.ID, n.options.Version, err)
@@ -175,8 +179,7 @@ func (s *server) Forward(ctx context.Context, request *clusterpb.ForwardRequest)
 	now := time.Now()
 	proposals := make([]*proposal, len(request.Commands))
 	for i, f := range request.Commands {
-		p := newProposal(sentBy(f.GetCommand().GetActor(), f.GetPrincipal()), f.GetCommand(), now.Add(time.Duration(f.GetTimeoutMs())*time.Millisecond))
-		p.span = s.node.spanFrom(f.GetTraceparent())
+		p := received(s.node, f, now)
 		proposals[i] = p
 		if err := s.node.accept(p); err != nil {
 			p.done <- answer{err: err}
@@ -188,6 +191,13 @@ func (s *server) Forward(ctx context.Context, request *clusterpb.ForwardRequest)
 		reply.Results[i] = &clusterpb.ForwardResult{Outcome: a.outcome, Fault: a.err.fault()}
 	}
 	return reply, nil
+}
+
+// received is a command of a frame as the proposal that it is to become.
+func received(n *Node, f *clusterpb.Forwarded, now time.Time) *proposal {
+	p := newProposal(sentBy(f.GetCommand().GetActor(), f.GetPrincipal()), f.GetCommand(), now.Add(time.Duration(f.GetTimeoutMs())*time.Millisecond))
+	p.span = n.spanFrom(f.GetTraceparent())
+	return p
 }
 
 // accept queues a command that another node sent.

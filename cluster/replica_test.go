@@ -54,6 +54,16 @@ func TestCommandThatReplicasCouldNotReadIsNotWritten(t *testing.T) {
 			}
 		}
 	}
+	c, err = fsm.NewCommand("operator", "b", createInstance("x", 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.ProtoReflect().SetUnknown([]byte{0x60, 0x12})
+	for _, s := range list {
+		if _, err := s.node.Propose(t.Context(), c); codeOf(err) != cluster.Unsupported {
+			t.Errorf("an unknown field through %s: %v", s.options.ID, err)
+		}
+	}
 	if after := leaderOf(t, list).node.Status().LastIndex; after != before {
 		t.Errorf("the log grew from %d to %d", before, after)
 	}

@@ -26,7 +26,7 @@ func (s *server) Probe(ctx context.Context, request *clusterpb.ProbeRequest) (*c
 	own := n.vocabulary.own.Load()
 	reply := &clusterpb.ProbeReply{
 		Node: n.options.ID, Site: n.options.Site, Address: n.options.Advertise, HttpAddress: n.options.HTTPAdvertise, Version: own.Version,
-		Cluster: cluster, Formed: n.formed(), Expect: uint32(n.options.Expect),
+		Cluster: cluster, Formed: n.formed(), Expect: uint32(n.options.Expect), //nolint:gosec // G115: it was held to its bounds when it was read
 		WallMs: n.clock.wall().UnixMilli(), ContactMs: -1,
 		LastTerm: n.raft.CurrentTerm(), LastIndex: n.raft.LastIndex(), AppliedIndex: view.Index(), Digest: view.Digest().String(),
 		Kinds: own.Kinds, Words: own.Words, SnapshotVersion: own.Snapshot, LeaderAddress: n.leader.address(), Keyring: n.keyringState(),

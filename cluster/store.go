@@ -104,10 +104,10 @@ func checkLength(path string) error {
 		return err
 	}
 	var newest, need uint64
-	pageSize := uint64(os.Getpagesize())
+	pageSize := uint64(os.Getpagesize()) //nolint:gosec // G115: sizes of files and disks are below 2^63
 	for page := range uint64(2) {
 		meta := make([]byte, header+length)
-		if _, err := f.ReadAt(meta, int64(page*pageSize)); err != nil {
+		if _, err := f.ReadAt(meta, int64(page*pageSize)); err != nil { //nolint:gosec // G115: sizes of files and disks are below 2^63
 			continue
 		}
 		if meta = meta[header:]; binary.NativeEndian.Uint32(meta) != magic {
@@ -118,7 +118,7 @@ func checkLength(path string) error {
 			newest, need = tx, binary.NativeEndian.Uint64(meta[40:])*pageSize
 		}
 	}
-	if size := uint64(info.Size()); size < need {
+	if size := uint64(info.Size()); size < need { //nolint:gosec // G115: sizes of files and disks are below 2^63
 		return fmt.Errorf("it has %d bytes of %d", size, need)
 	}
 	return nil

@@ -131,7 +131,7 @@ func (e *entryTrace) applied(index, term uint64, a *applied) {
 		return
 	}
 	for _, span := range e.spans {
-		span.SetAttributes(attribute.Int64("licet.entry.index", int64(index)), attribute.Int64("licet.entry.term", int64(term)))
+		span.SetAttributes(attribute.Int64("licet.entry.index", int64(index)), attribute.Int64("licet.entry.term", int64(term))) //nolint:gosec // G115: a number of rows, entries or terms, which never comes near 2^63
 	}
 	e.step(spanReplicate, e.began, a.began)
 	e.step(spanApply, a.began, a.ended)

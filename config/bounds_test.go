@@ -153,7 +153,7 @@ func TestGrammar(t *testing.T) {
 			good: []string{"a", "/a b", "../a", "ü", strings.Repeat("a", 4096)},
 			bad:  []string{"~/a", "~", "a\nb", "a\x00", "\xff", "-----BEGIN X-----", strings.Repeat("a", 4097)},
 		},
-		{keys: "http.insecure gossip.insecure", good: []string{"true", "false"}, bad: []string{"", "yes", "True", "1", "on"}},
+		{keys: "http.insecure http.profiling gossip.insecure", good: []string{"true", "false"}, bad: []string{"", "yes", "True", "1", "on"}},
 		{keys: "http.cert http.key http.client_ca gossip.key_file cluster.join_token_file auth.metrics_token_file oidc.ca audit.copy_file audit.copy_syslog_ca", good: []string{"", "a"}, bad: []string{" a", "~a", "a\n"}},
 		{
 			keys: "oidc.issuer", good: []string{"", "https://h", "https://h/", "https://H:8443/realms/acme", "https://[::1]:1/a", "https://h/" + strings.Repeat("a", 246)},

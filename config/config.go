@@ -56,6 +56,8 @@ type HTTP struct {
 	ClientCA string
 	// Insecure allows plain HTTP on an address that other machines reach.
 	Insecure bool
+	// Profiling serves profiles of the process to operators.
+	Profiling bool
 }
 
 // Gossip is memberlist's port, UDP and TCP. Both hosts are IP addresses, as memberlist takes no names.

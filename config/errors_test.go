@@ -221,7 +221,7 @@ func TestEnvironmentAndOverrideErrors(t *testing.T) {
 		{
 			name: "Kubernetes service links, by name", environ: []string{"LICET_SERVICE_HOST=10.0.0.1", "LICET_HTTP_PORT=tcp://10.0.0.1:80"},
 			want: []string{
-				"environment LICET_HTTP_PORT: no key has this variable, LICET_<SECTION>_<KEY>: unknown key; allowed in http: listen, advertise, cert, key, client_ca, insecure" + link,
+				"environment LICET_HTTP_PORT: no key has this variable, LICET_<SECTION>_<KEY>: unknown key; allowed in http: listen, advertise, cert, key, client_ca, insecure, profiling" + link,
 				"environment LICET_SERVICE_HOST: no key has this variable, LICET_<SECTION>_<KEY>: unknown section; allowed: " + allNames + link,
 			},
 		},

@@ -99,6 +99,11 @@ var keys = []key{
 		doc:  "Allows plain HTTP on an address that other machines reach. Whoever sees the traffic can then read tokens and license keys, and use them.",
 		kind: truth(func(c *Config) *bool { return &c.HTTP.Insecure }),
 	},
+	{
+		name: "http.profiling", def: "false",
+		doc:  "Serves profiles of the process below /debug/pprof/, to operators. They tell which functions run and what they hold, not of whom.",
+		kind: truth(func(c *Config) *bool { return &c.HTTP.Profiling }),
+	},
 
 	{
 		name: "gossip.listen", def: "127.0.0.1:7201",
@@ -329,7 +334,7 @@ var keys = []key{
 	},
 	{
 		name: "limits.waits", def: "1000",
-		doc:  "Requests that wait for a change of their ticket. One more is answered 503 with Retry-After.",
+		doc:  "Requests that wait for a change of their ticket, or take a CPU profile. One more is answered 503 with Retry-After.",
 		kind: number(func(c *Config) *int { return &c.Limits.Waits }, 1, 1_000_000, "requests"),
 	},
 	{

@@ -164,7 +164,7 @@ func parseSize(text string) (ByteSize, bool) {
 		}
 	}
 	n, err := strconv.ParseUint(text, 10, 63)
-	return ByteSize(n) * unit, err == nil && n <= uint64(math.MaxInt64/unit) && (len(text) == 1 || text[0] != '0')
+	return ByteSize(n) * unit, err == nil && n <= uint64(math.MaxInt64/unit) && (len(text) == 1 || text[0] != '0') //nolint:gosec // G115: it was held to its bounds when it was read
 }
 
 func size(at func(*Config) *ByteSize, least, most ByteSize) kind {

@@ -34,6 +34,7 @@ var routes = []route{
 	{"GET", "/readyz", "", true},
 	{"GET", "/v1/openapi.yaml", "", true},
 	{"GET", "/metrics", "", false},
+	{"GET", "/debug/pprof/heap", "", false},
 	{"GET", "/v1/status", "", false},
 	{"GET", "/v1/cluster/members", "", false},
 	{"DELETE", "/v1/cluster/members/nobody", "", false},

@@ -114,7 +114,7 @@ func (r *syncRun) all() {
 	}
 }
 
-func (r *syncRun) result(place int, what fsmpb.SyncResult) { r.results[place] = byte(what) }
+func (r *syncRun) result(place int, what fsmpb.SyncResult) { r.results[place] = byte(what) } //nolint:gosec // G115: the numbers of an enumeration
 
 func (r *syncRun) existing(place int) (*Account, bool) {
 	return r.s.accounts.get(accountKey(r.i.Serial, r.list[place].Name))

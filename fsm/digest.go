@@ -57,7 +57,7 @@ func (d *digest) remove(r row) {
 // Digest identifies the state at its index and clock.
 func (t *tables) Digest() Digest {
 	buf := make([]byte, 0, 256)
-	for _, n := range []uint64{t.index, uint64(t.clock.WallMs), uint64(t.clock.PauseMs)} {
+	for _, n := range []uint64{t.index, uint64(t.clock.WallMs), uint64(t.clock.PauseMs)} { //nolint:gosec // G115: its bits are kept, as protobuf keeps them
 		buf = binary.LittleEndian.AppendUint64(buf, n)
 	}
 	for _, lane := range t.digest.lanes {

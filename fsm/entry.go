@@ -19,13 +19,13 @@ func (e *entry) UnmarshalVT(data []byte) error {
 		number, n, from, to := nextField(data, at)
 		switch number {
 		case 1:
-			e.Format = uint32(n)
+			e.Format = uint32(n) //nolint:gosec // G115: its bits are kept, as protobuf keeps them
 		case 2:
 			e.Term = n
 		case 3:
-			e.WallMs = int64(n)
+			e.WallMs = int64(n) //nolint:gosec // G115: its bits are kept, as protobuf keeps them
 		case 4:
-			e.PauseMs = int64(n)
+			e.PauseMs = int64(n) //nolint:gosec // G115: its bits are kept, as protobuf keeps them
 		case 5:
 			c := &commands[len(e.Commands)]
 			readCommand(c, data[from:to:to], text[from:to])
@@ -72,5 +72,5 @@ func nextField(data []byte, at int) (number protowire.Number, n uint64, from, to
 	if wire == protowire.VarintType {
 		return number, n, from, from
 	}
-	return number, 0, from, from + int(n)
+	return number, 0, from, from + int(n) //nolint:gosec // G115: it was held to its bounds when it was read
 }

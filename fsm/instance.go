@@ -98,7 +98,7 @@ func (s *State) createInstance(o *fsmpb.Outcome, cmd *fsmpb.CreateInstance) {
 	s.counters.lastSerial++
 	i := &Instance{
 		Serial: s.counters.lastSerial, Contract: c.Doc.ID, Name: cmd.Name, Allocation: allocation,
-		KeyBase: 1 - int64(c.Terms), CreatedMs: s.clock.WallMs, Site: cmd.Site,
+		KeyBase: 1 - int64(c.Terms), CreatedMs: s.clock.WallMs, Site: cmd.Site, //nolint:gosec // G115: a number of rows, entries or terms, which never comes near 2^63
 	}
 	s.instances.set(&s.digest, i.Serial, i)
 	s.indexInstance(i)
@@ -305,7 +305,7 @@ func (s *State) admitted(i *Instance, key *signed.LicenseKey, active Quantities)
 }
 
 // keyRevision grows with every change of allocation (KeyBase) and of expiry or grace (Terms).
-func (i *Instance) keyRevision(c *Contract) uint64 { return uint64(i.KeyBase + int64(c.Terms)) }
+func (i *Instance) keyRevision(c *Contract) uint64 { return uint64(i.KeyBase + int64(c.Terms)) } //nolint:gosec // G115: a number of rows, entries or terms, which never comes near 2^63
 
 // InstanceStatus is an instance with what follows from its contract.
 type InstanceStatus struct {

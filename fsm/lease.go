@@ -80,7 +80,7 @@ func (l *Lease) key() leaseKey { return leaseKey{l.pool, hash64(l.User), l.ID} }
 func (l *Lease) shift() shift {
 	by := l.held.taken()
 	if l.Borrow {
-		by.borrowed = int64(l.held.count)
+		by.borrowed = int64(l.held.count) //nolint:gosec // G115: a quantity, or a sum of them, is far below 2^63
 	}
 	return by
 }

@@ -60,5 +60,5 @@ func (t *tables) wait(pool, ahead uint64) int64 {
 	if !ok || x.Offers == 0 {
 		return 0
 	}
-	return int64(ahead+1) * max(x.MeanMs, t.clock.LeaseMs()-x.SinceMs, 1)
+	return int64(ahead+1) * max(x.MeanMs, t.clock.LeaseMs()-x.SinceMs, 1) //nolint:gosec // G115: a number of rows, entries or terms, which never comes near 2^63
 }

@@ -358,21 +358,21 @@ func (t *tables) unindexPool(p *Pool) {
 func (t *tables) countPool(p *Pool, sign int64) {
 	for _, x := range p.Products {
 		d := edit(t.draw(p.Contract, x.Name))
-		add(&d.promised, sign*int64(p.promise(x)))
+		add(&d.promised, sign*int64(p.promise(x))) //nolint:gosec // G115: a quantity, or a sum of them, is far below 2^63
 		t.setDraw(p.Contract, x.Name, d)
 		u, own := t.use(p).edit(x.Name)
 		unused := unusedSeats(x, own.out)
 		if own.unused = unused; sign < 0 {
 			own.unused = 0
 		}
-		add(&u.unused, sign*int64(unused))
+		add(&u.unused, sign*int64(unused)) //nolint:gosec // G115: a quantity, or a sum of them, is far below 2^63
 		t.setUse(u, own)
 	}
 	if p.Shared {
 		for _, u := range t.use(p).products {
 			d := edit(t.draw(p.Contract, u.product))
-			add(&d.shared, sign*int64(u.used))
-			add(&d.waiting, sign*int64(u.waiting))
+			add(&d.shared, sign*int64(u.used))     //nolint:gosec // G115: a quantity, or a sum of them, is far below 2^63
+			add(&d.waiting, sign*int64(u.waiting)) //nolint:gosec // G115: a quantity, or a sum of them, is far below 2^63
 			t.setDraw(p.Contract, u.product, d)
 		}
 	}

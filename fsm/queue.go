@@ -653,7 +653,7 @@ func (t *tables) ahead(x *Ticket) uint64 {
 	if x.Offered {
 		return 0
 	}
-	return uint64(t.rank(x.key()) - t.rank(ticketKey{x.pool, 0}))
+	return uint64(t.rank(x.key()) - t.rank(ticketKey{x.pool, 0})) //nolint:gosec // G115: a count or a length is not negative
 }
 
 // rank is how many waiting tickets are before a place in the order of all pools' queues.

@@ -275,7 +275,7 @@ func refuse(code Code, pairs ...any) *fsmpb.Refusal {
 		case string:
 			f.Value = &fsmpb.Fact_Text{Text: v}
 		case uint64:
-			f.Value = &fsmpb.Fact_Number{Number: int64(v)}
+			f.Value = &fsmpb.Fact_Number{Number: int64(v)} //nolint:gosec // G115: only shown
 		case int64:
 			f.Value = &fsmpb.Fact_Number{Number: v}
 		default:

@@ -47,7 +47,7 @@ const (
 	MayMeasure Right = "measure"
 	// MayRead reads what has no scope: members, settings, the audit trail, notices, tokens, backups.
 	MayRead Right = "read"
-	// MayAdminister changes what has no scope: members, settings, gossip keys, contents from a backup, the responsible address.
+	// MayAdminister changes what has no scope: members, settings, gossip keys, contents from a backup, the responsible address; and takes profiles of a node.
 	MayAdminister Right = "administer"
 	// MayMakeTokens makes and revokes tokens.
 	MayMakeTokens Right = "tokens"

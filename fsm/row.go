@@ -101,7 +101,7 @@ func (h *hashed) keep(hash lanes) { h.lanes = hash }
 func appendRecord(b []byte, kind recordKind, m message) []byte {
 	b = protowire.AppendTag(b, kind, protowire.BytesType)
 	size := m.SizeVT()
-	b = protowire.AppendVarint(b, uint64(size))
+	b = protowire.AppendVarint(b, uint64(size)) //nolint:gosec // G115: a count or a length is not negative
 	return appendSized(b, m, size)
 }
 

@@ -48,7 +48,7 @@ func (v *View) Snapshot(w io.Writer) error {
 	digest := v.Digest()
 	out.header(&fsmpb.SnapshotHeader{
 		Index: v.index, Term: v.term, WallMs: v.clock.WallMs, PauseMs: v.clock.PauseMs, Digest: digest[:],
-		Records: uint64(2 + v.contracts.len() + v.instances.len() + v.pools.len() + v.leases.len() +
+		Records: uint64(2 + v.contracts.len() + v.instances.len() + v.pools.len() + v.leases.len() + //nolint:gosec // G115: a count or a length is not negative
 			v.projects.len() + v.tickets.len() + v.usage.len() + v.paces.len() + v.accounts.len() + v.stages.len() + v.requests.len() +
 			v.responsibles.len() + v.episodes.len() + v.notices.len() + v.tokens.len() + v.writes.len()),
 	})
@@ -111,7 +111,7 @@ func (f *frameWriter) record(kind recordKind, m message) {
 
 func (f *frameWriter) frame(payload []byte) {
 	var head [8]byte
-	binary.BigEndian.PutUint32(head[:4], uint32(len(payload)))
+	binary.BigEndian.PutUint32(head[:4], uint32(len(payload))) //nolint:gosec // G115: a length or a place in what is bounded far below 2^32
 	binary.BigEndian.PutUint32(head[4:], crc32.Checksum(payload, castagnoli))
 	f.raw(head[:])
 	f.raw(payload)
@@ -339,7 +339,7 @@ func (f *frameReader) frame(into decoded, s *shape) error {
 	if size > maxFrame {
 		return fmt.Errorf("%w: a frame of %d bytes is longer than %d", ErrSnapshotDamaged, size, maxFrame)
 	}
-	if uint32(cap(f.scratch)) < size {
+	if uint32(cap(f.scratch)) < size { //nolint:gosec // G115: a length or a place in what is bounded far below 2^32
 		f.scratch = make([]byte, size)
 	}
 	payload := f.scratch[:size]

@@ -89,7 +89,7 @@ func lineOf(n int, a *fsmpb.ListedAccount) uint32 {
 	if a.Line != 0 {
 		return a.Line
 	}
-	return uint32(n) + 1
+	return uint32(n) + 1 //nolint:gosec // G115: a length or a place in what is bounded far below 2^32
 }
 
 // stageAccounts keeps a part of a list until an import or a sync names it.
@@ -111,7 +111,7 @@ func (s *State) stageAccounts(o *fsmpb.Outcome, cmd *fsmpb.StageAccounts) {
 	s.putStage(x)
 	sum, _ := s.stagings.Get(x.staging())
 	o.Result = &fsmpb.Outcome_Staged{Staged: &fsmpb.StageDone{
-		Serial: x.Serial, Staging: x.Staging, Parts: uint32(sum.parts), Accounts: uint32(sum.accounts), ExpiresMs: sum.lastMs + StagingTTL*1000,
+		Serial: x.Serial, Staging: x.Staging, Parts: uint32(sum.parts), Accounts: uint32(sum.accounts), ExpiresMs: sum.lastMs + StagingTTL*1000, //nolint:gosec // G115: a length or a place in what is bounded far below 2^32
 	}}
 }
 
@@ -127,7 +127,7 @@ func (s *State) stageable(x *Stage) *fsmpb.Refusal {
 	case accounts > MaxListed:
 		return refuse(StagingLimitReached, "what", "accounts", "asked", uint64(accounts), "max", uint64(MaxListed))
 	case !known && s.stagings.Len() >= MaxStagings:
-		return refuse(StagingLimitReached, "what", "lists", "asked", uint64(s.stagings.Len()+1), "max", uint64(MaxStagings))
+		return refuse(StagingLimitReached, "what", "lists", "asked", uint64(s.stagings.Len()+1), "max", uint64(MaxStagings)) //nolint:gosec // G115: a count or a length is not negative
 	case bytes > MaxStagedBytes:
 		return refuse(StagingLimitReached, "what", "bytes", "asked", uint64(bytes), "max", uint64(MaxStagedBytes))
 	}

@@ -122,7 +122,7 @@ func (s *State) tokenRefusal(cmd *fsmpb.CreateToken) *fsmpb.Refusal {
 }
 
 // permanents counts the operators' tokens that do not expire.
-func (t *tables) permanents() uint64 { return uint64(t.operators.Len()) }
+func (t *tables) permanents() uint64 { return uint64(t.operators.Len()) } //nolint:gosec // G115: a count or a length is not negative
 
 // tokenResult never has the hash: outcomes are in the audit trail.
 func tokenResult(x *Token) *fsmpb.Outcome_Token {

@@ -40,7 +40,7 @@ func usageKey(pool, product string, hour int64) string {
 	b := make([]byte, 0, 96)
 	b = append(append(b, pool...), 0)
 	b = append(append(b, product...), 0)
-	return string(binary.BigEndian.AppendUint64(b, uint64(hour)))
+	return string(binary.BigEndian.AppendUint64(b, uint64(hour))) //nolint:gosec // G115: a duration or a time after 1970, which is not negative
 }
 
 // usageAge orders rows by hour, for forgetting.
@@ -118,7 +118,7 @@ func (s *State) forgetUsage() {
 	limits := s.meta.Settings
 	for range forgetAtOnce {
 		oldest, ok := s.usageAge.keys.Min()
-		if !ok || oldest.hour > s.hour()-int64(limits.UsageHours) && uint64(s.usage.len()) < limits.UsageLimit {
+		if !ok || oldest.hour > s.hour()-int64(limits.UsageHours) && uint64(s.usage.len()) < limits.UsageLimit { //nolint:gosec // G115: it was held to its bounds when it was read
 			return
 		}
 		s.forgetHour(oldest)

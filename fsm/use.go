@@ -145,16 +145,16 @@ type shift struct {
 	reserved                         int64
 }
 
-func add(n *uint64, by int64) { *n = uint64(int64(*n) + by) }
+func add(n *uint64, by int64) { *n = uint64(int64(*n) + by) } //nolint:gosec // G115: a difference, which may be negative, is added modulo 2^64
 
 // shiftUse changes what is counted of a product: in its pool, and in its contract.
 func (t *tables) shiftUse(p *Pool, product string, by shift) {
 	u, own := t.use(p).edit(product)
 	if by.reserved != 0 {
 		before := own.unused
-		own.out = own.out.plus(Quantities{{by.reservation, uint64(by.reserved)}})
+		own.out = own.out.plus(Quantities{{by.reservation, uint64(by.reserved)}}) //nolint:gosec // G115: a difference, which may be negative, is added modulo 2^64
 		own.unused = unusedSeats(p.product(product), own.out)
-		add(&u.unused, int64(own.unused)-int64(before))
+		add(&u.unused, int64(own.unused)-int64(before)) //nolint:gosec // G115: a quantity, or a sum of them, is far below 2^63
 	}
 	own.shift(by)
 	u.shift(by)
@@ -206,11 +206,11 @@ type seats struct {
 }
 
 func (x seats) taken() shift {
-	return shift{used: int64(x.count), reserved: int64(x.reserved), reservation: x.reservation}
+	return shift{used: int64(x.count), reserved: int64(x.reserved), reservation: x.reservation} //nolint:gosec // G115: a quantity, or a sum of them, is far below 2^63
 }
 
 func (x seats) freed() shift {
-	return shift{used: -int64(x.count), reserved: -int64(x.reserved), reservation: x.reservation}
+	return shift{used: -int64(x.count), reserved: -int64(x.reserved), reservation: x.reservation} //nolint:gosec // G115: a quantity, or a sum of them, is far below 2^63
 }
 
 // take is shiftUse that keeps the usage of the hour.

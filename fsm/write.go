@@ -87,8 +87,8 @@ func WriteFromProto(p *fsmpb.WriteRecord) (*Write, error) {
 	return &Write{
 		Seq: p.Seq, Index: p.Index, Position: p.Position, WallMs: p.WallMs,
 		Kind: p.Kind, Fingerprint: [sha256.Size]byte(p.Fingerprint), Chain: [sha256.Size]byte(p.Chain),
-		key: requestKey(p.Actor, p.RequestId), actor: uint32(len(p.Actor)),
-		text: slices.Concat(p.Body, p.Outcome), body: uint32(len(p.Body)), stray: p.Stray,
+		key: requestKey(p.Actor, p.RequestId), actor: uint32(len(p.Actor)), //nolint:gosec // G115: a length or a place in what is bounded far below 2^32
+		text: slices.Concat(p.Body, p.Outcome), body: uint32(len(p.Body)), stray: p.Stray, //nolint:gosec // G115: a length or a place in what is bounded far below 2^32
 	}, nil
 }
 
@@ -141,7 +141,7 @@ func CommandName(c *fsmpb.Command) string {
 	if n < 0 {
 		return "malformed"
 	}
-	if name := KindName(uint32(kind)); name != "" {
+	if name := KindName(uint32(kind)); name != "" { //nolint:gosec // G115: the numbers of an enumeration
 		return name
 	}
 	return fmt.Sprintf("kind %d", kind)
@@ -232,14 +232,14 @@ func (s *State) record(key, actor string, body []byte, o *fsmpb.Outcome, stray b
 	s.counters.lastWrite++
 	w := &Write{
 		Seq: s.counters.lastWrite, Index: s.index, Position: s.position, WallMs: s.clock.WallMs,
-		Kind: uint32(kind), Fingerprint: sha256.Sum256(body), key: key, actor: uint32(len(actor)), stray: stray,
+		Kind: uint32(kind), Fingerprint: sha256.Sum256(body), key: key, actor: uint32(len(actor)), stray: stray, //nolint:gosec // G115: the numbers of an enumeration
 	}
 	if len(body) > maxKeptBody || holdsDocument(kind) {
 		body = nil
 	}
 	o = withoutHint(o)
 	size := o.SizeVT()
-	w.text, w.body = appendSized(append(make([]byte, 0, len(body)+size), body...), o, size), uint32(len(body))
+	w.text, w.body = appendSized(append(make([]byte, 0, len(body)+size), body...), o, size), uint32(len(body)) //nolint:gosec // G115: a length or a place in what is bounded far below 2^32
 	w.Chain = chain(s.counters.chain, s.digest.encoder().link(w))
 	s.counters.chain = w.Chain
 	s.addWrite(w)
@@ -286,7 +286,7 @@ func (s *State) forgetWrites() {
 	limits := s.meta.Settings
 	for range forgetAtOnce {
 		_, w, ok := s.writes.rows.Min()
-		if !ok || w.Index == s.index || w.WallMs >= s.oldestWrite() && uint64(s.writes.len()) < limits.RequestLimit && s.writeBytes <= limits.RequestBytes {
+		if !ok || w.Index == s.index || w.WallMs >= s.oldestWrite() && uint64(s.writes.len()) < limits.RequestLimit && s.writeBytes <= limits.RequestBytes { //nolint:gosec // G115: a count or a length is not negative
 			return
 		}
 		s.forget(w)
@@ -307,7 +307,7 @@ func (s *State) forget(w *Write) {
 
 // oldestWrite is the wall time from which outcomes are remembered.
 func (t *tables) oldestWrite() int64 {
-	return t.clock.WallMs - int64(t.meta.Settings.RequestTTL)*1000
+	return t.clock.WallMs - int64(t.meta.Settings.RequestTTL)*1000 //nolint:gosec // G115: it was held to its bounds when it was read
 }
 
 // loadWrite takes a row out of a snapshot, whose rows are in order, and sees that it fits the chain.
@@ -352,7 +352,7 @@ func (v *View) WritesAfter(seq uint64, limit int) []*Write {
 	if limit <= 0 || seq >= v.counters.lastWrite {
 		return nil
 	}
-	list := make([]*Write, 0, min(uint64(limit), v.counters.lastWrite-seq, uint64(v.writes.len())))
+	list := make([]*Write, 0, min(uint64(limit), v.counters.lastWrite-seq, uint64(v.writes.len()))) //nolint:gosec // G115: a count or a length is not negative
 	v.writes.rows.Ascend(seq+1, func(_ uint64, w *Write) bool {
 		list = append(list, w)
 		return len(list) < limit

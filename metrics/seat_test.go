@@ -1,7 +1,9 @@
 package metrics
 
 import (
+	"bytes"
 	"crypto/ed25519"
+	"encoding/hex"
 	"fmt"
 	"slices"
 	"strings"
@@ -115,6 +117,32 @@ func TestSeats(t *testing.T) {
 	if text := m.text(); !strings.Contains(text, `licet_pool_seats_offered{pool="design",product="cad"} 2`+"\n") {
 		t.Errorf("no offer: %q", linesOf(text, "licet_pool_"))
 	}
+}
+
+// Contracts that go on although their vendor key was revoked are counted, until they end.
+func TestContractsOfARevokedKey(t *testing.T) {
+	m := newMachine(t)
+	m.contract("globex", 5)
+	count := func(want string) {
+		t.Helper()
+		if got := linesOf(m.text(), "licet_contracts_key_revoked "); !slices.Equal(got, []string{"licet_contracts_key_revoked " + want}) {
+			t.Errorf("%q instead of %s", got, want)
+		}
+	}
+	count("0")
+	next := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{1}, ed25519.SeedSize)).Public().(ed25519.PublicKey)
+	first := signed.KeyID(key.Public().(ed25519.PublicKey))
+	statement := &signed.Statement{Adds: hex.EncodeToString(next), Name: "next", Revokes: first, Issued: epoch.Add(-time.Hour), Expiry: epoch.AddDate(0, 0, 7)}
+	document, err := statement.Sign(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.do(&fsmpb.Body{Kind: &fsmpb.Body_ChangeVendorKeys{ChangeVendorKeys: &fsmpb.ChangeVendorKeys{Statement: document}}})
+	count("2")
+	// Both contracts end with the same year.
+	m.index += uint64(400 * 24 * time.Hour / time.Second)
+	m.do(&fsmpb.Body{Kind: &fsmpb.Body_Expire{Expire: &fsmpb.Expire{}}})
+	count("0")
 }
 
 // How long tickets waited is told once, by the entry that made the offers.

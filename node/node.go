@@ -150,7 +150,7 @@ func (n Node) Status(context.Context) apiv1.NodeStatus {
 		Queue: apiv1.Queue{Waiting: s.Waiting, Limit: s.QueueLimit},
 		State: apiv1.StateSummary{
 			Index: s.View.Index(), Term: s.View.Term(), Digest: s.View.Digest().String(),
-			Clock: clock.Wall(), LeaseClockMs: clock.LeaseMs(), Requests: uint64(s.View.Requests()),
+			Clock: clock.Wall(), LeaseClockMs: clock.LeaseMs(), Requests: uint64(s.View.Requests()), //nolint:gosec // G115: a count or a length is not negative
 		},
 	}
 	status.Clock = clockOf(s.Clock)

@@ -220,7 +220,11 @@ func (c *Copier) load() (uint64, error) {
 	if err == nil {
 		err = json.Unmarshal(text, &p)
 	}
-	return p.Row, err
+	if err != nil {
+		// Unmarshal may have read a part.
+		return 0, err
+	}
+	return p.Row, nil
 }
 
 // settle notes the last row that will not be lost any more.

@@ -204,6 +204,12 @@ func startReceiver(t testing.TB, address string, read bool) *receiver {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return receiveFrom(t, l, read)
+}
+
+// receiveFrom takes messages of all who connect, if it reads at all.
+func receiveFrom(t testing.TB, l net.Listener, read bool) *receiver {
+	t.Helper()
 	r := &receiver{Listener: l}
 	go func() {
 		for {
@@ -344,22 +350,42 @@ func TestHungSyslogHoldsUpNobody(t *testing.T) {
 }
 
 // Datagrams: one a row, and what is too long for one goes without its long parts.
-func TestCopyToALocalSocket(t *testing.T) {
-	h, o := newHistory(t), options(t.TempDir())
+func TestCopyInDatagrams(t *testing.T) {
 	dir, err := os.MkdirTemp("", "s") //nolint:usetesting // names of sockets are short, and a test's directory is not
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	path := filepath.Join(dir, "log")
-	socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	local, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = socket.Close() }()
-	h.entry(0, longBulk())
-	write(t, o, h.writes(3))
-	startCopying(t, o.Dir, "syslog", &trail.Syslog{URL: &url.URL{Scheme: "unix", Path: path}, Node: "lyon"})
+	udp, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range []struct {
+		socket net.Conn
+		to     url.URL
+	}{
+		{local, url.URL{Scheme: "unix", Path: path}},
+		{udp, url.URL{Scheme: "udp", Host: udp.LocalAddr().String()}},
+	} {
+		t.Run(x.to.Scheme, func(t *testing.T) {
+			defer func() { _ = x.socket.Close() }()
+			h, o := newHistory(t), options(t.TempDir())
+			h.entry(0, longBulk())
+			write(t, o, h.writes(3))
+			startCopying(t, o.Dir, "syslog", &trail.Syslog{URL: &x.to, Node: "lyon"})
+			checkDatagrams(t, x.socket)
+		})
+	}
+}
+
+// checkDatagrams reads five rows, the second of which is too long.
+func checkDatagrams(t *testing.T, socket net.Conn) {
+	t.Helper()
 	if err := socket.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
@@ -369,12 +395,33 @@ func TestCopyToALocalSocket(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, text, _ := strings.Cut(string(buffer[:n]), " licet - audit - ")
-		if !strings.HasPrefix(text, fmt.Sprintf(`{"seq":%d,`, seq)) || !strings.Contains(text, `"chain":"`) {
-			t.Errorf("%.200s", text)
+		head, text, _ := strings.Cut(string(buffer[:n]), " licet - audit - ")
+		if !strings.HasPrefix(head, "<1") || !strings.HasPrefix(text, fmt.Sprintf(`{"seq":%d,`, seq)) || !strings.Contains(text, `"chain":"`) {
+			t.Errorf("%.200s", buffer[:n])
 		}
 		if short := strings.HasSuffix(text, `"row":""}`); short != (seq == 2) || n > 32_000 {
 			t.Errorf("row %d: %d bytes, short %v", seq, n, short)
 		}
+	}
+}
+
+// Nobody listens: datagrams are lost, and nothing waits or stops for them.
+func TestDatagramsToNobody(t *testing.T) {
+	socket, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	to := url.URL{Scheme: "udp", Host: socket.LocalAddr().String()}
+	if err := socket.Close(); err != nil {
+		t.Fatal(err)
+	}
+	h, o := newHistory(t), options(t.TempDir())
+	c := startCopying(t, o.Dir, "syslog", &trail.Syslog{URL: &to, Node: "lyon"})
+	until(t, "a failure, as the machine says that nobody listens", func() bool {
+		write(t, o, h.writes(1))
+		return c.Copied().Failing
+	})
+	if !strings.Contains(c.said(), "refused") {
+		t.Error(c.said())
 	}
 }

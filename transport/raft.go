@@ -53,7 +53,7 @@ func NewRaftLayer[Address ~string](port *Port, options RaftOptions) *RaftLayer[A
 	if layer.nodeAt == nil {
 		layer.nodeAt = func(string) string { return "" }
 	}
-	layer.ctx, layer.cancel = context.WithCancel(context.Background()) //nolint:gosec // Close calls it
+	layer.ctx, layer.cancel = context.WithCancel(context.Background()) //nolint:gosec // G118: Close calls it
 	return layer
 }
 

@@ -141,6 +141,7 @@ const (
 	CodePoolNotFound           Code = "pool_not_found"
 	CodeProductNotGranted      Code = "product_not_granted"
 	CodeProductNotInPool       Code = "product_not_in_pool"
+	CodeProfilingOff           Code = "profiling_off"
 	CodeProjectBusy            Code = "project_busy"
 	CodeProjectNotAllowed      Code = "project_not_allowed"
 	CodeProjectOpenAsMono      Code = "project_open_as_mono"
@@ -323,6 +324,8 @@ func (e Code) Valid() bool {
 	case CodeProductNotGranted:
 		return true
 	case CodeProductNotInPool:
+		return true
+	case CodeProfilingOff:
 		return true
 	case CodeProjectBusy:
 		return true
@@ -710,6 +713,30 @@ func (e WithSigningKey) Valid() bool {
 	case WithSigningKeyFalse:
 		return true
 	case WithSigningKeyTrue:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for GetProfileParamsProfile.
+const (
+	GetProfileParamsProfileAllocs    GetProfileParamsProfile = "allocs"
+	GetProfileParamsProfileGoroutine GetProfileParamsProfile = "goroutine"
+	GetProfileParamsProfileHeap      GetProfileParamsProfile = "heap"
+	GetProfileParamsProfileProfile   GetProfileParamsProfile = "profile"
+)
+
+// Valid indicates whether the value is a known member of the GetProfileParamsProfile enum.
+func (e GetProfileParamsProfile) Valid() bool {
+	switch e {
+	case GetProfileParamsProfileAllocs:
+		return true
+	case GetProfileParamsProfileGoroutine:
+		return true
+	case GetProfileParamsProfileHeap:
+		return true
+	case GetProfileParamsProfileProfile:
 		return true
 	default:
 		return false
@@ -2692,6 +2719,18 @@ type Unprocessable = Problem
 //
 // Example: {"code":"contract_exhausted","detail":"Contract acme-2026, area primary: 5 asked, 0 free (30 of 30 allocated).","facts":{"allocated":30,"area":"primary","asked":5,"contract":"acme-2026","free":0,"max":30},"next":"Ask for no more than is free, reduce what has been given out, or ask the vendor for more.","request_id":"01J9ZQ4T3M8Y6V0R5W2K7C1XBN","status":409,"title":"Contract exhausted","type":"urn:licet:problem:contract_exhausted"}
 type Unsupported = Problem
+
+// GetProfileParams defines parameters for GetProfile.
+type GetProfileParams struct {
+	// Seconds How long `profile` takes; the others don't have it.
+	Seconds *uint32 `form:"seconds,omitempty" json:"seconds,omitempty"`
+
+	// LicetTimeoutMs How long the caller waits, in milliseconds. It never extends the node's own limit.
+	LicetTimeoutMs *Timeout `json:"Licet-Timeout-Ms,omitempty"`
+}
+
+// GetProfileParamsProfile defines parameters for GetProfile.
+type GetProfileParamsProfile string
 
 // ActivateParams defines parameters for Activate.
 type ActivateParams struct {

@@ -40,7 +40,7 @@ func (s *session) readAccounts(text []byte) ([]apiv1.StagedAccount, error) {
 			return nil, s.usagef("%s: %v", s.args[1], err)
 		}
 		line, _ := in.FieldPos(0)
-		a := apiv1.StagedAccount{Name: record[name], Area: record[area], Line: uint32(line)}
+		a := apiv1.StagedAccount{Name: record[name], Area: record[area], Line: uint32(line)} //nolint:gosec // G115: a length or a place in what is bounded far below 2^32
 		if state >= 0 {
 			switch record[state] {
 			case "Yes":

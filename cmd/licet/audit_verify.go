@@ -299,7 +299,7 @@ func (s *session) sayVerdict(v *verdictOfTrail) error {
 func showTrailVerdict(p *page, v *verdictOfTrail) {
 	var rows [][]string
 	for _, r := range v.Reports {
-		rows = append(rows, []string{r.Dir, r.Node, number(r.First), number(r.Last), number(r.Rows), number(uint64(len(r.Gaps))), number(uint64(len(r.Damage) + r.MoreDamage))})
+		rows = append(rows, []string{r.Dir, r.Node, number(r.First), number(r.Last), number(r.Rows), number(uint64(len(r.Gaps))), number(uint64(len(r.Damage) + r.MoreDamage))}) //nolint:gosec // G115: a count or a length is not negative
 	}
 	if len(rows) > 0 {
 		p.table([]string{"FILES", "NODE", "FIRST", "LAST", "ROWS", "GAPS", "DAMAGE"}, rows)

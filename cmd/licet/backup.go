@@ -145,7 +145,7 @@ func backUp(s *session) (err error) {
 		return notWritten(err)
 	}
 	return s.printOwn(describe(name, b), func(p *page) {
-		p.line("%s is a backup of cluster %s at index %d, %s.", clean(name), b.Cluster, b.Index, mebibytes(int64(b.Bytes)))
+		p.line("%s is a backup of cluster %s at index %d, %s.", clean(name), b.Cluster, b.Index, mebibytes(int64(b.Bytes))) //nolint:gosec // G115: sizes of files and disks are below 2^63
 		p.line("digest %s", b.Digest)
 		p.line("sha256 %s", b.SHA256)
 		if b.SigningKey != nil {
@@ -238,7 +238,7 @@ func restore(s *session) error {
 	if _, err := file.Seek(0, io.SeekStart); err != nil {
 		return s.usagef("FILE: %v", pathError(err))
 	}
-	a, err := s.restoreThroughLeader(client.RestoreOf{Into: into, From: from, Bytes: int64(b.Bytes)}, file)
+	a, err := s.restoreThroughLeader(client.RestoreOf{Into: into, From: from, Bytes: int64(b.Bytes)}, file) //nolint:gosec // G115: sizes of files and disks are below 2^63
 	if err != nil {
 		return err
 	}

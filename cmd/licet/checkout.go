@@ -73,7 +73,7 @@ func (s *session) ask() (ask apiv1.Checkout, err error) {
 			}
 		}
 	}
-	ask.Count, ask.TTL, ask.BorrowDays = numbers["count"], uint32(numbers["ttl"]), uint32(numbers["borrow-days"])
+	ask.Count, ask.TTL, ask.BorrowDays = numbers["count"], uint32(numbers["ttl"]), uint32(numbers["borrow-days"]) //nolint:gosec // G115: it was held to its bounds when it was read
 	if s.IsSet("groups") {
 		ask.Groups = strings.Split(s.String("groups"), ",")
 	}

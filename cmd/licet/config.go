@@ -35,7 +35,7 @@ func configCheck(s *session) error {
 		File string `json:"file"`
 		Node string `json:"node"`
 	}{s.args[0], c.Node.ID}
-	return s.printOwn(ok, func(p *page) { p.WriteString(clean(fmt.Sprintf("%s is right: node %s", ok.File, ok.Node)) + "\n") })
+	return s.printOwn(ok, func(p *page) { fmt.Fprintln(p, clean(fmt.Sprintf("%s is right: node %s", ok.File, ok.Node))) })
 }
 
 // loadCertificates reads the node's certificates, which must be those of the node that is configured.

@@ -56,7 +56,7 @@ func showCounts(p *page, counts []fsm.Count) {
 	p.line("")
 	var rows [][]string
 	for _, c := range counts {
-		rows = append(rows, []string{c.Name, number(uint64(c.N))})
+		rows = append(rows, []string{c.Name, number(uint64(c.N))}) //nolint:gosec // G115: a count or a length is not negative
 	}
 	p.table([]string{"HOLDS", "NUMBER"}, rows)
 }

@@ -57,6 +57,31 @@ func TestDoctorOfACluster(t *testing.T) {
 	}
 }
 
+// Contracts that go on although their vendor key was revoked are warned of, each by its id; those that have ended are not.
+func TestDoctorOfARevokedVendorKey(t *testing.T) {
+	contract := func(id string, revoked, ended bool) apiv1.Contract {
+		return apiv1.Contract{ID: id, VendorKey: "9f86d081884c7d65", VendorKeyRevoked: revoked, Ended: ended}
+	}
+	f := newFake(t, 200, "")
+	f.Config.Handler = pagesOf(map[string]string{
+		"/v1/status": encoded(t, statusOf("lyon", "leader", "lyon", 5000, "a")), "/v1/cluster/members": `{"leader":"lyon","members":[]}`,
+		"/v1/contracts": encoded(t, apiv1.ContractList{
+			Contracts: []apiv1.Contract{contract("acme", true, false), contract("globex", false, false), contract("initech", true, true)}, Next: "initech",
+		}),
+		"/v1/contracts?after=initech": encoded(t, apiv1.ContractList{Contracts: []apiv1.Contract{contract("umbrella", true, false)}}),
+	})
+	got := run(t, at(f.Server), "doctor")
+	for _, id := range []string{"acme", "umbrella"} {
+		want := "warn  contracts     contract " + id + " is signed by vendor key 9f86d081884c7d65, which was revoked\n      next: Look whether the vendor knows the contract"
+		if !strings.Contains(got.out, want) {
+			t.Errorf("%q is not in\n%s", want, got.out)
+		}
+	}
+	if strings.Count(got.out, "warn  contracts") != 2 {
+		t.Errorf("others are warned of:\n%s", got.out)
+	}
+}
+
 func TestDoctorWithoutACluster(t *testing.T) {
 	got := run(t, []string{"LICET_ENDPOINTS=http://127.0.0.1:1"}, "doctor", "-o", "json")
 	var out struct{ Checks []checked }

@@ -30,6 +30,7 @@ var exits = map[apiv1.Code]struct{ status, exit int }{
 	apiv1.CodeAreaNotFound:          {404, exitNotFound},
 	apiv1.CodeAreaOverAllocation:    {409, exitRefused},
 	apiv1.CodeAuditRowNotFound:      {404, exitNotFound},
+	apiv1.CodeProfilingOff:          {404, exitNotFound},
 	apiv1.CodeBadRequest:            {400, exitUsage},
 	apiv1.CodeBodyTooLarge:          {413, exitUsage},
 	apiv1.CodeBorrowLowWater:        {409, exitRefused},

@@ -29,9 +29,9 @@ func helpCommand(app *cli.App, streams Streams) *cli.Command {
 			case "":
 				helpOnAll(&p, app)
 			case "exit-codes":
-				p.WriteString(exitCodesHelp)
+				fmt.Fprint(&p, exitCodesHelp)
 			case "environment":
-				p.WriteString(environmentHelp)
+				fmt.Fprint(&p, environmentHelp)
 			default:
 				if err := helpOn(&p, app, s.args); err != nil {
 					return err

@@ -156,7 +156,7 @@ func leaseRenew(s *session) error {
 		return err
 	}
 	a, err := change(s, func(ctx context.Context, c *client.Client) (*client.Answer[apiv1.Renewed], error) {
-		return c.Renew(ctx, id, handle, uint32(ttl))
+		return c.Renew(ctx, id, handle, uint32(ttl)) //nolint:gosec // G115: it was held to its bounds when it was read
 	})
 	if err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"encoding/pem"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -158,6 +159,61 @@ func TestVerify(t *testing.T) {
 	if code != exitOK || !strings.Contains(out.String(), "valid") {
 		t.Errorf("the input: exit %d, %s", code, out.String())
 	}
+}
+
+// K4: a borrow holds for one user on one device, and a clock that was turned back is noticed.
+func TestVerifyWithAMark(t *testing.T) {
+	t.Chdir(t.TempDir())
+	want(t, exitOK, "", "vendor", "keygen")
+	text, err := os.ReadFile("vendor.key")
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := signed.ParsePrivateKey(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now().UTC().Truncate(time.Second)
+	borrow := func(issued time.Time) string {
+		token, err := (&signed.Borrow{
+			Cluster: "c", Lease: 7, Pool: "field", Product: "cad", User: "ann@acme.example", Client: "ws-1", Count: 1, Issued: issued, Expiry: now.AddDate(0, 0, 3),
+		}).Sign(private)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return token
+	}
+	license, err := (&signed.LicenseKey{
+		Cluster: "c", Serial: 7, Contract: "themis", Revision: 2, Allocation: map[string]uint64{"primary": 10}, Expiry: now.AddDate(1, 0, 0),
+	}).Sign(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	anybody := []string{"verify", borrow(now), "--public-key", "vendor.pub"}
+	whole := append(slices.Clone(anybody), "--user", "Ann@acme.example", "--client", "ws-1", "--mark", "mark")
+	want(t, exitUsage, "--user, --client: they are missing", anybody...)
+	want(t, exitUsage, "--user, --client: they are missing", append(anybody, "--user", "ann@acme.example")...)
+	want(t, exitUsage, "--mark, --at", append(whole, "--at", "2026-06-01")...)
+	want(t, exitOK, "valid    true", whole...)
+	if got := mode(t, "mark"); got != 0o600 {
+		t.Errorf("the mark has mode %o", got)
+	}
+	want(t, exitOK, "state         valid", "verify", license, "--public-key", "vendor.pub", "--mark", "mark")
+	// A genuine token proves that its time of issue has been, and that is remembered.
+	later := append([]string{"verify", borrow(now.Add(time.Hour))}, whole[2:]...)
+	for _, args := range [][]string{later, whole, {"verify", license, "--public-key", "vendor.pub", "--mark", "mark"}} {
+		got := want(t, exitRefused, "the clock was turned back: it shows ", args...)
+		if !strings.Contains(got.err, "next: Set the clock right.") {
+			t.Errorf("%s", got.err)
+		}
+	}
+	write(t, "mark", "licet-mark-v1 2026-01-01T00:00:00Z 00000000\n")
+	want(t, exitRefused, "the mark of the clock can't be read", whole...)
+	if err := os.Remove("mark"); err != nil {
+		t.Fatal(err)
+	}
+	want(t, exitOK, "valid    true", whole...)
+	want(t, exitRefused, "the mark of the clock can't be stored", append(whole[:len(whole)-1], "no-such-directory/mark")...)
 }
 
 func TestTLS(t *testing.T) {

@@ -110,7 +110,7 @@ func (s *session) flagPool(d *apiv1.PoolDefinition) error {
 		if err != nil {
 			return s.usagef("--queue-limit: %v", err)
 		}
-		d.QueueLimit = uint32(limit)
+		d.QueueLimit = uint32(limit) //nolint:gosec // G115: it was held to its bounds when it was read
 	}
 	if s.IsSet("site") {
 		if err := s.checkSite(); err != nil {

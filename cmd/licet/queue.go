@@ -61,7 +61,7 @@ func estimateOf(x apiv1.Ticket) string {
 	if x.EstimatedWait == 0 {
 		return ""
 	}
-	return fmt.Sprintf("about %s", time.Duration(x.EstimatedWait)*time.Second)
+	return fmt.Sprintf("about %s", time.Duration(x.EstimatedWait)*time.Second) //nolint:gosec // G115: only shown
 }
 
 func showTicket(p *page, x apiv1.Ticket) {

@@ -112,6 +112,7 @@ func runServer(ctx context.Context, c config.Config, read func() (config.Config,
 		Node: serving, Tokens: tokens, Certified: certified, Issued: issued, Meter: measured, Tracer: traces.tracer(),
 		Log: log.Named("api"), MaxBody: int64(c.Limits.BodyBytes), RequestTimeout: c.Limits.RequestTimeout,
 		Rates: ratesOf(c.Limits), MaxWaits: c.Limits.Waits, MaxWaitsEach: c.Limits.WaitsEach,
+		Profiling: c.HTTP.Profiling,
 	})
 	if err != nil {
 		return errors.Join(err, listener.Close(), running.Stop(ctx))

@@ -125,7 +125,7 @@ func TestStatusOfMembers(t *testing.T) {
 	}
 }
 
-func encoded(t *testing.T, s apiv1.NodeStatus) string {
+func encoded(t *testing.T, s any) string {
 	t.Helper()
 	text, err := json.Marshal(s)
 	if err != nil {

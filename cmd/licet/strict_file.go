@@ -234,7 +234,7 @@ func (f *strictFile) small(path string, value ast.Node) uint32 {
 	if n > math.MaxUint32 {
 		f.fault(lineOf(value), "%.80s: %d is too great", path, n)
 	}
-	return uint32(n)
+	return uint32(n) //nolint:gosec // G115: it was held to its bounds when it was read
 }
 
 func (f *strictFile) flag(path string, value ast.Node) bool {

@@ -147,7 +147,13 @@ func (p *player) giveBack(ts *testscript.TestScript, args []string) send {
 
 // borrow verifies a token offline, with the public keys alone.
 func (p *player) borrow(ts *testscript.TestScript, x *seat) (*signed.Borrow, error) {
-	return client.VerifyBorrow(x.token, p.publicKeys(ts), "", "", p.clock.now())
+	keys, err := client.ParsePublicKeys(p.publicKeys(ts))
+	ts.Check(err)
+	b, err := signed.VerifyBorrow(x.token, keys)
+	if err == nil && !p.clock.now().Before(b.Expiry) {
+		err = client.ErrBorrowEnded
+	}
+	return b, err
 }
 
 func (p *player) revoke(ts *testscript.TestScript, args []string) send {

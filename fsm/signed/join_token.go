@@ -7,7 +7,7 @@ import (
 )
 
 // JoinTokenKind starts every join token.
-const JoinTokenKind = "licet-join-v1" //nolint:gosec // It is the name of a format, no secret.
+const JoinTokenKind = "licet-join-v1" //nolint:gosec // G101: it is the name of a format, no secret
 
 // JoinToken is what an operator gives to a node that is to join a cluster. It is good for that node
 // alone, besides its certificate, and for a short time; nobody stores it.
