@@ -16,11 +16,12 @@ import (
 
 // writes are the words that propose a command.
 var writes = map[string]func(w *world, ts *testscript.TestScript, args []string) *fsmpb.Body{
-	"contract": (*world).bodyContract,
-	"instance": (*world).bodyInstance,
-	"activate": (*world).bodyActivate,
-	"settings": (*world).bodySettings,
-	"expire":   func(*world, *testscript.TestScript, []string) *fsmpb.Body { return expireBody() },
+	"contract":   (*world).bodyContract,
+	"vendor-key": (*world).bodyVendorKey,
+	"instance":   (*world).bodyInstance,
+	"activate":   (*world).bodyActivate,
+	"settings":   (*world).bodySettings,
+	"expire":     func(*world, *testscript.TestScript, []string) *fsmpb.Body { return expireBody() },
 	"initialise": func(*world, *testscript.TestScript, []string) *fsmpb.Body {
 		return initialiseBody()
 	},
@@ -33,7 +34,24 @@ var writes = map[string]func(w *world, ts *testscript.TestScript, args []string)
 
 // bodyContract signs what the script spells out.
 func (w *world) bodyContract(ts *testscript.TestScript, args []string) *fsmpb.Body {
-	return contractBody(rules.Document(ts, args, map[string]ed25519.PrivateKey{"vendor": vendorKey, "stranger": strangerKey, "cluster": clusterKey}))
+	return contractBody(rules.Document(ts, args, scriptKeys))
+}
+
+// scriptKeys are those that scripts call by other names than a vendor's further keys.
+var scriptKeys = map[string]ed25519.PrivateKey{"vendor": vendorKey, "stranger": strangerKey, "cluster": clusterKey}
+
+func (w *world) bodyVendorKey(ts *testscript.TestScript, args []string) *fsmpb.Body {
+	return &fsmpb.Body{Kind: &fsmpb.Body_ChangeVendorKeys{ChangeVendorKeys: &fsmpb.ChangeVendorKeys{Statement: rules.Statement(ts, args, scriptKeys)}}}
+}
+
+// keyState is what became of a vendor's key.
+func (w *world) keyState(id string) string {
+	for _, k := range w.s.View().VendorKeys() {
+		if k.ID() == id {
+			return map[bool]string{true: "revoked", false: "in-force"}[k.Revoked()]
+		}
+	}
+	return "unknown"
 }
 
 func (w *world) bodyInstance(ts *testscript.TestScript, args []string) *fsmpb.Body {
@@ -232,14 +250,21 @@ func (w *world) cmdOver(ts *testscript.TestScript, args []string) {
 
 // cmdState: state contract ID in-force|ended, state instance NAME works|ended|removed, state pool NAME active|inactive|ended|gone.
 func (w *world) cmdState(ts *testscript.TestScript, args []string) {
-	rules.Need(ts, args, 3, "state contract ID in-force|ended; state instance NAME works|ended|removed; state pool NAME active|inactive|ended|gone")
+	rules.Need(ts, args, 3, rules.StateUsage)
 	got := "removed"
-	if args[0] == "pool" {
+	switch args[0] {
+	case "pool":
 		got = w.poolState(args[1])
-	} else if args[0] == "contract" {
+	case "contract":
 		got = map[bool]string{true: "ended", false: "in-force"}[w.contract(ts, args[1]).Ended]
-	} else if x, refusal := w.s.View().Instance(w.serialOf(ts, args[1])); refusal == nil {
-		got = map[bool]string{true: "ended", false: "works"}[x.Ended]
+	case "signer-of":
+		got = map[bool]string{true: "revoked", false: "in-force"}[w.contract(ts, args[1]).KeyRevoked]
+	case "vendor-key":
+		got = w.keyState(signed.KeyID(public(rules.KeyOf(args[1], scriptKeys))))
+	default:
+		if x, refusal := w.s.View().Instance(w.serialOf(ts, args[1])); refusal == nil {
+			got = map[bool]string{true: "ended", false: "works"}[x.Ended]
+		}
 	}
 	rules.Expect(ts, args[1], got, args[2])
 }

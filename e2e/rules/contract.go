@@ -2,6 +2,8 @@ package rules
 
 import (
 	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/hex"
 	"strings"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -27,11 +29,7 @@ func Document(ts *testscript.TestScript, args []string, keys map[string]ed25519.
 			describeContract(ts, c, name, value)
 		}
 	}
-	key, ok := keys[signer]
-	if !ok {
-		ts.Fatalf("there is no key of %s", signer)
-	}
-	document, err := c.Sign(key)
+	document, err := c.Sign(KeyOf(signer, keys))
 	if err != nil {
 		ts.Fatalf("sign: %v", err)
 	}
@@ -40,6 +38,46 @@ func Document(ts *testscript.TestScript, args []string, keys map[string]ed25519.
 	}
 	return document
 }
+
+// KeyOf is the key that scripts call by a name: one of those that are given, or one of the vendor's that belongs to the name.
+func KeyOf(name string, keys map[string]ed25519.PrivateKey) ed25519.PrivateKey {
+	if key, ok := keys[name]; ok {
+		return key
+	}
+	seed := sha256.Sum256([]byte("a vendor's key in rule scripts: " + name))
+	return ed25519.NewKeyFromSeed(seed[:])
+}
+
+// Statement signs what a script says of vendor keys: vendor-key [adds=NAME] [revokes=NAME] [signed-by=NAME] [expiry=TIME] [altered=yes].
+func Statement(ts *testscript.TestScript, args []string, keys map[string]ed25519.PrivateKey) string {
+	Need(ts, args, 1, "vendor-key [adds=NAME] [revokes=NAME] [signed-by=NAME] [expiry=TIME] [altered=yes]")
+	s := &signed.Statement{Issued: Epoch, Expiry: Epoch.AddDate(0, 6, 0)}
+	signer, altered := "vendor", false
+	for name, value := range Pairs(ts, args) {
+		switch name {
+		case "adds":
+			s.Adds, s.Name = hex.EncodeToString(publicOf(KeyOf(value, keys))), value
+		case "revokes":
+			s.Revokes = signed.KeyID(publicOf(KeyOf(value, keys)))
+		case "signed-by":
+			signer = value
+		case "expiry":
+			s.Expiry = Moment(ts, value)
+		case "altered":
+			altered = true
+		default:
+			ts.Fatalf("vendor-key %s", name)
+		}
+	}
+	document, err := s.Sign(KeyOf(signer, keys))
+	ts.Check(err)
+	if altered {
+		document = alterPayload(document)
+	}
+	return document
+}
+
+func publicOf(key ed25519.PrivateKey) ed25519.PublicKey { return key.Public().(ed25519.PublicKey) }
 
 func describeContract(ts *testscript.TestScript, c *signed.Contract, name, value string) {
 	switch name {

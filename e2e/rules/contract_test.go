@@ -16,7 +16,7 @@ import (
 )
 
 var contractWrites = writes{
-	"contract": (*player).putContract, "instance": (*player).sendInstance, "activate": (*player).activate, "settings": (*player).changeSettings,
+	"contract": (*player).putContract, "vendor-key": (*player).changeVendorKeys, "instance": (*player).sendInstance, "activate": (*player).activate, "settings": (*player).changeSettings,
 }
 
 var contractWords = words{
@@ -25,10 +25,34 @@ var contractWords = words{
 }
 
 func (p *player) putContract(ts *testscript.TestScript, args []string) send {
-	document := rules.Document(ts, args, map[string]ed25519.PrivateKey{"vendor": vendorKey, "stranger": strangerKey, "cluster": p.signingKey()})
+	document := rules.Document(ts, args, p.signers())
 	return func(ctx context.Context, c *client.Client) (reply, error) {
 		return replied(c.PutContract(ctx, document))
 	}
+}
+
+// signers are the keys that scripts call by other names than a vendor's further keys.
+func (p *player) signers() map[string]ed25519.PrivateKey {
+	return map[string]ed25519.PrivateKey{"vendor": vendorKey, "stranger": strangerKey, "cluster": p.signingKey()}
+}
+
+func (p *player) changeVendorKeys(ts *testscript.TestScript, args []string) send {
+	statement := rules.Statement(ts, args, p.signers())
+	return func(ctx context.Context, c *client.Client) (reply, error) {
+		return replied(c.ChangeVendorKeys(ctx, statement))
+	}
+}
+
+// keyState is what became of a vendor's key.
+func (p *player) keyState(ts *testscript.TestScript, name string) string {
+	a, err := p.reader(ts).VendorKeys(p.ctx)
+	ts.Check(err)
+	for _, k := range a.Value.VendorKeys {
+		if k.ID == signed.KeyID(rules.KeyOf(name, p.signers()).Public().(ed25519.PublicKey)) {
+			return map[bool]string{true: "revoked", false: "in-force"}[k.Revoked != nil]
+		}
+	}
+	return "unknown"
 }
 
 func (p *player) sendInstance(ts *testscript.TestScript, args []string) send {
@@ -245,13 +269,17 @@ func (p *player) cmdOver(ts *testscript.TestScript, args []string) {
 }
 
 func (p *player) cmdState(ts *testscript.TestScript, args []string) {
-	rules.Need(ts, args, 3, "state contract ID in-force|ended; state instance NAME works|ended|removed; state pool NAME active|inactive|ended|gone")
+	rules.Need(ts, args, 3, rules.StateUsage)
 	var got string
 	switch args[0] {
 	case "pool":
 		got = p.poolState(ts, args[1])
 	case "contract":
 		got = map[bool]string{true: "ended", false: "in-force"}[p.contract(ts, args[1]).Ended]
+	case "signer-of":
+		got = map[bool]string{true: "revoked", false: "in-force"}[p.contract(ts, args[1]).VendorKeyRevoked]
+	case "vendor-key":
+		got = p.keyState(ts, args[1])
 	default:
 		got = p.instanceState(ts, args[1])
 	}

@@ -71,11 +71,8 @@ var elsewhere = map[string]string{
 	"forbidden": "TestEveryRouteWithEveryRole and e2e/testdata/roles.txtar", "already_bootstrapped": "e2e/testdata/roles.txtar",
 	"last_operator_token": "TestTokenModel and e2e/testdata/roles.txtar", "token_not_found": "TestTokenModel", "token_expired": "TestTokenModel",
 	"token_limit_reached": "TestTokensAreBounded", "client_limit_reached": "TestClientLimits and TestLimitsOfAClient",
-	// Scripts have one vendor, and no words for keys.
-	"vendor_key_revoked": "TestVendorKeyModel and TestVendorKeysOfTheAPI", "vendor_key_not_found": "TestVendorKeyModel and TestVendorKeysOfTheAPI",
-	"vendor_key_outranked": "TestVendorKeyModel and TestVendorKeysOfTheAPI", "last_vendor_key": "TestVendorKeyModel and TestVendorKeysOfTheAPI",
-	"vendor_key_limit_reached": "TestVendorKeysAreBounded", "signing_key_not_found": "TestSigningKeys", "signing_key_in_use": "TestSigningKeys",
-	"signing_key_limit_reached": "TestSigningKeys",
+	// Scripts have no words for the cluster's own keys.
+	"signing_key_not_found": "TestSigningKeys", "signing_key_in_use": "TestSigningKeys", "signing_key_limit_reached": "TestSigningKeys",
 }
 
 // TestEveryRuleAndCodeHasAScript: each rule of docs/rules.md has a script named after it, and each code of a refusal is refused in one.

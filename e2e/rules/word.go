@@ -12,6 +12,10 @@ import (
 // Epoch is when scripts begin.
 var Epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
+// StateUsage is what the word state takes.
+const StateUsage = "state contract ID in-force|ended; state signer-of ID in-force|revoked; state vendor-key NAME in-force|revoked|unknown; " +
+	"state instance NAME works|ended|removed; state pool NAME active|inactive|ended|gone"
+
 // Need wants n arguments at least.
 func Need(ts *testscript.TestScript, args []string, n int, usage string) {
 	if len(args) < n {
