@@ -278,31 +278,37 @@ func TestFaultPausedLeader(t *testing.T) {
 		old := u.c.Leader()
 		old.Pause()
 		var reads sync.WaitGroup
-		got := make(chan uint64, 64)
-		for range 16 {
-			reads.Go(func() {
-				if x, err := old.client.Instance(context.Background(), serial); err == nil {
-					got <- x.Value.Areas["primary"].Allocation
-				}
-			})
+		read := func(got chan<- uint64) {
+			if x, err := old.client.Instance(context.Background(), serial); err == nil {
+				got <- x.Value.Areas["primary"].Allocation
+			}
+		}
+		early, got := make(chan uint64, 16), make(chan uint64, 64)
+		for range cap(early) {
+			reads.Go(func() { read(early) })
 		}
 		others := u.c.newClient(client.Options{Endpoints: endpointsBut(u.c, old)})
 		eventually(t, "another leads", func() error { return u.ledBut(old) })
 		if _, err := others.ResizeInstance(ctx, serial, apiv1.Quantities{"primary": round}); err != nil {
 			t.Fatal(err)
 		}
+		// Asked while it still stands, and once it goes on.
+		for range 14 {
+			reads.Go(func() { read(got) })
+		}
 		old.Resume()
-		// Reads that are asked now, and those that were asked while it stood still.
 		for range 50 {
-			if x, err := old.client.Instance(ctx, serial); err == nil {
-				got <- x.Value.Areas["primary"].Allocation
-			}
-			if len(got) == cap(got) {
-				break
-			}
+			read(got)
 		}
 		reads.Wait()
+		close(early)
 		close(got)
+		// The write was under way when these were asked, and they may be from before it.
+		for allocation := range early {
+			if allocation != round && allocation != round-1 {
+				t.Errorf("round %d: the old leader answered %d to who asked after %d was acknowledged", round, allocation, round-1)
+			}
+		}
 		n := 0
 		for allocation := range got {
 			n++
