@@ -31,7 +31,7 @@ UNIT     = $(filter-out $(E2E),$(PACKAGES))
 BIN := $(CURDIR)/.bin
 
 .DEFAULT_GOAL := build
-.PHONY: help run build test unit e2e faults sim sim-soak race lint fmt generate fuzz fuzz-long bench compare hostile million cover vuln formats runbook openssl prometheus upgrade \
+.PHONY: help run build test unit e2e faults sim sim-soak sim-mutations race lint fmt generate fuzz fuzz-long bench compare hostile million cover vuln formats runbook openssl prometheus upgrade \
          image docker-up docker-down docker-test package package-test reproducible vagrant-up ci clean
 
 help: ## list the targets
@@ -59,17 +59,19 @@ faults: ## test nodes with hosts, links and disks of their own; needs Linux, roo
 	cd e2e && unshare --net --mount ../.bin/faults.test -test.run '^TestFault' -test.timeout $(TIMEOUT) $(foreach flag,$(FAULTFLAGS),'$(flag)')
 
 sim: $(BIN)/sim.test ## simulate clusters under faults for two minutes, with fresh seeds and all that ever failed; SEED=n replays one
-	cd e2e/sim && $(if $(SEED),TMPDIR=$(wildcard /dev/shm) GOMAXPROCS=1 GOGC=off GODEBUG=asyncpreemptoff=1 ../../.bin/sim.test -test.run '^TestSeed$$' -seed $(SEED) $(SIMFLAGS),\
-		../../.bin/sim.test -test.run '^TestSim$$' -test.v -test.timeout 1h -for 2m $(SIMFLAGS))
+	cd e2e/sim && ../../.bin/sim.test -test.run '^TestSim$$' -test.v -test.timeout 1h $(if $(SEED),-replay $(SEED),-for 2m) $(SIMFLAGS)
 
 sim-soak: $(BIN)/sim.test ## simulate with fresh seeds for HOURS
 	cd e2e/sim && ../../.bin/sim.test -test.run '^TestSim$$' -test.v -test.timeout 0 -for $(HOURS)h $(SIMFLAGS)
+
+sim-mutations: $(BIN)/sim.test ## break licet and Raft in each known way, and see that simulations find it; writes docs/mutations.md
+	cd e2e/sim && ../../.bin/sim.test -test.run '^TestMutations$$' -test.v -test.timeout 0 -mutations 40 -table ../../docs/mutations.md $(SIMFLAGS)
 
 # Seeds repeat with a few files of the runtime changed. A toolchain that overlay does not know simulates all the same, and seeds don't repeat.
 .PHONY: $(BIN)/sim.test
 $(BIN)/sim.test:
 	if go run ./e2e/sim/overlay $(BIN)/sim; then \
-		CGO_ENABLED=0 go test -c -tags '$(TAGS) repeat' -overlay $(BIN)/sim/overlay.json -o $@ ./e2e/sim; \
+		CGO_ENABLED=0 go test -c -trimpath -tags '$(TAGS) repeat' -overlay $(BIN)/sim/overlay.json -o $@ ./e2e/sim; \
 	else \
 		go test -c -o $@ ./e2e/sim; \
 	fi
@@ -114,8 +116,8 @@ cover: ## test with coverage, across packages, into cover.out
 	go test -timeout $(TIMEOUT) -coverpkg=./... -coverprofile=cover.out $(UNIT)
 	go tool cover -func=cover.out | tail -1
 
-vuln: $(BIN)/vuln.stamp ## look dependencies up in the Go vulnerability database; docs/findings.md has what is accepted
-	go test -tags '$(TAGS) vuln' -run '^TestGovulncheck$$' -count=1 -timeout $(TIMEOUT) .
+vuln: $(BIN)/vuln.stamp ## look dependencies up in the Go vulnerability database; docs/findings.md has what is accepted; VULNDB=file:///… is a copy
+	go test -tags '$(TAGS) vuln' -run '^TestGovulncheck$$' -count=1 -timeout $(TIMEOUT) . $(if $(VULNDB),-db $(VULNDB))
 
 formats: $(BIN)/tools.stamp ## check that no stored or spoken format of the past was changed
 	BUF=$(BIN)/buf .ci/formats
