@@ -7,8 +7,10 @@ import (
 	"encoding/binary"
 	"flag"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -17,8 +19,9 @@ import (
 )
 
 var (
-	forFlag  = flag.Duration("for", 0, "for how long to run fresh seeds; 0: two short ones")
-	fromFlag = flag.Uint64("from", 0, "the first fresh seed; 0: any")
+	forFlag    = flag.Duration("for", 0, "for how long to run fresh seeds; 0: two short ones")
+	fromFlag   = flag.Uint64("from", 0, "the first fresh seed; 0: any")
+	replayFlag = flag.Uint64("replay", 0, "run this seed alone, as it was run before")
 )
 
 // shortSpan is the span of seeds that run with all other tests.
@@ -48,15 +51,32 @@ var (
 // runSeed runs a seed in a process of its own: repeating takes one processor, and neither garbage collection nor preemption.
 func runSeed(t *testing.T, seed uint64, span time.Duration, keep string) result {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+	return runSeedOf(t, os.Args[0], 10*time.Minute, seed, span, keep)
+}
+
+// runSeedOf has a program run a seed, for as long at most. Whoever starts it wherever, arguments, environment and all names of files are the
+// same: with others, what follows would be elsewhere in memory, and maps whose keys are pointers or names of files in another order.
+func runSeedOf(t *testing.T, program string, most time.Duration, seed uint64, span time.Duration, keep string) result {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), most)
 	defer cancel()
-	begun := time.Now()
-	c := exec.CommandContext(ctx, os.Args[0], "-test.run=^TestSeed$", "-test.timeout=10m",
-		"-seed="+strconv.FormatUint(seed, 10), "-span="+span.String(), "-keep="+keep)
-	c.Env = append(os.Environ(), "GOMAXPROCS=1", "GOGC=off", "GODEBUG=asyncpreemptoff=1")
-	if info, err := os.Stat("/dev/shm"); err == nil && info.IsDir() {
-		c.Env = append(c.Env, "TMPDIR=/dev/shm")
+	dir := workDir(t)
+	defer os.RemoveAll(dir)
+	whole, err := os.ReadFile(program)
+	if err != nil {
+		t.Fatal(err)
 	}
+	// Package os looks its program's name up when it is initialised.
+	program = filepath.Join(dir, "sim.test")
+	if err := os.WriteFile(program, whole, 0o700); err != nil { //nolint:gosec // G306: a program
+		t.Fatal(err)
+	}
+	begun := time.Now()
+	c := exec.CommandContext(ctx, program)
+	c.Args = []string{"sim.test", "-test.run=^TestSeed$", "-test.timeout=10m",
+		"-seed=" + strconv.FormatUint(seed, 10), "-span=" + span.String(), "-keep=" + keep, "-events=" + strconv.FormatBool(*verbose)}
+	c.Dir = dir
+	c.Env = []string{"GOMAXPROCS=1", "GOGC=off", "GODEBUG=asyncpreemptoff=1"}
 	output, err := c.CombinedOutput()
 	r := result{seed: seed, failed: err != nil, output: string(bytes.TrimSpace(output)), took: time.Since(begun)}
 	if m := traceOf.FindStringSubmatch(r.output); m != nil {
@@ -71,8 +91,30 @@ func runSeed(t *testing.T, seed uint64, span time.Duration, keep string) result 
 	return r
 }
 
+// workDir is where a process works, in memory where that can be. Its name is always as long.
+func workDir(t *testing.T) string {
+	t.Helper()
+	base := os.TempDir()
+	if info, err := os.Stat("/dev/shm"); err == nil && info.IsDir() {
+		base = "/dev/shm"
+	}
+	dir := filepath.Join(base, fmt.Sprintf("licet-sim-%08x", anySeed()&math.MaxUint32))
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
 // TestSim runs the seeds that ever failed, and fresh ones.
 func TestSim(t *testing.T) {
+	if *replayFlag != 0 {
+		if r := runSeed(t, *replayFlag, *spanFlag, *keepFlag); r.failed {
+			t.Error(r.output)
+		} else {
+			t.Log(r.output)
+		}
+		return
+	}
 	span, count, end := *spanFlag, 2, time.Now().Add(*forFlag)
 	if *forFlag == 0 {
 		span = shortSpan

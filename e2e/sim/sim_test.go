@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
@@ -26,7 +25,7 @@ var (
 	verbose  = flag.Bool("events", false, "print all events and the nodes' logs")
 )
 
-// TestSeed runs one seed in this process.
+// TestSeed runs one seed in this process, in the directory that it is in.
 func TestSeed(t *testing.T) {
 	if *seedFlag == 0 {
 		t.Skip("it takes -seed")
@@ -48,12 +47,10 @@ func simulate(t *testing.T, seed uint64, span time.Duration, keep string) (w *wo
 			panic(p)
 		}
 	}()
-	// Its name is always as long, so that memory is used alike.
-	dir := filepath.Join(os.TempDir(), fmt.Sprintf("licet-sim-%020d-%010d", seed, os.Getpid()))
+	dir := "nodes"
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	defer os.RemoveAll(dir)
 	synctest.Test(t, func(t *testing.T) {
 		seedRuntime(seed, true)
 		defer seedRuntime(0, false)

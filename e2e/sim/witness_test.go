@@ -209,6 +209,7 @@ func (x *witness) grant(what string, n uint64) {
 func (x *witness) checkSeats() {
 	defer clear(x.granted)
 	for _, p := range x.view.Pools("", "", 100) {
+		x.recount(p)
 		x.within(p.Name, p.Use.Used, p.Size)
 		for _, use := range p.Use.Products {
 			for _, product := range p.Products {
@@ -228,6 +229,23 @@ func (x *witness) checkSeats() {
 			}
 		}
 		x.within("instances", sum, users)
+	}
+}
+
+// recount sees that as many seats are used as leases, projects and offers hold.
+func (x *witness) recount(p fsm.PoolStatus) {
+	var held uint64
+	for _, l := range x.view.Leases(fsm.LeaseFilter{Pool: p.Name, Limit: 1000}) {
+		held += l.Lease.Count
+	}
+	held += uint64(len(x.view.Projects(p.Name, "", 1000)))
+	for _, t := range x.view.Tickets(p.Name, 0, 1000) {
+		if t.Ticket.Offered {
+			held += t.Ticket.Ask.Count
+		}
+	}
+	if held != p.Use.Used {
+		x.world.violate("leases, projects and offers of %s hold %d seats, and it counts %d", p.Name, held, p.Use.Used)
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -138,9 +139,16 @@ func dstn(n uint32) uint32 { return uint32((uint64(dst32()) * uint64(n)) >> 32) 
 
 func main() {
 	mutation := flag.String("mutation", "", "add this fault, to see whether simulations find it")
+	list := flag.Bool("mutations", false, "print which faults there are, and do nothing else")
 	flag.Parse()
+	if *list {
+		for _, m := range mutations {
+			fmt.Println(m.name)
+		}
+		return
+	}
 	if flag.NArg() != 1 {
-		fmt.Fprintln(os.Stderr, "usage: overlay [-mutation NAME] DIRECTORY")
+		fmt.Fprintln(os.Stderr, "usage: overlay [-mutations] [-mutation NAME] DIRECTORY")
 		os.Exit(2)
 	}
 	path, err := write(flag.Arg(0), *mutation)
@@ -179,7 +187,7 @@ func write(dir, mutation string) (string, error) {
 	}
 	texts[filepath.Join(root, "src", "runtime", "dst.go")] = generator
 	if mutation != "" {
-		if err := mutate(texts, mutation); err != nil {
+		if err := mutate(dir, texts, mutation); err != nil {
 			return "", err
 		}
 	}
@@ -202,20 +210,69 @@ func (e edit) apply(texts map[string]string, path string) error {
 	return nil
 }
 
-func mutate(texts map[string]string, name string) error {
-	e, known := mutations[name]
-	if !known {
+// mutate changes texts of the repository as a mutation wants it, and those of a module in a copy: an overlay can't replace them, and so DIRECTORY
+// then has a go.mod for -modfile that names the copy.
+func mutate(dir string, texts map[string]string, name string) error {
+	i := slices.IndexFunc(mutations, func(m mutation) bool { return m.name == name })
+	if i < 0 {
 		return fmt.Errorf("there is no mutation %q", name)
 	}
-	file, args := e.file, []string{"list", "-m", "-f", "{{.Dir}}"}
-	if module, within, other := strings.Cut(e.file, " "); other {
-		file, args = within, append(args, module)
+	for _, e := range mutations[i].edits {
+		module, file, other := strings.Cut(e.file, " ")
+		if other {
+			if err := mutateModule(dir, module, edit{file, e.old, e.next}); err != nil {
+				return err
+			}
+			continue
+		}
+		root, err := ask("list", "-m", "-f", "{{.Dir}}")
+		if err != nil {
+			return err
+		}
+		if err := e.apply(texts, filepath.Join(root, e.file)); err != nil {
+			return err
+		}
 	}
-	root, err := ask(args...)
+	return nil
+}
+
+func mutateModule(dir, module string, e edit) error {
+	copied := filepath.Join(dir, "module")
+	if _, err := os.Stat(copied); err != nil {
+		if err := copyModule(dir, module, copied); err != nil {
+			return err
+		}
+	}
+	path := filepath.Join(copied, e.file)
+	texts := map[string]string{}
+	if err := e.apply(texts, path); err != nil {
+		return err
+	}
+	return os.WriteFile(path, []byte(texts[path]), 0o600)
+}
+
+func copyModule(dir, module, copied string) error {
+	root, err := ask("list", "-m", "-f", "{{.Dir}}", module)
 	if err != nil {
 		return err
 	}
-	return e.apply(texts, filepath.Join(root, file))
+	if err := os.CopyFS(copied, os.DirFS(root)); err != nil {
+		return err
+	}
+	own, err := ask("env", "GOMOD")
+	if err != nil {
+		return err
+	}
+	text, err := os.ReadFile(own) //nolint:gosec // G304: the go command named it
+	if err != nil {
+		return err
+	}
+	sums, err := os.ReadFile(filepath.Join(filepath.Dir(own), "go.sum"))
+	if err != nil {
+		return err
+	}
+	text = fmt.Appendf(text, "\nreplace %s => %s\n", module, copied)
+	return errors.Join(os.WriteFile(filepath.Join(dir, "go.mod"), text, 0o600), os.WriteFile(filepath.Join(dir, "go.sum"), sums, 0o600))
 }
 
 // save writes the texts and the overlay that names them.
