@@ -112,7 +112,7 @@ func goldenLog(t tb) []goldenEntry {
 		}}}}},
 		{"delete_pool", 0, &fsmpb.Body{Kind: &fsmpb.Body_DeletePool{DeletePool: &fsmpb.DeletePool{Pool: "design"}}}},
 		{"expire", 376 * 24 * time.Hour, expireBody()},
-	}, goldenAccounts(t), goldenRevisions(t), goldenTokens(), goldenKeys(t))
+	}, goldenAccounts(t), goldenRevisions(t), goldenTokens(), goldenKeys(t), goldenLimits())
 }
 
 // goldenRevisions are pools with revisions, and replacements that expect one. They are part of goldenLog; never change them.
@@ -171,10 +171,35 @@ func goldenKeys(t tb) []goldenEntry {
 
 func primaryUsers(n uint64) map[string]uint64 { return map[string]uint64{"primary": n} }
 
+// goldenLimits are leases and tickets of a token that may have two and one. They are part of goldenLog; never change them.
+func goldenLimits() []goldenEntry {
+	app := tokenBody("limited", OfClient, &fsmpb.TokenScope{Pools: []string{"atelier"}})
+	app.GetCreateToken().MaxLeases, app.GetCreateToken().MaxTickets = 2, 1
+	ask := func(user string) *fsmpb.Body {
+		return checkoutBody(&fsmpb.Checkout{Pool: "atelier", Product: "viewer", User: user, Client: "desk", Holder: holder(1), Queue: true})
+	}
+	queue := &fsmpb.Pool{Name: "atelier", Contract: "revised", Size: 1, QueueLimit: 5, Site: "nantes", Products: []*fsmpb.PoolProduct{{Name: "viewer"}}}
+	list := []goldenEntry{{"create_token", 0, app}, {"put_pool", 0, poolBody(queue, false)}, {"activate_pool", 0, activatePoolBody("atelier", true)}}
+	for _, user := range []string{"ann", "bob", "cid"} {
+		list = append(list, goldenEntry{"checkout", time.Second, ask(user)})
+	}
+	return list
+}
+
 type goldenEntry struct {
 	kind  string
 	after time.Duration
 	body  *fsmpb.Body
+}
+
+// command is by the token with the limits, which is the fourth, where it asks for seats after that was made.
+func (g goldenEntry) command(t *testing.T, n int) *fsmpb.Command {
+	t.Helper()
+	c := mustCommand(t, fmt.Sprint("golden-", n+1), g.body)
+	if g.body.GetCheckout().GetPool() == "atelier" {
+		c.Actor = "token-4"
+	}
+	return c
 }
 
 func (g goldenEntry) name(n int) string { return fmt.Sprintf("entries/%03d-%s.txt", n+1, g.kind) }
@@ -231,7 +256,7 @@ func encoded(t *testing.T, m proto.Message) []byte {
 // goldenText is the golden file of an entry as this build would write it.
 func goldenText(t *testing.T, v *View, n int, g goldenEntry, now time.Time) []byte {
 	t.Helper()
-	entry := mustEntry(t, 1, now, mustCommand(t, fmt.Sprint("golden-", n+1), g.body))
+	entry := mustEntry(t, 1, now, g.command(t, n))
 	s := v.Fork()
 	outcomes, err := s.Apply(uint64(n+1), 1, entry)
 	if err != nil {
@@ -274,7 +299,7 @@ func TestGoldenFilesAreAllRead(t *testing.T) {
 // This build restores the snapshots that older builds wrote, and writes the same bytes.
 func TestGoldenSnapshot(t *testing.T) {
 	// Each is of so many entries.
-	for name, entries := range map[string]int{"snapshot-v1": 10, "snapshot-accounts-v1": 51, "snapshot-revisions-v1": 56, "snapshot-tokens-v1": 64, "snapshot-keys-v1": 72} {
+	for name, entries := range map[string]int{"snapshot-v1": 10, "snapshot-accounts-v1": 51, "snapshot-revisions-v1": 56, "snapshot-tokens-v1": 64, "snapshot-keys-v1": 72, "snapshot-limits-v1": 78} {
 		t.Run(name, func(t *testing.T) { goldenSnapshot(t, name, entries) })
 	}
 }
@@ -283,7 +308,7 @@ func goldenSnapshot(t *testing.T, name string, entries int) {
 	s, now := New(), testEpoch
 	for n, g := range goldenLog(t)[:entries] {
 		now = now.Add(g.after)
-		if _, err := s.Apply(uint64(n+1), 1, mustEntry(t, 1, now, mustCommand(t, fmt.Sprint("golden-", n+1), g.body))); err != nil {
+		if _, err := s.Apply(uint64(n+1), 1, mustEntry(t, 1, now, g.command(t, n))); err != nil {
 			t.Fatal(err)
 		}
 	}
