@@ -94,10 +94,7 @@ func complaint(r result) string {
 // buildMutation builds simulations of a variant.
 func buildMutation(t *testing.T, name string) string {
 	t.Helper()
-	dir, err := os.MkdirTemp(t.TempDir(), "")
-	if err != nil {
-		t.Fatal(err)
-	}
+	dir := t.TempDir()
 	run := func(command ...string) {
 		t.Helper()
 		c := exec.CommandContext(t.Context(), command[0], command[1:]...)

@@ -68,13 +68,15 @@ func runSeedOf(t *testing.T, program string, most time.Duration, seed uint64, sp
 	}
 	// Package os looks its program's name up when it is initialised.
 	program = filepath.Join(dir, "sim.test")
-	if err := os.WriteFile(program, whole, 0o700); err != nil { //nolint:gosec // G306: a program
+	if err := os.WriteFile(program, whole, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	begun := time.Now()
 	c := exec.CommandContext(ctx, program)
-	c.Args = []string{"sim.test", "-test.run=^TestSeed$", "-test.timeout=10m",
-		"-seed=" + strconv.FormatUint(seed, 10), "-span=" + span.String(), "-keep=" + keep, "-events=" + strconv.FormatBool(*verbose)}
+	c.Args = []string{
+		"sim.test", "-test.run=^TestSeed$", "-test.timeout=10m",
+		"-seed=" + strconv.FormatUint(seed, 10), "-span=" + span.String(), "-keep=" + keep, "-events=" + strconv.FormatBool(*verbose),
+	}
 	c.Dir = dir
 	c.Env = []string{"GOMAXPROCS=1", "GOGC=off", "GODEBUG=asyncpreemptoff=1"}
 	output, err := c.CombinedOutput()

@@ -263,7 +263,7 @@ func copyModule(dir, module, copied string) error {
 	if err != nil {
 		return err
 	}
-	text, err := os.ReadFile(own) //nolint:gosec // G304: the go command named it
+	text, err := os.ReadFile(own)
 	if err != nil {
 		return err
 	}
