@@ -36,10 +36,13 @@ func (n *Node) watchMembership() {
 		if n.removed.Load() {
 			continue
 		}
-		if n.leader.address() != "" {
+		switch {
+		case n.leader.address() != "":
 			n.reached.Store(nil)
-		} else if n.wasRemoved() {
+		case n.wasRemoved():
 			return
+		default:
+			n.joinAgain()
 		}
 		n.followAddress()
 		if own, _ := n.server(n.options.ID); n.options.Nonvoter && own.Suffrage == raft.Voter && own.ID != "" && !warned {
@@ -50,6 +53,20 @@ func (n *Node) watchMembership() {
 			n.checkClock(n.probeMembers(n.ctx, 0))
 			compared = n.clock.steady()
 		}
+	}
+}
+
+// joinAgain is for a node that a leader had sent entries to, and that died before the others had decided to take the node in: nobody knows of
+// it, it is bound to no cluster yet, and would wait for a leader for ever.
+func (n *Node) joinAgain() {
+	if cluster, _ := n.identity.cluster(); cluster != "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(n.ctx, probeTimeout)
+	answers := n.peers.probe(ctx, n.known(), n.probeRequest())
+	cancel()
+	if _, formed, conflict := n.sort(answers); formed != nil && conflict == "" {
+		n.log.Info("joining again, as the leader that took this node in is gone", "state", n.join(n.ctx, *formed))
 	}
 }
 
