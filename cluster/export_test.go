@@ -15,6 +15,12 @@ import (
 // Raft lets tests write what no node would.
 func (n *Node) Raft() *raft.Raft { return n.raft }
 
+// Entry is an entry of the node's log.
+func (n *Node) Entry(index uint64) (*raft.Log, error) {
+	l := new(raft.Log)
+	return l, n.store.GetLog(index, l)
+}
+
 // FirstIndex is where the node's log begins.
 func (n *Node) FirstIndex() (uint64, error) { return n.store.FirstIndex() }
 

@@ -264,17 +264,21 @@ func TestStopOfALeaderThatHangs(t *testing.T) {
 	}
 }
 
+// memoryStore is a store in memory.
+type memoryStore struct{ *raft.InmemStore }
+
+func (memoryStore) Stats() bbolt.Stats { return bbolt.Stats{} }
+func (memoryStore) Close() error       { return nil }
+
 // fullStore is a store on a disk that has become full while the node was down.
-type fullStore struct{ *raft.InmemStore }
+type fullStore struct{ memoryStore }
 
 func (fullStore) SetUint64([]byte, uint64) error { return syscall.ENOSPC }
-func (fullStore) Stats() bbolt.Stats             { return bbolt.Stats{} }
-func (fullStore) Close() error                   { return nil }
 
 // TestStartOnAFullDisk: Raft panics where it can't write at its start, as it does on damage. Nobody is to wipe a directory that is sound.
 func TestStartOnAFullDisk(t *testing.T) {
 	s := sites(t, 1)[0]
-	s.options.OpenStore = func() (cluster.Store, error) { return fullStore{raft.NewInmemStore()}, nil }
+	s.options.OpenStore = func() (cluster.Store, error) { return fullStore{memoryStore{raft.NewInmemStore()}}, nil }
 	_, err := s.open()
 	if !errors.Is(err, syscall.ENOSPC) || strings.Contains(err.Error(), "wipe") || !strings.Contains(err.Error(), "make room") {
 		t.Errorf("a start on a full disk: %v", err)

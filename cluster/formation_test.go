@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
 
 	"github.com/licet/licet/cluster"
 	"github.com/licet/licet/fsm"
@@ -108,6 +109,28 @@ func TestFourthNodeJoinsAndIsPromotedOnceItHasCaughtUp(t *testing.T) {
 			t.Fatalf("a node that left started again: %v", err)
 		}
 	})
+}
+
+// TestNodeJoinsAgainWhoseAdmissionWasLost: a leader sends entries to a node before the others have decided to take it in, and loses its power.
+// The others know of no such node, which has a log and belongs to no cluster yet.
+func TestNodeJoinsAgainWhoseAdmissionWasLost(t *testing.T) {
+	list, later := joiners(t, 3, 4)
+	first, err := list[0].node.Entry(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	memory := memoryStore{raft.NewInmemStore()}
+	if err := errors.Join(memory.StoreLog(first), memory.SetUint64([]byte("CurrentTerm"), first.Term)); err != nil {
+		t.Fatal(err)
+	}
+	fourth := later[0]
+	fourth.options.OpenStore = func() (cluster.Store, error) { return memory, nil }
+	fourth.start()
+	eventually(t, "the fourth node is a voter", fourth.voter)
+	if o := fourth.propose(putContract(t, 30)); o.Refusal != nil {
+		t.Fatal(fsm.Detail(o.Refusal))
+	}
+	sameDigests(t, append(list, fourth))
 }
 
 // tryStart starts the node and returns why that failed.
