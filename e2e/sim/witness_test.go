@@ -140,6 +140,7 @@ func (x *witness) apply(s *site) {
 	x.checkClock(before)
 	x.checkSeats()
 	x.checkQueue()
+	x.checkLines()
 }
 
 // decide notes what a command came to. A request is carried out at most once (rule E1).
