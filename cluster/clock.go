@@ -59,7 +59,7 @@ type clock struct {
 	at      time.Time                // wall at that moment
 	fault   *Error
 
-	// The wall clock's lead over the steady clock since begun, as far as stamps have told it.
+	// The wall clock's lead over the steady clock since begun, negative if it is behind, as far as stamps have told it.
 	begun, begunAt time.Time
 	told           time.Duration
 }
@@ -146,8 +146,9 @@ func (c *clock) stamp() (ms, jumped int64, fault *Error) {
 		return 0, 0, errorf(ClockSkew, "This node's clock jumped by %s, more than %s; it writes nothing until other nodes confirm its time.",
 			jump.Round(time.Millisecond), c.most)
 	}
-	if lead := now.Sub(c.begunAt.Add(steady.Sub(c.begun))); lead > c.told+time.Millisecond {
-		jumped = (lead - c.told).Milliseconds()
+	// Back and forth again, it ends where it began, and a lease that was given in between has lost the way forth.
+	if lead := now.Sub(c.begunAt.Add(steady.Sub(c.begun))); (lead - c.told).Abs() > time.Millisecond {
+		jumped = max(0, (lead - c.told).Milliseconds())
 		c.told = lead
 	}
 	return now.UnixMilli(), jumped, nil

@@ -47,7 +47,7 @@ const (
 	retainSnapshots = 2
 	// raftTimeout bounds one message of Raft.
 	raftTimeout = 2 * time.Second
-	// commitTimeout is how soon an idle leader tells followers what was committed last.
+	// commitTimeout is how soon at least an idle leader tells followers what was committed last; with slow heartbeats it takes its time, too.
 	commitTimeout = 10 * time.Millisecond
 	// stopTimeout bounds a graceful stop.
 	stopTimeout = 10 * time.Second
@@ -256,7 +256,7 @@ func (n *Node) openRaft() error {
 	c.LocalID = raft.ServerID(o.ID)
 	c.HeartbeatTimeout, c.ElectionTimeout = o.HeartbeatTimeout, o.ElectionTimeout
 	c.LeaderLeaseTimeout = o.HeartbeatTimeout / 2
-	c.CommitTimeout = commitTimeout
+	c.CommitTimeout = max(commitTimeout, o.HeartbeatTimeout/50)
 	c.SnapshotThreshold, c.SnapshotInterval, c.TrailingLogs = o.SnapshotThreshold, o.SnapshotInterval, o.TrailingLogs
 	c.Logger = log
 	c.NoLegacyTelemetry = true
