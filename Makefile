@@ -61,8 +61,8 @@ faults: ## test nodes with hosts, links and disks of their own; needs Linux, roo
 sim: $(BIN)/sim.test ## simulate clusters under faults for two minutes, with fresh seeds and all that ever failed; SEED=n replays one
 	cd e2e/sim && ../../.bin/sim.test -test.run '^TestSim$$' -test.v -test.timeout 1h $(if $(SEED),-replay $(SEED),-for 2m) $(SIMFLAGS)
 
-sim-soak: $(BIN)/sim.test ## simulate with fresh seeds for HOURS
-	cd e2e/sim && ../../.bin/sim.test -test.run '^TestSim$$' -test.v -test.timeout 0 -for $(HOURS)h $(SIMFLAGS)
+sim-soak: $(BIN)/sim.test ## simulate with fresh seeds for HOURS, on all processors
+	cd e2e/sim && ../../.bin/sim.test -test.run '^TestSim$$' -test.v -test.timeout 0 -soak -for $(HOURS)h $(SIMFLAGS)
 
 sim-mutations: $(BIN)/sim.test ## break licet and Raft in each known way, and see that simulations find it; writes docs/mutations.md
 	cd e2e/sim && ../../.bin/sim.test -test.run '^TestMutations$$' -test.v -test.timeout 0 -mutations 40 -table ../../docs/mutations.md $(SIMFLAGS)

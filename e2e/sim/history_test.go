@@ -58,9 +58,12 @@ func (h *chronicle) check() {
 	err := h.recorder.Check(history.Limits{Timeout: mostChecking})
 	fmt.Printf("seed %d: a history of %d operations, %d of them unknown, checked in %s\n", w.seed, h.recorder.Done(), h.recorder.Open(), time.Since(begun).Round(time.Millisecond))
 	switch {
+	case err == nil:
+		w.count("histories checked")
 	case errors.Is(err, history.ErrUndecided):
+		w.count("histories undecided")
 		fmt.Printf("seed %d: %v\n", w.seed, err)
-	case err != nil:
+	default:
 		w.violation = err.Error()
 	}
 }
@@ -88,7 +91,7 @@ func newChronicler(h *chronicle, who int) *chronicler {
 
 // run asks until the run ends.
 func (c *chronicler) run() {
-	for sleep(c.world.ctx, time.Duration(40+c.rng.IntN(200))*time.Millisecond) == nil && !c.world.quiet() {
+	for sleep(c.world.ctx, c.world.load.pause*time.Duration(40+c.rng.IntN(200))*time.Millisecond) == nil && !c.world.quiet() {
 		c.step()
 	}
 }

@@ -22,7 +22,6 @@ var (
 const mutantPatience = 3 * time.Minute
 
 var (
-	lastedOf    = regexp.MustCompile(`(?m)^seed \d+: \d nodes, (\S+) of virtual time`)
 	violationOf = regexp.MustCompile(`(?m)^seed \d+: VIOLATION: (.*)$`)
 	panicOf     = regexp.MustCompile(`(?m)^(?:panic|fatal error): (.*)$`)
 )
@@ -63,14 +62,13 @@ func seekMutation(t *testing.T, name string) string {
 	t.Helper()
 	program := buildMutation(t, name)
 	for seed := uint64(1); seed <= *mutationSeeds; seed++ {
-		r := runSeedOf(t, program, mutantPatience, seed, *spanFlag, "all")
+		r := runSeedOf(t, program, mutantPatience, chosen(t, seed))
 		if !r.failed {
 			continue
 		}
 		after := "-"
-		if m := lastedOf.FindStringSubmatch(r.output); m != nil {
-			lasted, _ := time.ParseDuration(m[1])
-			after = fmt.Sprintf("%.1f s", lasted.Seconds())
+		if r.lasted > 0 {
+			after = fmt.Sprintf("%.1f s", r.lasted.Seconds())
 		}
 		return fmt.Sprintf("| %s | %d | %s | %s |", name, seed, after, complaint(r))
 	}

@@ -20,7 +20,8 @@ import (
 
 var (
 	seedFlag = flag.Uint64("seed", 0, "run this seed alone, in this process")
-	spanFlag = flag.Duration("span", 60*time.Second, "for how long, in virtual time, things go wrong in a run")
+	loadFlag = flag.String("load", "", "how much goes on in a run: busy, day or night; as a rule busy, and in a soak by the seed")
+	spanFlag = flag.Duration("span", 0, "for how long, in virtual time, things go wrong in a run; as a rule by the load")
 	keepFlag = flag.String("keep", "all", "have only these faults happen, by their numbers: 1,3,8")
 	verbose  = flag.Bool("events", false, "print all events and the nodes' logs")
 )
@@ -31,7 +32,7 @@ func TestSeed(t *testing.T) {
 		t.Skip("it takes -seed")
 	}
 	begun := time.Now()
-	w := simulate(t, *seedFlag, *spanFlag, *keepFlag)
+	w := simulate(t, run{seed: *seedFlag, load: loads[*loadFlag], span: *spanFlag, keep: *keepFlag})
 	w.chronicle.check()
 	w.report(time.Since(begun))
 	if w.violation != "" {
@@ -40,8 +41,8 @@ func TestSeed(t *testing.T) {
 }
 
 // simulate runs a seed.
-func simulate(t *testing.T, seed uint64, span time.Duration, keep string) (w *world) {
-	cryptotest.SetGlobalRandom(t, seed)
+func simulate(t *testing.T, r run) (w *world) {
+	cryptotest.SetGlobalRandom(t, r.seed)
 	defer func() {
 		// Raft answers nobody who asked it for another leader just before it was shut down: that goroutine stays.
 		if p := recover(); p != nil && !strings.Contains(fmt.Sprint(p), "main bubble goroutine has exited") {
@@ -53,19 +54,19 @@ func simulate(t *testing.T, seed uint64, span time.Duration, keep string) (w *wo
 		t.Fatal(err)
 	}
 	synctest.Test(t, func(t *testing.T) {
-		seedRuntime(seed, true)
+		seedRuntime(r.seed, true)
 		defer seedRuntime(0, false)
 		var err error
-		if w, err = newWorld(seed, dir); err != nil {
+		if w, err = newWorld(r.seed, r.load, dir); err != nil {
 			t.Fatal(err)
 		}
-		w.run(span, keep)
+		w.run(r)
 	})
 	return w
 }
 
 // run plays everything: a cluster forms, things go wrong under load, and when nothing is wrong any more all is well again.
-func (w *world) run(span time.Duration, keep string) {
+func (w *world) run(r run) {
 	defer w.end()
 	for _, s := range w.members() {
 		s.start()
@@ -90,9 +91,9 @@ func (w *world) run(span time.Duration, keep string) {
 			clients <- struct{}{}
 		}()
 	}
-	drawn := drawFaults(w.draws("faults"), span)
+	drawn := drawFaults(w.draws("faults"), r.span, r.load.apart)
 	w.faults = len(drawn)
-	w.plague(kept(drawn, keep))
+	w.plague(kept(drawn, r.keep))
 	w.heal()
 	w.settle()
 	w.finish()

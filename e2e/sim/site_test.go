@@ -75,7 +75,7 @@ func (s *site) options(store *store) cluster.Options {
 		OpenStore:    func() (cluster.Store, error) { return store, nil },
 		Clock:        s.clock, FreeSpace: s.disk.free,
 		VendorKeys:       []ed25519.PublicKey{vendor.Public().(ed25519.PublicKey)},
-		HeartbeatTimeout: 300 * time.Millisecond, ElectionTimeout: 300 * time.Millisecond,
+		HeartbeatTimeout: w.load.heartbeat, ElectionTimeout: w.load.heartbeat,
 		SnapshotThreshold: 60, TrailingLogs: 120, SnapshotInterval: 2 * time.Second,
 		TrailFileBytes: 64 << 10, TrailTotalBytes: 64 << 20,
 		Queue: 256, BatchCommands: 64, BatchBytes: 1 << 20, RequestTimeout: 3 * time.Second, MaxClockSkew: maxSkew,

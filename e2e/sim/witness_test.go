@@ -63,7 +63,7 @@ func newWitness(w *world) *witness {
 
 // watch looks at all nodes until the run ends.
 func (x *witness) watch() {
-	for sleep(x.world.ctx, 20*time.Millisecond) == nil {
+	for sleep(x.world.ctx, x.world.load.look) == nil {
 		x.look()
 	}
 }

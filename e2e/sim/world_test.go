@@ -36,6 +36,7 @@ var vendor = ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
 // world is a run: everything that there is, drawn from a seed.
 type world struct {
 	seed  uint64
+	load  load
 	nodes int
 	level hclog.Level
 	dir   string
@@ -70,8 +71,8 @@ type world struct {
 }
 
 // newWorld founds nothing yet.
-func newWorld(seed uint64, dir string) (*world, error) {
-	w := &world{seed: seed, dir: dir, level: hclog.Off, began: time.Now(), counts: map[string]int{}}
+func newWorld(seed uint64, l load, dir string) (*world, error) {
+	w := &world{seed: seed, load: l, dir: dir, level: hclog.Off, began: time.Now(), counts: map[string]int{}}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	w.network = newNetwork(w.draws("network"))
 	w.witness = newWitness(w)
