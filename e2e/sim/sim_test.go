@@ -65,6 +65,40 @@ func simulate(t *testing.T, r run) (w *world) {
 	return w
 }
 
+// TestComebackUnseatsNobody: a follower that was cut off, and could elect nobody, comes back, and the leader still leads in the same term: nodes ask
+// whether they would win before they stand (pre-vote; Ongaro's thesis, 9.6).
+func TestComebackUnseatsNobody(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		w, err := newWorld(1, loads["busy"], dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer w.end()
+		for _, s := range w.members() {
+			s.start()
+		}
+		if err := newClient(w, "operator").prepare(); err != nil {
+			t.Fatal(err)
+		}
+		leader := w.leader()
+		term := leader.node().Status().Term
+		list := w.members()
+		away := list[0]
+		if away == leader {
+			away = list[1]
+		}
+		links := between([]*site{away}, list, true, true)
+		w.network.setCut(true, links...)
+		w.wait(5 * time.Second)
+		w.network.setCut(false, links...)
+		w.wait(5 * time.Second)
+		if is := w.leader(); is != leader || is.node().Status().Term != term {
+			t.Errorf("%s led in term %d; after a follower came back, %s leads in term %d", leader.id, term, is.id, is.node().Status().Term)
+		}
+	})
+}
+
 // run plays everything: a cluster forms, things go wrong under load, and when nothing is wrong any more all is well again.
 func (w *world) run(r run) {
 	defer w.end()

@@ -139,11 +139,11 @@ func dstn(n uint32) uint32 { return uint32((uint64(dst32()) * uint64(n)) >> 32) 
 
 func main() {
 	mutation := flag.String("mutation", "", "add this fault, to see whether simulations find it")
-	list := flag.Bool("mutations", false, "print which faults there are, and do nothing else")
+	list := flag.Bool("mutations", false, "print which faults there are, and the test that is to find each if simulations are not, and do nothing else")
 	flag.Parse()
 	if *list {
 		for _, m := range mutations {
-			fmt.Println(m.name)
+			fmt.Printf("%s\t%s\n", m.name, m.test)
 		}
 		return
 	}

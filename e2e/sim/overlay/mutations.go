@@ -5,109 +5,130 @@ package main
 type mutation struct {
 	name  string
 	edits []edit
+	// test is a package and one of its tests that is to fail, empty if simulations are to find it.
+	test string
 }
 
 const inRaft = "github.com/hashicorp/raft "
 
 var mutations = []mutation{
 	// Reads.
-	{"a leader that is cut off answers reads", []edit{
+	{name: "a leader that is cut off answers reads", edits: []edit{
 		{"cluster/vouch.go", "if missing <= 0 {\n\t\treturn nil", "if missing <= 0 || ctx != nil {\n\t\treturn nil"},
 	}},
-	{"a read waits for no index", []edit{
+	{name: "a read waits for no index", edits: []edit{
 		{"cluster/read.go", "index := n.committed()", "index := uint64(0)"},
 	}},
-	{"a follower asks no leader for a read", []edit{
+	{name: "a follower asks no leader for a read", edits: []edit{
 		{"cluster/read.go", "address := n.leader.address()\n", "if view := n.replica.view.Load(); view != nil {\n\t\treturn view.Index(), nil\n\t}\n\taddress := n.leader.address()\n"},
 	}},
-	{"a node that asks speaks for the leader in whatever term it is", []edit{
-		{"cluster/vouch.go", "n.witnesses(asking, at == term)", "n.witnesses(asking, at != 0)"},
-	}},
-	{"a read is answered one entry early", []edit{
+	{name: "a read is answered one entry early", edits: []edit{
 		{"cluster/replica.go", "if v := r.view.Load(); v.Index() >= index {\n\t\treturn v, nil\n\t}\n\tdone :=", "if v := r.view.Load(); v.Index()+1 >= index {\n\t\treturn v, nil\n\t}\n\tdone :="},
 	}},
 	// Writes.
-	{"a request is carried out again when it is repeated", []edit{
+	{name: "a request is carried out again when it is repeated", edits: []edit{
 		{"fsm/state.go", "if outcome != nil && !stray {\n\t\treturn outcome\n\t}", "if !stray {\n\t\toutcome = nil\n\t}"},
 	}},
-	{"outcomes are forgotten after a moment", []edit{
+	{name: "outcomes are forgotten after a moment", edits: []edit{
 		{"fsm/write.go", "return t.clock.WallMs - int64(t.meta.Settings.RequestTTL)*1000", "return t.clock.WallMs - min(int64(t.meta.Settings.RequestTTL)*1000, 500)"},
 	}},
-	{"an entry's outcomes go to each other's callers", []edit{
+	{name: "an entry's outcomes go to each other's callers", edits: []edit{
 		{"cluster/proposer.go", "p.done <- answer{outcome: outcomes[i]}", "p.done <- answer{outcome: outcomes[len(outcomes)-1-i]}"},
 	}},
-	{"an entry is not waited for", []edit{
+	{name: "an entry is not waited for", edits: []edit{
 		{"cluster/proposer.go", "done, err := appliedOf(future)\n", "done, err := &applied{outcomes: make([]*fsmpb.Outcome, len(commands))}, error(nil)\n\tfor i := range done.outcomes {\n\t\tdone.outcomes[i] = &fsmpb.Outcome{Index: n.replica.view.Load().Index()}\n\t}\n"},
 	}},
 	// The state machine.
-	{"the state depends on when it is stepped", []edit{
+	{name: "the state depends on when it is stepped", edits: []edit{
 		{"fsm/clock.go", "PauseMs: c.PauseMs + pause}", "PauseMs: c.PauseMs + pause*(time.Now().UnixNano()%2)}"},
 	}},
-	{"the wall clock goes back", []edit{
+	{name: "the wall clock goes back", edits: []edit{
 		{"fsm/clock.go", "wall := max(c.WallMs, stampMs)", "wall := stampMs"},
 	}},
-	{"the lease clock goes on without a leader", []edit{
+	{name: "the lease clock goes on without a leader", edits: []edit{
 		{"fsm/clock.go", "PauseMs: c.PauseMs + pause}", "PauseMs: c.PauseMs + 0*pause}"},
 	}},
-	{"a jump of the leader's clock is time that leases had", []edit{
+	{name: "a jump of the leader's clock is time that leases had", edits: []edit{
 		{"cluster/proposer.go", "PauseMs: pauseMs + jumped", "PauseMs: pauseMs + 0*jumped"},
 	}},
-	{"a lease ends half a TTL early", []edit{
+	{name: "a lease ends half a TTL early", edits: []edit{
 		{"fsm/lease.go", "l.EndsMs = s.clock.LeaseMs() + int64(l.TTL)*1000", "l.EndsMs = s.clock.LeaseMs() + int64(l.TTL)*500"},
 	}},
-	{"a renewal moves no end", []edit{
+	{name: "a renewal moves no end", edits: []edit{
 		{"fsm/lease.go", "next.EndsMs = max(l.EndsMs, s.clock.LeaseMs()+int64(ttl)*1000)", "next.EndsMs = l.EndsMs"},
 	}},
-	{"a pool has a seat more than it has", []edit{
+	{name: "a pool has a seat more than it has", edits: []edit{
 		{"fsm/use.go", "case total.used+who.count > p.Size:", "case total.used+who.count > p.Size+1:"},
 		{"fsm/use.go", "case total.used+who.count+total.unused-own > p.Size:", "case total.used+who.count+total.unused-own > p.Size+1:"},
 		{"fsm/use.go", "case u.used+who.count > most:", "case u.used+who.count > most+1:"},
 		{"fsm/use.go", "case u.used+who.count+u.unused-own > most:", "case u.used+who.count+u.unused-own > most+1:"},
 	}},
-	{"a cap is not looked at", []edit{
+	{name: "a cap is not looked at", edits: []edit{
 		{"fsm/use.go", "case u.used+who.count > most:", "case u.used+who.count > most+p.Size:"},
 		{"fsm/use.go", "case u.used+who.count+u.unused-own > most:", "case u.used+who.count+u.unused-own > most+p.Size:"},
 	}},
-	{"a lease that ends frees its seats twice", []edit{
+	{name: "a lease that ends frees its seats twice", edits: []edit{
 		{"fsm/lease.go", "s.take(p, l.Product, l.shift().negative())", "s.take(p, l.Product, l.shift().negative())\n\t\tif s.use(p).used >= l.held.count {\n\t\t\ts.take(p, l.Product, l.shift().negative())\n\t\t}"},
 	}},
-	{"a lease that ends frees no seats", []edit{
+	{name: "a lease that ends frees no seats", edits: []edit{
 		{"fsm/lease.go", "s.take(p, l.Product, l.shift().negative())", "_ = p"},
 	}},
-	{"an offer holds no seat", []edit{
+	{name: "an offer holds no seat", edits: []edit{
 		{"fsm/queue.go", "by.offered = by.used\n", "by.offered, by.used = by.used, 0\n"},
 	}},
-	{"some tickets are passed over", []edit{
+	{name: "some tickets are passed over", edits: []edit{
 		{"fsm/queue.go", "if lack == nil && !q.t.ticketOver(ticket) {", "if lack == nil && !q.t.ticketOver(ticket) && ticket.ID%5 != 0 {"},
 		{"fsm/queue.go", "b.add(who, lack == nil || lack.whole)", "if ticket.ID%5 != 0 {\n\t\t\tb.add(who, lack == nil || lack.whole)\n\t\t}"},
 	}},
-	{"a fence is given twice", []edit{
+	{name: "a seat that was claimed stays on offer", edits: []edit{
+		{"fsm/queue.go", "\ts.removeTicket(p, t)\n\tvar l *Lease\n", "\tvar l *Lease\n"},
+	}},
+	{name: "a fence is given twice", edits: []edit{
 		{"fsm/lease.go", "s.counters.lastLease++\n", "if s.counters.lastLease%50 != 49 || s.leases.len() == 0 {\n\t\ts.counters.lastLease++\n\t}\n"},
 	}},
-	{"a snapshot says that its clock is another", []edit{
+	{name: "a snapshot says that its clock is another", edits: []edit{
 		{"fsm/snapshot.go", "s.clock = Clock{WallMs: header.WallMs, PauseMs: header.PauseMs}", "s.clock = Clock{WallMs: header.WallMs}"},
 	}},
+	{name: "a snapshot lacks the tickets", edits: []edit{
+		{"fsm/snapshot.go", "\twriteTable(&out, v.tickets)\n", ""},
+	}},
+	{name: "a snapshot lacks what was answered", edits: []edit{
+		{"fsm/snapshot.go", "\twriteTable(&out, v.writes)\n", ""},
+	}},
+	// The cluster.
+	{name: "a step back of the leader's clock is forgotten", edits: []edit{
+		{"cluster/clock.go", "(lead - c.told).Abs() > time.Millisecond", "lead > c.told+time.Millisecond"},
+	}},
+	{name: "requests are forwarded to whoever led first", edits: []edit{
+		{"cluster/leader.go", "func (w *leaderWatch) address() string {\n\tw.mu.Lock()\n\tdefer w.mu.Unlock()\n\treturn w.current\n", "var former = map[*leaderWatch]string{}\n\nfunc (w *leaderWatch) address() string {\n\tw.mu.Lock()\n\tdefer w.mu.Unlock()\n\tif former[w] == \"\" {\n\t\tformer[w] = w.current\n\t}\n\treturn former[w]\n"},
+	}},
+	{name: "a node whose admission died with the leader does not ask again", edits: []edit{
+		{"cluster/membership.go", "default:\n\t\t\tn.joinAgain()", "default:"},
+	}, test: "./cluster TestNodeJoinsAgainWhoseAdmissionWasLost"},
+	{name: "nodes vote without asking whether they would win", edits: []edit{
+		{"cluster/node.go", "\tc.NoLegacyTelemetry = true\n", "\tc.NoLegacyTelemetry, c.PreVoteDisabled = true, true\n"},
+	}, test: "./e2e/sim TestComebackUnseatsNobody"},
 	// Raft and its store.
-	{"votes are not written to disk", []edit{
+	{name: "votes are not written to disk", edits: []edit{
 		{"cluster/store.go", "return s.do(\"write a vote\", func() error { return s.bolt.Set(key, value) })", "return nil"},
 	}},
-	{"terms are not written to disk", []edit{
+	{name: "terms are not written to disk", edits: []edit{
 		{"cluster/store.go", "return s.do(\"write a term\", func() error { return s.bolt.SetUint64(key, value) })", "return nil"},
 	}},
-	{"entries count as committed that one node has", []edit{
+	{name: "entries count as committed that one node has", edits: []edit{
 		{inRaft + "commitment.go", "quorumMatchIndex := matched[(len(matched)-1)/2]", "quorumMatchIndex := matched[len(matched)-1]"},
 	}},
-	{"a node votes as often as it is asked", []edit{
+	{name: "a node votes as often as it is asked", edits: []edit{
 		{inRaft + "raft.go", "if lastVoteTerm == req.Term && lastVoteCandBytes != nil {", "if lastVoteTerm == req.Term && lastVoteCandBytes == nil {"},
 	}},
-	{"a node votes for whoever lacks entries", []edit{
+	{name: "a node votes for whoever lacks entries", edits: []edit{
 		{inRaft + "raft.go", "\t// Check if we've voted in this election before\n", "\treq.LastLogTerm, req.LastLogIndex = 1<<62, 1<<62\n"},
 		{inRaft + "raft.go", "\t// This could happen when a node, previously voter, is converted to non-voter\n\tif len(", "\treq.LastLogTerm, req.LastLogIndex = 1<<62, 1<<62\n\tif len("},
 	}},
-	{"a node takes entries whatever it has before them", []edit{
+	{name: "a node takes entries whatever it has before them", edits: []edit{
 		{inRaft + "raft.go", "if a.PrevLogTerm != prevLogTerm {", "if a.PrevLogTerm > prevLogTerm+1<<40 {"},
 	}},
-	{"a node keeps entries that its leader has not", []edit{
+	{name: "a node keeps entries that its leader has not", edits: []edit{
 		{inRaft + "raft.go", "if entry.Term != storeEntry.Term {", "if entry.Term > storeEntry.Term+1<<40 {"},
 	}},
 }
