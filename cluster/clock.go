@@ -59,24 +59,42 @@ type clock struct {
 	at      time.Time                // wall at that moment
 	fault   *Error
 
-	// The wall clock's lead over the steady clock since begun, negative if it is behind, as far as stamps have told it.
-	begun, begunAt time.Time
-	told           time.Duration
+	// even is what entries are stamped by: it showed this at evenAt of the steady clock.
+	even, evenAt time.Time
 }
+
+// slew is how many seconds it takes to come one nearer to a wall clock that is behind, as adjtime(3) has it.
+const slew = 2000
 
 func newClock(source Clock, most time.Duration) *clock {
 	c := &clock{Clock: source, most: most}
 	c.mark()
-	c.begin()
+	c.even, c.evenAt = c.Now()
 	return c
 }
 
-// begin starts a term, from which on jumps are told.
-func (c *clock) begin() {
+// begin starts a term: stamps go on from the last entry's, of lastMs, which was applied here at a reading of the steady clock, and from which time
+// has passed evenly since, whoever stamped it. A node that has just replayed its log has seen too little pass; believed clocks are
+// no further apart than their limit.
+func (c *clock) begin(lastMs int64, applied time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.begunAt, c.begun = c.Now()
-	c.told = 0
+	c.even, c.evenAt = c.Now()
+	if lastMs != 0 {
+		passed := c.evenAt.Sub(applied)
+		c.even = c.near(c.even, time.UnixMilli(lastMs).Add(passed))
+	}
+}
+
+// near is a time, or what is nearest to it of what the wall clock may be off by. The clock is locked.
+func (c *clock) near(wall, t time.Time) time.Time {
+	switch ahead := t.Sub(wall); {
+	case ahead > c.most:
+		return wall.Add(c.most)
+	case ahead < -c.most:
+		return wall.Add(-c.most)
+	}
+	return t
 }
 
 // limit is how far apart clocks may be.
@@ -133,8 +151,9 @@ func (c *clock) steady() time.Time {
 // an earlier process left.
 func (c *clock) since(t time.Time) time.Duration { return c.steady().Sub(t) }
 
-// stamp returns the wall clock in milliseconds, or why it is not believed. Jumped is how far it
-// went ahead of the steady clock since the last stamp: time that no lease has had (rule D2).
+// stamp returns the time to stamp an entry with, in milliseconds, or why the wall clock is not believed. That is the wall clock; while that is
+// behind what earlier stamps said, its own or another leader's, stamps run on nearly evenly until it has caught up, as leases would
+// last longer if time stood still (rule D2). Jumped is how far the wall clock is ahead: time that no lease has had.
 func (c *clock) stamp() (ms, jumped int64, fault *Error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -146,12 +165,31 @@ func (c *clock) stamp() (ms, jumped int64, fault *Error) {
 		return 0, 0, errorf(ClockSkew, "This node's clock jumped by %s, more than %s; it writes nothing until other nodes confirm its time.",
 			jump.Round(time.Millisecond), c.most)
 	}
-	// Back and forth again, it ends where it began, and a lease that was given in between has lost the way forth.
-	if lead := now.Sub(c.begunAt.Add(steady.Sub(c.begun))); (lead - c.told).Abs() > time.Millisecond {
-		jumped = max(0, (lead - c.told).Milliseconds())
-		c.told = lead
+	even := c.evenly(now, steady)
+	if lead := now.Sub(even); lead > time.Millisecond {
+		jumped = lead.Milliseconds()
+		even = even.Add(time.Duration(jumped) * time.Millisecond)
 	}
-	return now.UnixMilli(), jumped, nil
+	c.even, c.evenAt = even, steady
+	return later(now, even).UnixMilli(), jumped, nil
+}
+
+// next is the time in milliseconds that a stamp would say now.
+func (c *clock) next() int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now, steady := c.Now()
+	return later(now, c.evenly(now, steady)).UnixMilli()
+}
+
+// evenly is what stamps come to if nothing jumps: nearer to a wall clock that is behind. The clock is locked.
+func (c *clock) evenly(now, steady time.Time) time.Time {
+	passed := steady.Sub(c.evenAt)
+	even := c.even.Add(passed)
+	if even.After(now) {
+		even = c.near(now, later(now, even.Add(-passed/slew)))
+	}
+	return even
 }
 
 // compare takes the differences of other nodes' clocks from this one's, and keeps the map. A

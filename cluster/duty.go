@@ -89,8 +89,8 @@ func (n *Node) openTerm(ctx context.Context, term uint64) bool {
 	if !n.checkClock(answers) {
 		return false
 	}
-	n.clock.begin()
-	_, err := n.commit(term, nil, n.outage(answers, term).Milliseconds()+n.ahead().Milliseconds(), nil)
+	n.clock.begin(n.replica.lastApplied())
+	_, err := n.commit(term, nil, n.outage(answers, term).Milliseconds(), nil)
 	if err == nil {
 		err = n.initialise(term)
 	}
@@ -159,20 +159,6 @@ func (n *Node) outage(answers map[string]probed, term uint64) time.Duration {
 		}
 	}
 	return least
-}
-
-// ahead is how much further the wall clock has gone since the last entry's stamp than this node has seen time
-// pass since it applied that entry: the most by which its clock may be ahead of the one that stamped it. Leases
-// must not lose that time (rule D2). A node that has just replayed its log has seen too little pass;
-// believed clocks are no further apart than that limit.
-func (n *Node) ahead() time.Duration {
-	last, applied := n.replica.lastApplied()
-	if last == 0 {
-		return 0
-	}
-	wall, steady := n.clock.Now()
-	passed := time.Duration(wall.UnixMilli()-last) * time.Millisecond
-	return min(max(0, passed-steady.Sub(applied)), n.clock.limit())
 }
 
 // guardMembers compares clocks while the node leads, and hands leadership to a
@@ -245,9 +231,9 @@ func (n *Node) untilDue() time.Duration {
 	return max(0, min(expiryTick, time.Duration(due-n.nowMs(view))*time.Millisecond))
 }
 
-// nowMs is the wall clock as a stamp would move it: never back.
+// nowMs is the state's wall clock as a stamp would move it: never back.
 func (n *Node) nowMs(v *fsm.View) int64 {
-	return max(n.clock.wall().UnixMilli(), v.Clock().WallMs)
+	return max(n.clock.next(), v.Clock().WallMs)
 }
 
 // probeMembers asks all other members how they are.

@@ -99,6 +99,47 @@ func TestComebackUnseatsNobody(t *testing.T) {
 	})
 }
 
+// TestElectionsExtendNoLease: leaders whose clocks are off, each by what is allowed, follow one another, and leases last by no more than the
+// outages longer (rule D2). One second in fifty is for those and for clocks that run slowly.
+func TestElectionsExtendNoLease(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		w, err := newWorld(1, loads["busy"], dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer w.end()
+		for i, s := range w.members() {
+			s.clock.correct()
+			s.clock.jump(time.Duration(i-1) * maxSkew * 2 / 5)
+			s.start()
+		}
+		c := newClient(w, "operator")
+		if err := c.prepare(); err != nil {
+			t.Fatal(err)
+		}
+		before, begun := w.leader().node().Status().View.Clock(), time.Now()
+		terms := w.leader().node().Status().Term
+		for range 60 {
+			if s := w.leader(); s != nil {
+				w.transfer(fault{}, s)
+			}
+			w.wait(time.Second)
+		}
+		if _, err := c.write(poolBody("p1", 1, false)); err != nil {
+			t.Fatal(err)
+		}
+		is := w.leader().node().Status()
+		lease, passed := time.Duration(is.View.Clock().LeaseMs()-before.LeaseMs())*time.Millisecond, time.Since(begun)
+		if n := is.Term - terms; n < 30 {
+			t.Errorf("there were %d elections: the test tests nothing", n)
+		}
+		if lease > passed || lease < passed-passed/50-time.Duration(is.Term-terms)*100*time.Millisecond {
+			t.Errorf("in %s with %d elections the lease clock went on by %s", passed, is.Term-terms, lease)
+		}
+	})
+}
+
 // run plays everything: a cluster forms, things go wrong under load, and when nothing is wrong any more all is well again.
 func (w *world) run(r run) {
 	defer w.end()
