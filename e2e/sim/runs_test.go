@@ -343,32 +343,62 @@ func judge(t *testing.T, r result) {
 // mostShrinking bounds the runs that shrinking takes.
 const mostShrinking = 30
 
-// shrink leaves faults out, by halves, quarters and so on, for as long as the seed fails without them.
+// shrink finds fewer faults with which a seed still fails.
 func shrink(t *testing.T, r result) run {
 	t.Helper()
-	var kept []string
+	var all []string
 	for i := range r.faults {
-		kept = append(kept, strconv.Itoa(i))
+		all = append(all, strconv.Itoa(i))
 	}
-	runs, before := 0, len(kept)
-	for part := (len(kept) + 1) / 2; part > 0 && len(kept) > 0; part /= 2 {
-		for at := 0; at < len(kept) && runs < mostShrinking; {
-			fewer := append(append([]string{}, kept[:at]...), kept[min(at+part, len(kept)):]...)
+	shrunk := r.run
+	if kept := fewest(all, func(some []string) bool {
+		less := r.run
+		less.keep = keepOf(some)
+		return runSeed(t, less).failed
+	}); len(kept) < len(all) {
+		shrunk.keep = keepOf(kept)
+	}
+	return shrunk
+}
+
+// fewest leaves parts of a list out, by halves, quarters and so on, for as long as it fails without them.
+func fewest(list []string, fails func([]string) bool) []string {
+	runs := 0
+	for part := (len(list) + 1) / 2; part > 0 && len(list) > 0; part /= 2 {
+		for at := 0; at < len(list) && runs < mostShrinking; {
+			fewer := append(append([]string{}, list[:at]...), list[min(at+part, len(list)):]...)
 			runs++
-			less := r.run
-			less.keep = keepOf(fewer)
-			if runSeed(t, less).failed {
-				kept = fewer
+			if fails(fewer) {
+				list = fewer
 			} else {
 				at += part
 			}
 		}
 	}
-	shrunk := r.run
-	if len(kept) < before {
-		shrunk.keep = keepOf(kept)
+	return list
+}
+
+// TestFewest: what a failure takes is kept, and the rest is left out as far as the bound on runs allows.
+func TestFewest(t *testing.T) {
+	list := strings.Split("0,1,2,3,4,5,6,7,8,9", ",")
+	for _, needed := range []string{"", "3", "0,9", "2,3,7"} {
+		var runs int
+		got := fewest(list, func(some []string) bool {
+			runs++
+			for one := range strings.SplitSeq(needed, ",") {
+				if one != "" && !slices.Contains(some, one) {
+					return false
+				}
+			}
+			return true
+		})
+		if strings.Join(got, ",") != needed || runs > mostShrinking {
+			t.Errorf("of what fails with %q, %v was kept after %d runs", needed, got, runs)
+		}
 	}
-	return shrunk
+	if got := fewest(list, func([]string) bool { return false }); len(got) != len(list) {
+		t.Errorf("of what fails with all alone, %v was kept", got)
+	}
 }
 
 func keepOf(list []string) string {
