@@ -56,7 +56,7 @@ type host struct {
 // edition is a built program.
 type edition struct {
 	path string
-	// version is what it says of itself, keys are those of its configuration.
+	// version is what it says of itself, keys are those of its configuration; nil for all.
 	version string
 	keys    map[string]bool
 }
@@ -104,6 +104,10 @@ type Node struct {
 	logPath               string
 	// client is patient; probe is for questions that are asked again and again.
 	client, probe *client.Client
+	// env is added to the environment of this node alone.
+	env []string
+	// reached is the port at which others reach the node's own, if something is between; 0 if nothing is.
+	reached int
 }
 
 // newCluster prepares a cluster's files and ports, and starts nothing. At the end of
@@ -298,7 +302,7 @@ func (n *Node) config(set map[string]string) string {
 	var peers, seeds []string
 	// A founder waits for every peer that it is told of, so founders know each other only.
 	for _, m := range c.nodes[:c.setup.expect] {
-		peers, seeds = append(peers, m.at(m.port)), append(seeds, m.at(m.gPort))
+		peers, seeds = append(peers, m.at(m.advertised())), append(seeds, m.at(m.gPort))
 	}
 	if c.setup.gossipOnly {
 		peers = nil
@@ -320,9 +324,12 @@ func (n *Node) config(set map[string]string) string {
 		// The network is the test's own.
 		values["http.insecure"] = "true"
 	}
+	if n.reached != 0 {
+		values["node.advertise"] = n.at(n.reached)
+	}
 	maps.Copy(values, c.setup.set)
 	maps.Copy(values, set)
-	if n.edition != nil {
+	if n.edition != nil && n.edition.keys != nil {
 		maps.DeleteFunc(values, func(key, _ string) bool { return !n.edition.keys[key] })
 	}
 	sections := map[string][]string{}
@@ -374,6 +381,14 @@ func (c *Cluster) up() []*Node {
 // URL is the address of the node's API.
 func (n *Node) URL() string { return "http://" + n.at(n.httpPort) }
 
+// advertised is the port at which others reach the node's own.
+func (n *Node) advertised() int {
+	if n.reached != 0 {
+		return n.reached
+	}
+	return n.port
+}
+
 func (n *Node) at(port int) string { return fmt.Sprintf("%s:%d", n.host.address, port) }
 
 func (n *Node) running() bool { return n.process != nil && n.alive() }
@@ -386,7 +401,7 @@ func (n *Node) Start() {
 	if n.running() {
 		n.c.t.Fatalf("%s runs already", n.id)
 	}
-	p, err := n.c.startServer(n.host, n.edition.executable(), n.id, n.c.path(n.id+".yaml"), n.logPath)
+	p, err := n.c.startServer(n.host, n.edition.executable(), n.id, n.c.path(n.id+".yaml"), n.logPath, n.env...)
 	if err != nil {
 		n.c.t.Fatal(err)
 	}
@@ -394,7 +409,7 @@ func (n *Node) Start() {
 }
 
 // startServer starts a process of a configuration; its output is added to a file.
-func (c *Cluster) startServer(on host, program, name, config, log string) (*process, error) {
+func (c *Cluster) startServer(on host, program, name, config, log string, env ...string) (*process, error) {
 	out, err := os.OpenFile(log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, err
@@ -404,7 +419,7 @@ func (c *Cluster) startServer(on host, program, name, config, log string) (*proc
 	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Dir = c.dir
 	cmd.Stdout, cmd.Stderr = out, out
-	return start(name, cmd, c.setup.env...)
+	return start(name, cmd, slices.Concat(c.setup.env, env)...)
 }
 
 // Stop ends the process with SIGTERM and wants it to end well.

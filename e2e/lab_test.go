@@ -145,7 +145,7 @@ func (x loss) rules() string {
 	case gossipTraffic:
 		return fmt.Sprintf("%s meta l4proto { tcp, udp } th dport %d drop\n%s meta l4proto { tcp, udp } th sport %d drop\n", from, x.to.gPort, from, x.from.gPort)
 	default:
-		return fmt.Sprintf("%s tcp dport %d drop\n%s tcp sport %d drop\n", from, x.to.port, from, x.from.port)
+		return fmt.Sprintf("%s tcp dport %d drop\n%s tcp sport %d drop\n", from, x.to.advertised(), from, x.from.advertised())
 	}
 }
 

@@ -89,10 +89,10 @@ var mutations = []mutation{
 	}},
 	// Raft and its store.
 	{"votes are not written to disk", []edit{
-		{"cluster/store.go", "return s.do(\"write a vote\", func() error { return s.bolt.Set(key, value) })", "return nil"},
+		{"cluster/store.go", "err := s.do(\"write a vote\", func() error { return s.bolt.Set(key, value) })", "var err error"},
 	}},
 	{"terms are not written to disk", []edit{
-		{"cluster/store.go", "return s.do(\"write a term\", func() error { return s.bolt.SetUint64(key, value) })", "return nil"},
+		{"cluster/store.go", "err := s.do(\"write a term\", func() error { return s.bolt.SetUint64(key, value) })", "var err error"},
 	}},
 	{"entries count as committed that one node has", []edit{
 		{inRaft + "commitment.go", "quorumMatchIndex := matched[(len(matched)-1)/2]", "quorumMatchIndex := matched[len(matched)-1]"},
