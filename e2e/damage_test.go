@@ -21,7 +21,8 @@ func damageLog(dir string, draw *rand.Rand) (string, error) {
 	case 0:
 		return "the log is cut off", os.Truncate(path, 20_000)
 	case 1:
-		return "both heads of the log are overwritten", overwrite(path, 0, draw, 100, int64(os.Getpagesize())+100)
+		// Each begins a page: a header of 16 bytes, then what its checksum covers.
+		return "a bit of both heads of the log is flipped", overwrite(path, 16+draw.IntN(56), draw, 0, int64(os.Getpagesize()))
 	default:
 		entry, err := newestEntry(path)
 		if err != nil {

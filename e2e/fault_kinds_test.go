@@ -474,9 +474,17 @@ func (r *faultRun) turnBack(n *Node) func() {
 	// Until the others have been told how far it is.
 	r.lasts(2 * time.Second)
 	n.Kill()
-	r.must(errors.Join(os.RemoveAll(n.dataDir()), os.Rename(older, n.dataDir())))
+	says := "is a copy of another one"
+	if r.draw.IntN(3) == 0 {
+		r.must(errors.Join(os.RemoveAll(n.dataDir()), os.Rename(older, n.dataDir())))
+	} else {
+		// As a virtual machine or a file system that was turned back: the same files with what was in them.
+		r.must(os.RemoveAll(filepath.Join(n.dataDir(), "snapshots")))
+		n.tool("cp", "-a", older+"/.", n.dataDir())
+		says = "was turned back in time"
+	}
 	r.start(n)
-	n.ends(r.from[n], "was turned back in time")
+	n.ends(r.from[n], says)
 	r.lost[n] = true
 	return func() { r.cure(n) }
 }

@@ -25,7 +25,10 @@ var (
 	// installPoints are come by when a node takes a leader's snapshot, admissionPoints when a node joins, and termPoints when another one is to lead.
 	installPoints   = []string{"beforeRestore", "restoreFails", "afterRestore"}
 	admissionPoints = []string{"beforeAdmission", "afterAdmission"}
-	termPoints      = []string{"beforeTerm", "afterTerm", "beforeVote", "afterVote", "beforeTermOpens", "afterTermOpens"}
+	// leaderPoints are come by on a leader alone, and followerPoints on the others.
+	leaderPoints   = []string{"forwardReceived", "beforeForwardReply", "beforePropose", "afterCommit", "beforeProof", "afterProof"}
+	followerPoints = []string{"beforeForward", "afterForward"}
+	termPoints     = []string{"beforeTerm", "afterTerm", "beforeVote", "afterVote", "beforeTermOpens", "afterTermOpens"}
 )
 
 // The faults at failpoints are not in the table: each run has one, and each failpoint has its turn.
@@ -131,6 +134,16 @@ func (r *faultRun) pointOver(n *Node, o order) {
 // atPoint arms a failpoint that nodes come by in ordinary work, or when another one leads.
 func atPoint(r *faultRun, f *plannedFault) func() {
 	n := r.target("")
+	leader := r.leader()
+	switch {
+	case leader == nil || r.hurt[leader] > 0:
+	case slices.Contains(leaderPoints, f.point):
+		n = leader
+	case slices.Contains(followerPoints, f.point) && n == leader:
+		if n = r.another(leader); r.hurt[n] > 0 || !n.running() {
+			n = nil
+		}
+	}
 	if n == nil {
 		return nil
 	}

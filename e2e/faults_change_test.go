@@ -47,9 +47,13 @@ func (c *Cluster) replaceNode(old, fresh *Node) {
 		c.t.Errorf("replace said %q", out)
 	}
 	c.WaitReady(fresh)
-	if _, err := c.member(old.id); !errors.Is(err, errNoMember) {
-		c.t.Errorf("%s is still a member: %v", old.id, err)
-	}
+	// Each node tells of what it has been told.
+	eventually(c.t, old.id+" is no member", func() error {
+		if _, err := c.member(old.id); !errors.Is(err, errNoMember) {
+			return fmt.Errorf("it is one (%v)", err)
+		}
+		return nil
+	})
 }
 
 // TestFaultCertificatesChange: each node gets a new certificate, one after the other, and goes on in the same process. Who connects is
