@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -40,8 +41,8 @@ type setup struct {
 	env []string
 	// hosts are where the nodes run, by turns of nodes; on this machine's loopback if nil.
 	hosts []host
-	// rest is a pause of each client of load and crowd between two requests.
-	rest time.Duration
+	// rest is a pause of each client of load and crowd between two requests; patience is for how long clients try, if not as long as tests do.
+	rest, patience time.Duration
 	// forgiven takes out of a node's log what tells of crashes that were ordered.
 	forgiven func(log string) string
 	// prepare makes a node's data directory, where it shall be there before the first start.
@@ -280,7 +281,7 @@ func (c *Cluster) newClient(o client.Options) *client.Client {
 	c.t.Helper()
 	o.Token = token
 	if o.Timeout == 0 {
-		o.Timeout = patience
+		o.Timeout = cmp.Or(c.setup.patience, patience)
 	}
 	cl, err := client.New(o)
 	if err != nil {

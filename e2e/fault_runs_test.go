@@ -242,6 +242,7 @@ func (x *faultTally) run(t *testing.T, with *edition, seed uint64) {
 	}()
 	r := startFaultRun(t, with, plan, x)
 	stop := r.watch()
+	t.Cleanup(stop)
 	for i := range plan.faults {
 		r.inject(&plan.faults[i])
 	}
@@ -259,7 +260,7 @@ func startFaultRun(t *testing.T, with *edition, plan *faultPlan, all *faultTally
 		all: all, plan: plan, disks: map[*Node]string{}, fuse: map[*Node]*fuseDisk{}, from: map[*Node]int{}, lost: map[*Node]bool{}, hurt: map[*Node]int{}, cuts: map[int][]loss{},
 	}
 	s := setup{
-		nodes: faultSites[:plan.founders+spareNodes], expect: plan.founders, edition: with, rest: 25 * time.Millisecond, forgiven: withoutOrders,
+		nodes: faultSites[:plan.founders+spareNodes], expect: plan.founders, edition: with, rest: 25 * time.Millisecond, patience: 30 * time.Second, forgiven: withoutOrders,
 		env: []string{fmt.Sprintf("GOFAIL_HTTP=:%d", failpointPort), "GOFAIL_FAILPOINTS=" + passing()},
 		set: map[string]string{},
 	}
