@@ -17,11 +17,12 @@ import (
 )
 
 // underFaults is a cluster with hosts of its own that is used the whole time: instances are created, and
-// seats are taken and returned, through all nodes.
+// seats are taken and returned, through all nodes; all that some clients are told of others is checked for an order.
 type underFaults struct {
 	*lab
-	load  *load
-	crowd *crowd
+	load    *load
+	crowd   *crowd
+	history *clientHistory
 	// before is what the nodes had open before they were used.
 	before map[*Node]holding
 }
@@ -45,7 +46,7 @@ func startUnderFaults(t *testing.T, s setup) *underFaults {
 	if u.before, err = c.holdings(); err != nil {
 		t.Fatal(err)
 	}
-	u.load, u.crowd = c.startLoad("load", 6, false), c.startCrowd("busy", 3, 6)
+	u.load, u.crowd, u.history = c.startLoad("load", 6, false), c.startCrowd("busy", 3, 6), startHistory(c, 3)
 	u.goesOn()
 	return u
 }
@@ -75,6 +76,7 @@ func (u *underFaults) end() {
 		u.t.Errorf("%d seats of %d were out at once", u.crowd.most, u.crowd.size)
 	}
 	u.load.check(u.load.stop())
+	u.history.check()
 	u.c.Settled()
 	u.accounted()
 }

@@ -206,7 +206,7 @@ func refusalOf(r *fsmpb.Refusal) Output {
 	return Refusal(r.Code, func(name string) uint64 {
 		for _, f := range r.Facts {
 			if f.Name == name {
-				return uint64(f.GetNumber()) //nolint:gosec // G115: these facts are counts
+				return uint64(f.GetNumber()) //nolint:gosec // G115: a count or a length is not negative
 			}
 		}
 		return 0

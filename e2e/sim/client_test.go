@@ -371,6 +371,11 @@ func (c *client) prepare() error {
 		size := map[string]uint64{"p0": 3, "p1": 2, "p2": 2}[p]
 		bodies = append(bodies, poolBody(p, size, true), &fsmpb.Body{Kind: &fsmpb.Body_ActivatePool{ActivatePool: &fsmpb.ActivatePool{Pool: p, Active: true}}})
 	}
+	more, err := c.world.chronicle.bodies()
+	if err != nil {
+		return err
+	}
+	bodies = append(bodies, more...)
 	c.patient = true
 	for _, body := range bodies {
 		o, err := c.write(body)

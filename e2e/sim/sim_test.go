@@ -32,6 +32,7 @@ func TestSeed(t *testing.T) {
 	}
 	begun := time.Now()
 	w := simulate(t, *seedFlag, *spanFlag, *keepFlag)
+	w.chronicle.check()
 	w.report(time.Since(begun))
 	if w.violation != "" {
 		t.Fail()
@@ -82,15 +83,23 @@ func (w *world) run(span time.Duration, keep string) {
 			clients <- struct{}{}
 		}()
 	}
+	for i := range chroniclers {
+		c := newChronicler(w.chronicle, i)
+		go func() {
+			c.run()
+			clients <- struct{}{}
+		}()
+	}
 	drawn := drawFaults(w.draws("faults"), span)
 	w.faults = len(drawn)
 	w.plague(kept(drawn, keep))
 	w.heal()
 	w.settle()
 	w.finish()
-	for range 6 {
+	for range 6 + chroniclers {
 		<-clients
 	}
+	newChronicler(w.chronicle, chroniclers).last()
 	w.agree()
 }
 

@@ -140,6 +140,7 @@ func (x *witness) apply(s *site) {
 	x.checkClock(before)
 	x.checkSeats()
 	x.checkQueue()
+	x.checkLines()
 }
 
 // decide notes what a command came to. A request is carried out at most once (rule E1).
@@ -292,7 +293,9 @@ func (x *witness) check(c claim) {
 			x.world.violate("the write %s, acknowledged by %s at index %d, is lost", c.key, c.who, c.index)
 			return
 		}
-		decided.Repeated = c.outcome.Repeated
+		if decided.Repeated = c.outcome.Repeated; decided.Repeated && decided.Refusal != nil {
+			decided.Refusal.Hint = "" // it is not recorded
+		}
 		if !proto.Equal(decided, c.outcome) {
 			x.world.violate("%s answered %s with %v, and it came to %v", c.who, c.key, c.outcome, decided)
 		}

@@ -44,6 +44,7 @@ type world struct {
 	authority *transport.Authority
 	network   *network
 	witness   *witness
+	chronicle *chronicle
 	began     time.Time
 	// ctx ends with the run.
 	ctx    context.Context
@@ -74,6 +75,7 @@ func newWorld(seed uint64, dir string) (*world, error) {
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	w.network = newNetwork(w.draws("network"))
 	w.witness = newWitness(w)
+	w.chronicle = newChronicle(w)
 	if *verbose {
 		w.level = hclog.Info
 	}
