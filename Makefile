@@ -12,6 +12,8 @@ BUILDFLAGS = -trimpath -buildvcs=$(if $(VERSION),false,auto) -ldflags '-s -w $(i
 # Slow or busy machines take their time; a test that hangs is stopped all the same.
 TESTFLAGS ?=
 FAULTFLAGS ?=
+RUNS      ?= 200
+RUNFOR    ?= 3m
 TIMEOUT   ?= 20m
 FUZZTIME  ?= 5s
 BENCHTIME ?= 3s
@@ -31,7 +33,7 @@ UNIT     = $(filter-out $(E2E),$(PACKAGES))
 BIN := $(CURDIR)/.bin
 
 .DEFAULT_GOAL := build
-.PHONY: help run build test unit e2e faults sim sim-soak sim-mutations race lint fmt generate fuzz fuzz-long bench compare hostile million cover vuln formats runbook openssl prometheus upgrade \
+.PHONY: help run build test unit e2e faults faults-all sim sim-soak sim-mutations race lint fmt generate fuzz fuzz-long bench compare hostile million cover vuln formats runbook openssl prometheus upgrade \
          image docker-up docker-down docker-test package package-test reproducible vagrant-up ci clean
 
 help: ## list the targets
@@ -54,9 +56,15 @@ unit: ## test everything but e2e
 e2e: ## test the built program, and the rule scripts on clusters
 	go test -p 1 -timeout $(TIMEOUT) $(TESTFLAGS) $(E2E)
 
-faults: ## test nodes with hosts, links and disks of their own; needs Linux, root, iproute2, nftables, e2fsprogs, strace and util-linux
-	go test -c -tags '$(TAGS) faults' -o .bin/faults.test ./e2e
-	cd e2e && unshare --net --mount ../.bin/faults.test -test.run '^TestFault' -test.timeout $(TIMEOUT) $(foreach flag,$(FAULTFLAGS),'$(flag)')
+faults: $(BIN)/faults.test ## test nodes with hosts, links and disks of their own, and some random runs; needs Linux, root, iproute2, nftables, e2fsprogs, strace, util-linux and /dev/fuse
+	cd e2e && unshare --net --mount ../.bin/faults.test -test.run '^TestFault' -test.timeout $(TIMEOUT) -runs 100 -run-for $(RUNFOR) $(foreach flag,$(FAULTFLAGS),'$(flag)')
+
+faults-all: $(BIN)/faults.test ## random runs of real faults, RUNS of them (200): an hour; SEED=n RUNS=1 repeats one
+	cd e2e && unshare --net --mount ../.bin/faults.test -test.run '^TestFaultRuns$$' -test.v -test.timeout 0 -runs $(RUNS) $(if $(SEED),-run-seed $(SEED)) $(foreach flag,$(FAULTFLAGS),'$(flag)')
+
+.PHONY: $(BIN)/faults.test
+$(BIN)/faults.test:
+	go test -c -tags '$(TAGS) faults' -o $@ ./e2e
 
 sim: $(BIN)/sim.test ## simulate clusters under faults for two minutes, with fresh seeds and all that ever failed; SEED=n replays one
 	cd e2e/sim && ../../.bin/sim.test -test.run '^TestSim$$' -test.v -test.timeout 1h $(if $(SEED),-replay $(SEED),-for 2m) $(SIMFLAGS)

@@ -73,6 +73,7 @@ func (s *service) observed(next http.Handler) http.Handler {
 		h.Set("X-Content-Type-Options", "nosniff")
 		r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
 		s.Meter.Began()
+		// gofail: var requestReceived struct{}
 		defer func() {
 			x.endSpan()
 			s.Meter.Served(x.route, x.status, time.Since(began))
@@ -185,6 +186,7 @@ func (s *service) logFault(r *http.Request, x *exchange, p *problem) {
 
 func send(w http.ResponseWriter, status int, text []byte) {
 	w.Header().Set("Content-Length", strconv.Itoa(len(text)))
+	// gofail: var beforeAnswer struct{}
 	w.WriteHeader(status)
 	// A client that is gone is no fault.
 	_, _ = w.Write(text) //nolint:gosec // G705: it is JSON or this package's own document, never HTML, and nosniff is set.

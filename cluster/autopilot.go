@@ -167,12 +167,13 @@ func (*promoter) GetNodeTypes(_ *autopilot.Config, s *autopilot.State) map[raft.
 }
 
 // CalculatePromotionsAndDemotions implements autopilot.Promoter. Only who says that it may vote is
-// promoted: whoever has not said anything yet may be a replica.
+// promoted: whoever has not said anything yet may be a replica. Nor is a node that has not been told yet which cluster took it in: it has
+// no signing key, and as a voter it would not get one any more.
 func (p *promoter) CalculatePromotionsAndDemotions(c *autopilot.Config, s *autopilot.State) autopilot.RaftChanges {
 	changes := p.StablePromoter.CalculatePromotionsAndDemotions(c, s)
 	changes.Promotions = slices.DeleteFunc(changes.Promotions, func(id raft.ServerID) bool {
 		reply, _ := p.pilot.said(id)
-		return reply == nil || reply.Nonvoter
+		return reply == nil || reply.Nonvoter || reply.Cluster == ""
 	})
 	changes.Leader = p.better(s)
 	return changes

@@ -41,6 +41,8 @@ type systemClock struct{}
 
 func (systemClock) Now() (wall, steady time.Time) {
 	now := time.Now()
+	// gofail: var clockOffset int
+	// return now.Round(0).Add(time.Duration(clockOffset) * time.Millisecond), now
 	return now.Round(0), now
 }
 

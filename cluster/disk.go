@@ -52,6 +52,7 @@ func (s snapshotStore) watch(what string, err error) error {
 
 // Create implements raft.SnapshotStore.
 func (s snapshotStore) Create(version raft.SnapshotVersion, index, term uint64, c raft.Configuration, at uint64, t raft.Transport) (raft.SnapshotSink, error) {
+	// gofail: var beforeSnapshotFile struct{}
 	sink, err := s.FileSnapshotStore.Create(version, index, term, c, at, t)
 	if err != nil {
 		return nil, s.watch("created", err)
@@ -77,9 +78,11 @@ func (s watchedSink) Write(b []byte) (int, error) {
 }
 
 func (s watchedSink) Close() error {
+	// gofail: var beforeSnapshotDurable struct{}
 	if err := s.store.watch("written", s.SnapshotSink.Close()); err != nil {
 		return err
 	}
+	// gofail: var afterSnapshotDurable struct{}
 	return s.store.settle(s.index, s.term)
 }
 

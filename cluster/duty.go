@@ -90,6 +90,7 @@ func (n *Node) openTerm(ctx context.Context, term uint64) bool {
 		return false
 	}
 	n.clock.begin(n.replica.lastApplied())
+	// gofail: var beforeTermOpens struct{}
 	_, err := n.commit(term, nil, n.outage(answers, term).Milliseconds(), nil)
 	if err == nil {
 		err = n.initialise(term)
@@ -99,6 +100,7 @@ func (n *Node) openTerm(ctx context.Context, term uint64) bool {
 		return false
 	}
 	// From here on writes and linearizable reads are served; none went before the first entry.
+	// gofail: var afterTermOpens struct{}
 	n.leadsTerm.Store(term)
 	n.leader.wake()
 	return true

@@ -21,6 +21,12 @@ func (n *Node) Entry(index uint64) (*raft.Log, error) {
 	return l, n.store.GetLog(index, l)
 }
 
+// Belongs is the id of the cluster that the node knows to have taken it in.
+func (n *Node) Belongs() string {
+	cluster, _ := n.identity.cluster()
+	return cluster
+}
+
 // FirstIndex is where the node's log begins.
 func (n *Node) FirstIndex() (uint64, error) { return n.store.FirstIndex() }
 

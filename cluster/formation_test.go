@@ -15,6 +15,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/licet/licet/cluster"
+	"github.com/licet/licet/cluster/clusterpb"
 	"github.com/licet/licet/fsm"
 )
 
@@ -127,6 +128,44 @@ func TestNodeJoinsAgainWhoseAdmissionWasLost(t *testing.T) {
 	fourth.options.OpenStore = func() (cluster.Store, error) { return memory, nil }
 	fourth.start()
 	eventually(t, "the fourth node is a voter", fourth.voter)
+	if o := fourth.propose(putContract(t, 30)); o.Refusal != nil {
+		t.Fatal(fsm.Detail(o.Refusal))
+	}
+	sameDigests(t, append(list, fourth))
+}
+
+// TestNodeJoinsAgainWhoseAdmissionWasNotAnswered: a leader has the others take a node in, sends it entries, and dies before it answers. The node is
+// a member that belongs to no cluster and has no signing key: until it has asked again, it does not become a voter.
+func TestNodeJoinsAgainWhoseAdmissionWasNotAnswered(t *testing.T) {
+	list, later := joiners(t, 3, 4)
+	leader, fourth := leaderOf(t, list), later[0]
+	reply, err := impersonate(t, fourth, leader).rpc.Join(t.Context(), &clusterpb.JoinRequest{Node: fourth.options.ID, Address: fourth.options.Advertise})
+	if err != nil || reply.Fault != nil {
+		t.Fatalf("%v, %v", reply, err)
+	}
+	first, err := list[0].node.Entry(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	memory := memoryStore{raft.NewInmemStore()}
+	if err := errors.Join(memory.StoreLog(first), memory.SetUint64([]byte("CurrentTerm"), first.Term)); err != nil {
+		t.Fatal(err)
+	}
+	fourth.options.OpenStore = func() (cluster.Store, error) { return memory, nil }
+	fourth.start()
+	eventually(t, "the fourth node is a voter", fourth.voter)
+	if got, want := fourth.node.Belongs(), leader.node.Belongs(); got != want {
+		t.Errorf("it belongs to cluster %q, the others to %q", got, want)
+	}
+	if err := leader.node.Transfer(t.Context(), fourth.options.ID, byOperator); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it leads", func() error {
+		if leaderOf(t, append(list, fourth)) != fourth {
+			return errors.New("another one does")
+		}
+		return nil
+	})
 	if o := fourth.propose(putContract(t, 30)); o.Refusal != nil {
 		t.Fatal(fsm.Detail(o.Refusal))
 	}

@@ -159,7 +159,9 @@ func (n *Node) sendForward(ctx context.Context, request *clusterpb.ForwardReques
 		return nil, errorf(notLeader, "The leader can't be reached: %v.", err)
 	}
 	began := time.Now()
+	// gofail: var beforeForward struct{}
 	reply, err := client.Forward(ctx, request)
+	// gofail: var afterForward struct{}
 	n.metrics.Forward.Observe(time.Since(began).Seconds())
 	if err != nil {
 		return nil, errorf(OutcomeUnknown, "The leader did not answer: %s.", status.Convert(err).Message())
@@ -176,6 +178,7 @@ func (s *server) Forward(ctx context.Context, request *clusterpb.ForwardRequest)
 	if len(request.Commands) > s.node.options.Queue {
 		return nil, status.Errorf(codes.InvalidArgument, "%d commands in one frame are more than %d", len(request.Commands), s.node.options.Queue)
 	}
+	// gofail: var forwardReceived struct{}
 	now := time.Now()
 	proposals := make([]*proposal, len(request.Commands))
 	for i, f := range request.Commands {
@@ -190,6 +193,7 @@ func (s *server) Forward(ctx context.Context, request *clusterpb.ForwardRequest)
 		a := s.node.await(ctx, p)
 		reply.Results[i] = &clusterpb.ForwardResult{Outcome: a.outcome, Fault: a.err.fault()}
 	}
+	// gofail: var beforeForwardReply struct{}
 	return reply, nil
 }
 

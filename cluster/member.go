@@ -188,9 +188,11 @@ func (n *Node) admit(request *clusterpb.JoinRequest) (*clusterpb.JoinReply, erro
 		return nil, err
 	}
 	id, address := raftServer(request.Node, request.Address)
+	// gofail: var beforeAdmission struct{}
 	if err := n.raft.AddNonvoter(id, address, 0, memberTimeout).Error(); err != nil {
 		return refuse(applyFault(err))
 	}
+	// gofail: var afterAdmission struct{}
 	n.log.Info("node admitted as non-voter", "node", request.Node, "address", request.Address, "by", nodeItself(request.Node))
 	return &clusterpb.JoinReply{Cluster: v.ClusterID(), SigningKey: key, Derivation: n.identity.signingKeys().derives[:]}, nil
 }

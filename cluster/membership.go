@@ -39,6 +39,7 @@ func (n *Node) watchMembership() {
 		switch {
 		case n.leader.address() != "":
 			n.reached.Store(nil)
+			n.joinAgain()
 		case n.wasRemoved():
 			return
 		default:
@@ -56,8 +57,9 @@ func (n *Node) watchMembership() {
 	}
 }
 
-// joinAgain is for a node that a leader had sent entries to, and that died before the others had decided to take the node in: nobody knows of
-// it, it is bound to no cluster yet, and would wait for a leader for ever.
+// joinAgain is for a node whose leader died while it took the node in, and had sent it entries already: it has a log and is bound to no cluster. If
+// the others had not decided it, nobody knows of the node, and it would wait for a leader for ever; if they had, it is a member that lacks
+// the cluster's id and signing key.
 func (n *Node) joinAgain() {
 	if cluster, _ := n.identity.cluster(); cluster != "" {
 		return
@@ -66,7 +68,7 @@ func (n *Node) joinAgain() {
 	answers := n.peers.probe(ctx, n.known(), n.probeRequest())
 	cancel()
 	if _, formed, conflict := n.sort(answers); formed != nil && conflict == "" {
-		n.log.Info("joining again, as the leader that took this node in is gone", "state", n.join(n.ctx, *formed))
+		n.log.Info("joining again, as the leader that took this node in has not answered", "state", n.join(n.ctx, *formed))
 	}
 }
 

@@ -113,6 +113,7 @@ func (n *Node) commit(term uint64, commands []*fsmpb.Command, pauseMs int64, tol
 	if err := future.Error(); err != nil {
 		return nil, applyFault(err)
 	}
+	// gofail: var afterCommit struct{}
 	n.metrics.Commit.Observe(time.Since(began).Seconds())
 	done, err := appliedOf(future)
 	if err != nil {
@@ -141,6 +142,7 @@ func (n *Node) apply(term uint64, commands []*fsmpb.Command, pauseMs int64) (raf
 		return nil, errorf(Unsupported, "The entry can't be encoded: %v", err)
 	}
 	n.metrics.EntryBytes.Observe(float64(len(data)))
+	// gofail: var beforePropose struct{}
 	return n.raft.Apply(data, n.options.RequestTimeout), nil
 }
 

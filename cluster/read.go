@@ -37,6 +37,7 @@ func (n *Node) Read(ctx context.Context, r Read) (*fsm.View, time.Duration, erro
 		if err != nil {
 			return nil, 0, err
 		}
+		// gofail: var beforeReadWaits struct{}
 		r.MinIndex = max(r.MinIndex, index)
 	}
 	view, err := n.replica.wait(ctx, r.MinIndex)
@@ -144,9 +145,12 @@ func (n *Node) confirmedIndex(ctx context.Context) (uint64, *Error) {
 func (n *Node) leaderIndex(ctx context.Context, asking string, at uint64) (uint64, *Error) {
 	term := n.leadsTerm.Load()
 	index := n.committed()
+	// gofail: var beforeProof struct{}
 	if err := n.confirm(ctx, term, asking, at); err != nil {
 		return 0, err
 	}
+	// gofail: var afterProof struct{}
+
 	// The term of the proof must be the one that was opened: a node that lost its office
 	// and was elected again may not have applied what was acknowledged in between.
 	if term == 0 || n.raft.CurrentTerm() != term || n.leadsTerm.Load() != term {

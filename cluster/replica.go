@@ -65,6 +65,7 @@ func (r *replica) Apply(l *raft.Log) any {
 	if r.failed != nil {
 		return r.failed
 	}
+	// gofail: var beforeApply struct{}
 	began := time.Now()
 	outcomes, err := r.state.Apply(l.Index, l.Term, l.Data)
 	if err != nil {
@@ -76,6 +77,7 @@ func (r *replica) Apply(l *raft.Log) any {
 		r.failed = err
 		return err
 	}
+	// gofail: var afterApply struct{}
 	ended := time.Now()
 	if r.metrics != nil {
 		r.metrics.Apply.Observe(ended.Sub(began).Seconds())
@@ -152,6 +154,7 @@ func (r *replica) Snapshot() (raft.FSMSnapshot, error) {
 	if r.failed != nil {
 		return nil, r.failed
 	}
+	// gofail: var snapshotBegun struct{}
 	if r.readable != nil {
 		if err := r.readable(); err != nil {
 			return nil, err
@@ -163,11 +166,15 @@ func (r *replica) Snapshot() (raft.FSMSnapshot, error) {
 // Restore implements raft.FSM. The new state is built beside the present one
 // and takes its place only when it is whole.
 func (r *replica) Restore(source io.ReadCloser) error {
+	// gofail: var beforeRestore struct{}
 	state, err := fsm.Restore(source)
 	if err != nil {
 		return fmt.Errorf("the snapshot is refused and the state kept: %w", err)
 	}
+	// gofail: var restoreFails string
+	// return errors.New(restoreFails)
 	r.state = state
+	// gofail: var afterRestore struct{}
 	return r.publish()
 }
 
@@ -199,6 +206,8 @@ func (s snapshot) write(sink raft.SnapshotSink) error {
 			return errors.Join(err, sink.Cancel())
 		}
 	}
+	// gofail: var snapshotFails string
+	// return errors.Join(errors.New(snapshotFails), sink.Cancel())
 	steady, err := newSteadySink(sink, s.dir)
 	if err == nil {
 		err = errors.Join(s.view.Snapshot(steady), steady.release())
@@ -206,6 +215,7 @@ func (s snapshot) write(sink raft.SnapshotSink) error {
 	if err != nil {
 		return errors.Join(err, sink.Cancel())
 	}
+	// gofail: var snapshotWritten struct{}
 	return sink.Close()
 }
 

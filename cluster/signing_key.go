@@ -169,6 +169,9 @@ func (i *identity) keepSigningKey(key ed25519.PrivateKey, v *fsm.View) error {
 	if k := i.signing; k.of(publicOf(key)) != nil || isFormer(publicOf(key), v) {
 		return nil
 	}
+	if len(i.signing.private) == 0 {
+		return errors.New("the node belongs to no cluster yet, and gets its keys when it does")
+	}
 	current := v.SigningKeys()
 	k := signingKeys{derives: i.signing.derives}
 	for _, have := range i.signing.private {

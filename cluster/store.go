@@ -168,7 +168,14 @@ func (s store) StoreLogs(ls []*raft.Log) error {
 	for i, l := range ls {
 		summed[i] = withSum(l)
 	}
-	return s.do("write entries", func() error { return s.bolt.StoreLogs(summed) })
+	// gofail: var beforeStore struct{}
+	err := s.do("write entries", func() error {
+		// gofail: var storeFails string
+		// return errors.New(storeFails)
+		return s.bolt.StoreLogs(summed)
+	})
+	// gofail: var afterStore struct{}
+	return err
 }
 
 // withSum is a copy of an entry with its checksum, for which Raft has a field that it stores and sends with the entry: bbolt
@@ -209,6 +216,7 @@ func (s store) DeleteRange(from, to uint64) error {
 		return err
 	}
 	for _, part := range deletions(from, to, first, last) {
+		// gofail: var beforeDelete struct{}
 		if err := s.do("delete entries", func() error { return s.bolt.DeleteRange(part[0], part[1]) }); err != nil {
 			return err
 		}
@@ -228,7 +236,10 @@ func deletions(from, to, first, last uint64) (parts [][2]uint64) {
 }
 
 func (s store) Set(key, value []byte) error {
-	return s.do("write a vote", func() error { return s.bolt.Set(key, value) })
+	// gofail: var beforeVote struct{}
+	err := s.do("write a vote", func() error { return s.bolt.Set(key, value) })
+	// gofail: var afterVote struct{}
+	return err
 }
 
 func (s store) Get(key []byte) (value []byte, err error) {
@@ -237,7 +248,10 @@ func (s store) Get(key []byte) (value []byte, err error) {
 }
 
 func (s store) SetUint64(key []byte, value uint64) error {
-	return s.do("write a term", func() error { return s.bolt.SetUint64(key, value) })
+	// gofail: var beforeTerm struct{}
+	err := s.do("write a term", func() error { return s.bolt.SetUint64(key, value) })
+	// gofail: var afterTerm struct{}
+	return err
 }
 
 func (s store) GetUint64(key []byte) (value uint64, err error) {

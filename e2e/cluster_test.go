@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -40,6 +41,10 @@ type setup struct {
 	env []string
 	// hosts are where the nodes run, by turns of nodes; on this machine's loopback if nil.
 	hosts []host
+	// rest is a pause of each client of load and crowd between two requests; patience is for how long clients try, if not as long as tests do.
+	rest, patience time.Duration
+	// forgiven takes out of a node's log what tells of crashes that were ordered.
+	forgiven func(log string) string
 	// prepare makes a node's data directory, where it shall be there before the first start.
 	prepare func(*Node)
 	// edition runs the nodes and makes their secrets; nil is the one under test.
@@ -56,7 +61,7 @@ type host struct {
 // edition is a built program.
 type edition struct {
 	path string
-	// version is what it says of itself, keys are those of its configuration.
+	// version is what it says of itself, keys are those of its configuration; nil for all.
 	version string
 	keys    map[string]bool
 }
@@ -104,6 +109,10 @@ type Node struct {
 	logPath               string
 	// client is patient; probe is for questions that are asked again and again.
 	client, probe *client.Client
+	// env is added to the environment of this node alone.
+	env []string
+	// reached is the port at which others reach the node's own, if something is between; 0 if nothing is.
+	reached int
 }
 
 // newCluster prepares a cluster's files and ports, and starts nothing. At the end of
@@ -272,7 +281,7 @@ func (c *Cluster) newClient(o client.Options) *client.Client {
 	c.t.Helper()
 	o.Token = token
 	if o.Timeout == 0 {
-		o.Timeout = patience
+		o.Timeout = cmp.Or(c.setup.patience, patience)
 	}
 	cl, err := client.New(o)
 	if err != nil {
@@ -298,7 +307,7 @@ func (n *Node) config(set map[string]string) string {
 	var peers, seeds []string
 	// A founder waits for every peer that it is told of, so founders know each other only.
 	for _, m := range c.nodes[:c.setup.expect] {
-		peers, seeds = append(peers, m.at(m.port)), append(seeds, m.at(m.gPort))
+		peers, seeds = append(peers, m.at(m.advertised())), append(seeds, m.at(m.gPort))
 	}
 	if c.setup.gossipOnly {
 		peers = nil
@@ -320,9 +329,12 @@ func (n *Node) config(set map[string]string) string {
 		// The network is the test's own.
 		values["http.insecure"] = "true"
 	}
+	if n.reached != 0 {
+		values["node.advertise"] = n.at(n.reached)
+	}
 	maps.Copy(values, c.setup.set)
 	maps.Copy(values, set)
-	if n.edition != nil {
+	if n.edition != nil && n.edition.keys != nil {
 		maps.DeleteFunc(values, func(key, _ string) bool { return !n.edition.keys[key] })
 	}
 	sections := map[string][]string{}
@@ -374,6 +386,14 @@ func (c *Cluster) up() []*Node {
 // URL is the address of the node's API.
 func (n *Node) URL() string { return "http://" + n.at(n.httpPort) }
 
+// advertised is the port at which others reach the node's own.
+func (n *Node) advertised() int {
+	if n.reached != 0 {
+		return n.reached
+	}
+	return n.port
+}
+
 func (n *Node) at(port int) string { return fmt.Sprintf("%s:%d", n.host.address, port) }
 
 func (n *Node) running() bool { return n.process != nil && n.alive() }
@@ -386,7 +406,7 @@ func (n *Node) Start() {
 	if n.running() {
 		n.c.t.Fatalf("%s runs already", n.id)
 	}
-	p, err := n.c.startServer(n.host, n.edition.executable(), n.id, n.c.path(n.id+".yaml"), n.logPath)
+	p, err := n.c.startServer(n.host, n.edition.executable(), n.id, n.c.path(n.id+".yaml"), n.logPath, n.env...)
 	if err != nil {
 		n.c.t.Fatal(err)
 	}
@@ -394,7 +414,7 @@ func (n *Node) Start() {
 }
 
 // startServer starts a process of a configuration; its output is added to a file.
-func (c *Cluster) startServer(on host, program, name, config, log string) (*process, error) {
+func (c *Cluster) startServer(on host, program, name, config, log string, env ...string) (*process, error) {
 	out, err := os.OpenFile(log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, err
@@ -404,7 +424,7 @@ func (c *Cluster) startServer(on host, program, name, config, log string) (*proc
 	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Dir = c.dir
 	cmd.Stdout, cmd.Stderr = out, out
-	return start(name, cmd, c.setup.env...)
+	return start(name, cmd, slices.Concat(c.setup.env, env)...)
 }
 
 // Stop ends the process with SIGTERM and wants it to end well.
@@ -696,8 +716,12 @@ func (c *Cluster) finish() {
 		}
 	}
 	for _, n := range c.nodes {
+		log := n.log()
+		if c.setup.forgiven != nil {
+			log = c.setup.forgiven(log)
+		}
 		for _, bad := range []string{"panic:", "fatal error:", "DATA RACE", "goroutine 1 ["} {
-			if strings.Contains(n.log(), bad) {
+			if strings.Contains(log, bad) {
 				c.t.Errorf("the log of %s has %q", n.id, bad)
 			}
 		}

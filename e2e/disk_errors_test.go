@@ -71,16 +71,16 @@ func (n *Node) device() string {
 	return ""
 }
 
-// endsOf wants a node to end by itself, with exit code 1 and a reason in its log.
-func (u *underFaults) endsOf(n *Node, from int, reasons ...string) {
-	u.t.Helper()
-	eventually(u.t, n.id+" has ended by itself", n.endedOrNot)
+// ends wants the node to end by itself, with exit code 1 and reasons in its log.
+func (n *Node) ends(from int, reasons ...string) {
+	n.c.t.Helper()
+	eventually(n.c.t, n.id+" has ended by itself", n.endedOrNot)
 	if code := n.exitCode(); code != 1 {
-		u.t.Errorf("the exit code of %s is %d instead of 1", n.id, code)
+		n.c.t.Errorf("the exit code of %s is %d instead of 1", n.id, code)
 	}
 	for _, reason := range reasons {
 		if !contains(n.log()[from:], reason) {
-			u.t.Errorf("the log of %s does not say %q:\n%s", n.id, reason, lastLines(n.log(), 5))
+			n.c.t.Errorf("the log of %s does not say %q:\n%s", n.id, reason, lastLines(n.log(), 5))
 		}
 	}
 }
@@ -93,14 +93,10 @@ func TestFaultDiskReadOnly(t *testing.T) {
 	for i, which := range []func() *Node{u.c.Follower, u.c.Leader} {
 		n := which()
 		from := len(n.log())
-		if err := os.WriteFile("/sys/fs/ext4/"+n.device()+"/trigger_fs_error", []byte("1"), 0o200); err != nil {
-			t.Fatal(err)
-		}
-		u.endsOf(n, from)
+		n.breakDisk()
+		n.ends(from)
 		u.goesOn()
-		n.tool("umount", n.dataDir())
-		n.tool("sh", "-c", "e2fsck -fy "+n.image()+" || [ $? = 1 ]")
-		n.mount()
+		n.mendDisk()
 		switch said := grep(n.log()[from:], "licet: "); {
 		case contains(said, "read-only file system; the data directory can't be written: see to the disk and its mount, then start the node again"):
 			n.Start()
@@ -118,11 +114,27 @@ func TestFaultDiskReadOnly(t *testing.T) {
 	n.tool("mount", "-o", "remount,ro", n.dataDir())
 	from := len(n.log())
 	n.Start()
-	u.endsOf(n, from, "read-only file system")
+	n.ends(from, "read-only file system")
 	n.tool("mount", "-o", "remount,rw", n.dataDir())
 	n.Start()
 	u.c.WaitReady(n)
 	u.end()
+}
+
+// breakDisk has the kernel find an error in the file system of a node, and make it read-only.
+func (n *Node) breakDisk() {
+	n.c.t.Helper()
+	if err := os.WriteFile("/sys/fs/ext4/"+n.device()+"/trigger_fs_error", []byte("1"), 0o200); err != nil {
+		n.c.t.Fatal(err)
+	}
+}
+
+// mendDisk repairs the file system of a node that has ended.
+func (n *Node) mendDisk() {
+	n.c.t.Helper()
+	n.tool("umount", n.dataDir())
+	n.tool("sh", "-c", "e2fsck -fy "+n.image()+" || [ $? = 1 ]")
+	n.mount()
 }
 
 // TestFaultDiskFails: a leader's disk fails, so that whatever it writes or flushes is an I/O error. It ends, the others go on, and a node with a new
@@ -133,7 +145,7 @@ func TestFaultDiskFails(t *testing.T) {
 		n := which()
 		from := len(n.log())
 		n.shutDownDisk()
-		u.endsOf(n, from, "input/output error", "wipe the data directory and join again under a new node id")
+		n.ends(from, "input/output error", "wipe the data directory and join again under a new node id")
 		u.goesOn()
 		u.replaceNode(n, u.c.nodes[3+i])
 	}
@@ -166,7 +178,7 @@ func TestFaultSyncFails(t *testing.T) {
 		n := u.c.Leader()
 		from := len(n.log())
 		stop := n.failing(call)
-		u.endsOf(n, from, "input/output error")
+		n.ends(from, "input/output error")
 		stop()
 		u.goesOn()
 		u.replaceNode(n, u.c.nodes[3+i])

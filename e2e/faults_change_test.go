@@ -32,18 +32,28 @@ func TestFaultReplacedNode(t *testing.T) {
 // replaceNode puts a new node in the place of one that has ended.
 func (u *underFaults) replaceNode(old, fresh *Node) {
 	u.t.Helper()
-	fresh.Start()
-	out := u.c.on(u.c.Leader(), "cluster", "replace", old.id, fresh.id, "--wait", "80s")
-	if !contains(out, fresh.id+" is in the place of "+old.id) {
-		u.t.Errorf("replace said %q", out)
-	}
-	u.c.WaitReady(fresh)
+	u.c.replaceNode(old, fresh)
 	u.before[fresh] = u.before[old]
 	u.members(3)
-	if _, err := u.c.member(old.id); !errors.Is(err, errNoMember) {
-		u.t.Errorf("%s is still a member: %v", old.id, err)
-	}
 	u.goesOn()
+}
+
+// replaceNode puts a new node in the place of one that has ended, as operators do.
+func (c *Cluster) replaceNode(old, fresh *Node) {
+	c.t.Helper()
+	fresh.Start()
+	out := c.on(c.Leader(), "cluster", "replace", old.id, fresh.id, "--wait", "80s")
+	if !contains(out, fresh.id+" is in the place of "+old.id) {
+		c.t.Errorf("replace said %q", out)
+	}
+	c.WaitReady(fresh)
+	// Each node tells of what it has been told.
+	eventually(c.t, old.id+" is no member", func() error {
+		if _, err := c.member(old.id); !errors.Is(err, errNoMember) {
+			return fmt.Errorf("it is one (%v)", err)
+		}
+		return nil
+	})
 }
 
 // TestFaultCertificatesChange: each node gets a new certificate, one after the other, and goes on in the same process. Who connects is

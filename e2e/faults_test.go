@@ -158,8 +158,8 @@ func TestFaultSiteCutOff(t *testing.T) {
 func TestFaultOneDirection(t *testing.T) {
 	u := startUnderFaults(t, setup{})
 	for _, of := range []func(leader, other *Node) loss{
-		func(leader, other *Node) loss { return loss{leader, other, allTraffic} },
-		func(leader, other *Node) loss { return loss{other, leader, allTraffic} },
+		func(leader, other *Node) loss { return loss{from: leader, to: other} },
+		func(leader, other *Node) loss { return loss{from: other, to: leader} },
 	} {
 		leader := u.c.Leader()
 		var all []loss

@@ -106,10 +106,12 @@ const (
 type loss struct {
 	from, to *Node
 	what     traffic
+	// percent is how many of a hundred are lost, by chance; 0 is all.
+	percent int
 }
 
 // both is loss in both directions.
-func both(a, b *Node, what traffic) []loss { return []loss{{a, b, what}, {b, a, what}} }
+func both(a, b *Node, what traffic) []loss { return []loss{{a, b, what, 0}, {b, a, what, 0}} }
 
 // isolated is loss between a node and all others.
 func (l *lab) isolated(n *Node, what traffic) (all []loss) {
@@ -139,13 +141,16 @@ func (l *lab) heal() { l.t.Helper(); l.lose() }
 // rules drop packets where they arrive, so that the sender learns nothing. A service's answers come from its port.
 func (x loss) rules() string {
 	from := "ip saddr " + x.from.host.address
+	if x.percent > 0 {
+		from += fmt.Sprintf(" numgen random mod 100 < %d", x.percent)
+	}
 	switch x.what {
 	case allTraffic:
 		return from + " drop\n"
 	case gossipTraffic:
 		return fmt.Sprintf("%s meta l4proto { tcp, udp } th dport %d drop\n%s meta l4proto { tcp, udp } th sport %d drop\n", from, x.to.gPort, from, x.from.gPort)
 	default:
-		return fmt.Sprintf("%s tcp dport %d drop\n%s tcp sport %d drop\n", from, x.to.port, from, x.from.port)
+		return fmt.Sprintf("%s tcp dport %d drop\n%s tcp sport %d drop\n", from, x.to.advertised(), from, x.from.advertised())
 	}
 }
 

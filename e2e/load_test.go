@@ -50,7 +50,8 @@ func (c *Cluster) startLoad(contract string, writers int, failover bool) *load {
 	l := &load{c: c, contract: contract, cancel: cancel}
 	c.t.Cleanup(func() { l.stop() })
 	for i := range writers {
-		endpoints := rotate(c.Endpoints(), i)
+		// Those that sit at one node do so at one that is there from the beginning.
+		endpoints := rotate(c.Endpoints(), i%c.setup.expect)
 		o := client.Options{Endpoints: endpoints}
 		if !failover && i%2 == 1 {
 			o = client.Options{Endpoints: endpoints[:1], Timeout: 2 * time.Second}
@@ -78,6 +79,20 @@ func (l *load) write(ctx context.Context, cl *client.Client, writer int) {
 		l.mu.Lock()
 		l.entries = append(l.entries, w)
 		l.mu.Unlock()
+		l.c.rest(ctx)
+	}
+}
+
+// rest is a pause between a client's requests, if there is to be one.
+func (c *Cluster) rest(ctx context.Context) {
+	if c.setup.rest == 0 {
+		return
+	}
+	timer := time.NewTimer(c.setup.rest)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
 	}
 }
 

@@ -89,6 +89,7 @@ func (c *Cluster) startCrowd(pool string, size int64, users int) *crowd {
 			for ctx.Err() == nil {
 				// Not ctx: what is under way at the end is waited for.
 				w.turn(cl, apiv1.Checkout{Pool: pool, Product: "cad", User: fmt.Sprint("crowd-", i), Client: "ws"})
+				c.rest(ctx)
 			}
 		})
 	}

@@ -248,6 +248,7 @@ func (w *Writer) flush() error {
 		return nil
 	}
 	w.dirty = true
+	// gofail: var beforeTrailWrite struct{}
 	_, err := w.file.WriteAt(w.buffer, w.size-int64(len(w.buffer)))
 	w.buffer = w.buffer[:0]
 	return err
@@ -262,6 +263,7 @@ func (w *Writer) Sync() error {
 		return err
 	}
 	w.dirty = false
+	// gofail: var beforeTrailSync struct{}
 	return w.file.Sync()
 }
 

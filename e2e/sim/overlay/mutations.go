@@ -110,10 +110,10 @@ var mutations = []mutation{
 	}, test: "./e2e/sim TestComebackUnseatsNobody"},
 	// Raft and its store.
 	{name: "votes are not written to disk", edits: []edit{
-		{"cluster/store.go", "return s.do(\"write a vote\", func() error { return s.bolt.Set(key, value) })", "return nil"},
+		{"cluster/store.go", "err := s.do(\"write a vote\", func() error { return s.bolt.Set(key, value) })", "var err error"},
 	}},
 	{name: "terms are not written to disk", edits: []edit{
-		{"cluster/store.go", "return s.do(\"write a term\", func() error { return s.bolt.SetUint64(key, value) })", "return nil"},
+		{"cluster/store.go", "err := s.do(\"write a term\", func() error { return s.bolt.SetUint64(key, value) })", "var err error"},
 	}},
 	{name: "entries count as committed that one node has", edits: []edit{
 		{inRaft + "commitment.go", "quorumMatchIndex := matched[(len(matched)-1)/2]", "quorumMatchIndex := matched[len(matched)-1]"},
