@@ -44,7 +44,7 @@ var mutations = []mutation{
 	}},
 	{name: "the wall clock goes back", edits: []edit{
 		{"fsm/clock.go", "wall := max(c.WallMs, stampMs)", "wall := stampMs"},
-	}},
+	}, test: "./fsm TestRules"},
 	{name: "the lease clock goes on without a leader", edits: []edit{
 		{"fsm/clock.go", "PauseMs: c.PauseMs + pause}", "PauseMs: c.PauseMs + 0*pause}"},
 	}},
