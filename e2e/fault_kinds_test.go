@@ -14,8 +14,9 @@ import (
 	"time"
 )
 
-// Disks of nodes in fault runs, beside that of the machine.
+// Disks of nodes in fault runs.
 const (
+	machineDisk = "machine" // that of the machine
 	smallDisk   = "small"   // a tmpfs
 	ownDisk     = "own"     // ext4 in a file
 	orderedDisk = "ordered" // served by this process, see fuseDisk
@@ -115,7 +116,7 @@ var faultTable = []faultKind{
 	{name: "damaged-log", alone: true, replaces: true, do: onNode("", func(r *faultRun, n *Node) func() { return r.damage(n, damageLog) })},
 	{name: "damaged-snapshot", alone: true, replaces: true, do: onNode("", func(r *faultRun, n *Node) func() { return r.damage(n, damageSnapshots) })},
 	{name: "damaged-audit-trail", alone: true, do: onNode("", (*faultRun).damageTrail)},
-	{name: "older-copy", alone: true, replaces: true, do: onNode("", (*faultRun).turnBack)},
+	{name: "older-copy", disk: machineDisk, alone: true, replaces: true, do: onNode(machineDisk, (*faultRun).turnBack)},
 	// Clocks, which failpoints set.
 	{name: "clock-off", alone: true, do: onNode("", func(r *faultRun, n *Node) func() { return r.setClock(n, 500+r.draw.IntN(3500)) })},
 	{name: "clock-wrong", alone: true, do: onNode("", func(r *faultRun, n *Node) func() { return r.setClock(n, 10_000+r.draw.IntN(36_000_000)) })},
@@ -421,13 +422,23 @@ func (r *faultRun) loseAllPower(*plannedFault) func() {
 	return r.losePower(slices.Clone(r.in)...)
 }
 
+// alter has files of a node altered that does not run.
+func (r *faultRun) alter(n *Node, how func(dir string, draw *rand.Rand) (string, error)) (string, error) {
+	d := r.fuse[n]
+	if d == nil {
+		return how(n.dataDir(), r.draw)
+	}
+	did, err := how(d.below, r.draw)
+	// The kernel remembers what was in the files before.
+	_, failed := d.losePower(func(all int) int { return all - 1 })
+	r.must(failed)
+	return did, err
+}
+
 // damage alters files of a node while it is stopped: it refuses to start, says what to do, and that brings it back.
 func (r *faultRun) damage(n *Node, how func(dir string, draw *rand.Rand) (string, error)) func() {
-	if r.fuse[n] != nil {
-		return nil
-	}
 	n.Kill()
-	did, err := how(n.dataDir(), r.draw)
+	did, err := r.alter(n, how)
 	if errors.Is(err, errNothingToDamage) {
 		r.say("%s: %v", n.id, err)
 		return func() { r.start(n) }
@@ -442,11 +453,8 @@ func (r *faultRun) damage(n *Node, how func(dir string, draw *rand.Rand) (string
 
 // damageTrail alters the audit trail of a node while it is stopped: it says so, and takes the rows from the state.
 func (r *faultRun) damageTrail(n *Node) func() {
-	if r.fuse[n] != nil {
-		return nil
-	}
 	n.Kill()
-	did, err := damageTrail(n.dataDir(), r.draw)
+	did, err := r.alter(n, damageTrail)
 	if !errors.Is(err, errNothingToDamage) {
 		r.must(err)
 	}
@@ -462,9 +470,6 @@ func (r *faultRun) damageTrail(n *Node) func() {
 
 // turnBack puts an older copy of a node's data in the place of what it has: the others know better.
 func (r *faultRun) turnBack(n *Node) func() {
-	if r.disks[n] != "" {
-		return nil
-	}
 	older := r.c.path(n.id + ".older")
 	n.Kill()
 	n.tool("cp", "-a", n.dataDir(), older)

@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -28,6 +29,9 @@ var (
 	// leaderPoints are come by on a leader alone, and followerPoints on the others.
 	leaderPoints   = []string{"forwardReceived", "beforeForwardReply", "beforePropose", "afterCommit", "beforeProof", "afterProof"}
 	followerPoints = []string{"beforeForward", "afterForward"}
+	// readPoints are come by when a client reads, and snapshotPoints when a node takes a snapshot.
+	readPoints     = []string{"beforeReadWaits", "beforeProof", "afterProof"}
+	snapshotPoints = []string{"snapshotBegun", "snapshotFails", "snapshotWritten", "beforeSnapshotFile", "beforeSnapshotDurable", "afterSnapshotDurable", "beforeDelete"}
 	termPoints     = []string{"beforeTerm", "afterTerm", "beforeVote", "afterVote", "beforeTermOpens", "afterTermOpens"}
 )
 
@@ -162,6 +166,14 @@ func atPoint(r *faultRun, f *plannedFault) func() {
 			r.lasts(500 * time.Millisecond)
 		}
 		r.lead(n)
+	}
+	if slices.Contains(readPoints, o.point) {
+		ctx, cancel := context.WithTimeout(r.t.Context(), 3*time.Second)
+		defer cancel()
+		for range 4 {
+			// What it comes to is of no interest.
+			go func() { _, _ = n.client.Contract(ctx, "load") }()
+		}
 	}
 	r.reached(n, o, 0, 5*time.Second)
 	return func() {

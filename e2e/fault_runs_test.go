@@ -155,7 +155,7 @@ func drawPlan(seed uint64) *faultPlan {
 	}
 	if kind := failpointKind(point); wanted.MatchString(kind.name) {
 		p.faults = slices.Insert(p.faults, draw.IntN(len(p.faults)+1), plannedFault{kind: kind, point: point})
-		p.often = p.often || kind.alone
+		p.often = p.often || kind.alone || slices.Contains(snapshotPoints, point)
 	}
 	for i := range p.faults {
 		f := &p.faults[i]
@@ -179,7 +179,8 @@ func (p *faultPlan) fits(kind *faultKind, draw *rand.Rand) bool {
 	}
 	p.proxied = p.proxied || kind.proxied
 	switch {
-	case kind.disk == "":
+	case kind.disk == "", kind.disk == machineDisk:
+		// Nodes that join later have that of the machine.
 		return true
 	case kind.everywhere:
 		for _, disk := range p.disks {
@@ -598,7 +599,7 @@ func (r *faultRun) leader() (leader *Node) {
 func (r *faultRun) target(disk string) *Node {
 	var list []*Node
 	for _, n := range r.in {
-		if n.running() && r.hurt[n] == 0 && (disk == "" || r.disks[n] == disk) {
+		if n.running() && r.hurt[n] == 0 && (disk == "" || r.disks[n] == disk || disk == machineDisk && r.disks[n] == "") {
 			list = append(list, n)
 		}
 	}
