@@ -225,7 +225,7 @@ func (n *Node) hear(r *clusterpb.ProbeReply) {
 	}
 	n.progress.note(r.Node, r.AppliedIndex, list)
 	if err := n.vocabulary.hear(r.Node, announcementOf(r), func(id string) bool { return members[id] }); err != nil {
-		n.fail(fmt.Errorf("the data directory can't be written: %w", err))
+		n.fail(fmt.Errorf("the data directory can't be written: %w; %s", err, remedy(err)))
 	}
 }
 

@@ -187,7 +187,7 @@ func (r *faultRun) restartAll(*plannedFault) func() {
 	for _, n := range list {
 		n.Stop()
 		r.start(n)
-		r.c.WaitReady(n)
+		r.ready(n)
 	}
 	return func() {}
 }
@@ -461,7 +461,7 @@ func (r *faultRun) damageTrail(n *Node) func() {
 	r.say("%s: %s (%v)", n.id, did, err)
 	r.start(n)
 	return func() {
-		r.c.WaitReady(n)
+		r.ready(n)
 		if err == nil && !contains(n.log()[r.from[n]:], "the audit trail was damaged") {
 			r.t.Errorf("%s does not say that its audit trail was damaged", n.id)
 		}
@@ -474,7 +474,7 @@ func (r *faultRun) turnBack(n *Node) func() {
 	n.Kill()
 	n.tool("cp", "-a", n.dataDir(), older)
 	r.start(n)
-	r.c.WaitReady(n)
+	r.ready(n)
 	r.load.waitAcknowledged(100)
 	// Until the others have been told how far it is.
 	r.lasts(2 * time.Second)
@@ -554,7 +554,7 @@ func (r *faultRun) joined(n *Node) {
 		}
 		return err
 	})
-	r.c.WaitReady(n)
+	r.ready(n)
 }
 
 // snapshotsOf are those on a node's disk.

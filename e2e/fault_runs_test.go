@@ -403,8 +403,7 @@ func (r *faultRun) inject(f *plannedFault) {
 	}
 	r.draw = f.draw
 	if f.kind.alone {
-		r.cureAll()
-		r.c.WaitReady(r.in...)
+		r.ready(r.in...)
 	}
 	heal := f.kind.do(r, f)
 	if heal == nil {
@@ -447,6 +446,21 @@ func (r *faultRun) cure(n *Node) {
 		r.start(n)
 	default:
 		r.t.Fatalf("%s has ended (exit code %d), which nothing that was done to it explains:\n%s", n.id, n.exitCode(), lastLines(said, 15))
+	}
+}
+
+// ready returns when nodes serve. One that a fault ended only now is started again.
+func (r *faultRun) ready(nodes ...*Node) {
+	r.t.Helper()
+	for _, n := range slices.Clone(nodes) {
+		eventually(r.t, n.id+" is ready", func() error {
+			r.cure(n)
+			if !slices.Contains(r.in, n) {
+				return nil // another one has its place
+			}
+			_, err := n.probe.Ready(context.Background())
+			return err
+		})
 	}
 }
 
