@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -40,6 +41,8 @@ func TestMutations(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// One directory for all: what is compiled depends on where the overlay is, and the standard library is compiled once.
+	dir := t.TempDir()
 	var table strings.Builder
 	table.WriteString("| what was broken | found by | virtual time | real time | what it said |\n| --- | --- | --- | --- | --- |\n")
 	for line := range strings.Lines(string(names)) {
@@ -47,7 +50,7 @@ func TestMutations(t *testing.T) {
 		if !matches.MatchString(name) {
 			continue
 		}
-		row := seekMutation(t, name, test)
+		row := seekMutation(t, dir, name, test)
 		t.Log(row)
 		table.WriteString(row + "\n")
 	}
@@ -62,9 +65,11 @@ func TestMutations(t *testing.T) {
 }
 
 // seekMutation returns a row of the table for a variant, and fails the test if nothing finds it.
-func seekMutation(t *testing.T, name, test string) string {
+func seekMutation(t *testing.T, dir, name, test string) string {
 	t.Helper()
-	dir := t.TempDir()
+	if err := errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o700)); err != nil {
+		t.Fatal(err)
+	}
 	output, err := command(t, "go", "run", "./overlay", "-mutation", name, dir)
 	if err != nil {
 		t.Fatalf("%s: %v\n%s", name, err, output)
