@@ -99,13 +99,6 @@ func (c *clock) near(wall, t time.Time) time.Time {
 	return t
 }
 
-// limit is how far apart clocks may be.
-func (c *clock) limit() time.Duration {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.most
-}
-
 func (c *clock) setLimit(most time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

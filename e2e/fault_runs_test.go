@@ -177,7 +177,7 @@ func (p *faultPlan) fits(kind *faultKind, draw *rand.Rand) bool {
 	if kind.replaces && replaced == 2 {
 		return false
 	}
-	p.proxied = p.proxied || kind.proxied
+	p.proxied, p.often = p.proxied || kind.proxied, p.often || kind.often
 	switch {
 	case kind.disk == "", kind.disk == machineDisk:
 		// Nodes that join later have that of the machine.

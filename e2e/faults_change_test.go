@@ -49,10 +49,14 @@ func (c *Cluster) replaceNode(old, fresh *Node) {
 	c.WaitReady(fresh)
 	// Each node tells of what it has been told.
 	eventually(c.t, old.id+" is no member", func() error {
-		if _, err := c.member(old.id); !errors.Is(err, errNoMember) {
-			return fmt.Errorf("it is one (%v)", err)
+		_, err := c.member(old.id)
+		switch {
+		case err == nil:
+			return errors.New("it is one")
+		case errors.Is(err, errNoMember):
+			return nil
 		}
-		return nil
+		return err
 	})
 }
 

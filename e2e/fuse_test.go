@@ -294,7 +294,7 @@ func (n *fuseNode) Create(ctx context.Context, name string, flags, mode uint32, 
 		return nil, nil, 0, errno
 	}
 	if release, ok := handle.(fs.FileReleaser); ok {
-		release.Release(ctx)
+		_ = release.Release(ctx)
 	}
 	f, err := os.OpenFile(n.path()+"/"+name, os.O_RDWR, 0)
 	if err != nil {

@@ -168,18 +168,32 @@ func (m *naive) checkout(in Input) Output {
 			return m.placeOf(i)
 		}
 	}
-	used, all, most := m.used(in.Product), m.used(""), m.most(in.Product, m.size)
+	if refusal := m.forbids(in, m.setup.Products[at].Days); refusal.Code != "" {
+		return refusal
+	}
+	denial := m.denies(in)
+	switch ahead := m.waiting(len(m.line)); {
+	case denial.Code == "":
+		return m.take(place{holder: in.Holder, product: in.Product, user: in.User, count: in.Count}, in.Days > 0)
+	case !in.Queue || in.Days > 0:
+		return denial
+	case ahead >= uint64(m.setup.QueueLimit):
+		return refuse("queue_full", "used", m.used(""), "limit", uint64(m.setup.QueueLimit), "offered", m.offered(""), "ahead", ahead)
+	}
+	m.givenTicket++
+	m.line = append(m.line, place{id: m.givenTicket, holder: in.Holder, product: in.Product, user: in.User, count: in.Count})
+	return m.placeOf(len(m.line) - 1)
+}
+
+// forbids refuses what no waiting would help with.
+func (m *naive) forbids(in Input, days uint32) Output {
 	var borrowed uint64
 	for _, x := range m.seats {
 		if x.borrowed && x.product == in.Product {
 			borrowed += x.count
 		}
 	}
-	offered, ahead := m.offered(""), m.waiting(len(m.line))
-	_, held := m.turn(in.Product)
-	days := m.setup.Products[at].Days
-	var denial Output
-	switch lacking := m.lacking(in.Product, in.Count); {
+	switch most := m.most(in.Product, m.size); {
 	case in.Days > 0 && days == 0:
 		return refuse("borrow_not_allowed")
 	case in.Days > days:
@@ -188,24 +202,23 @@ func (m *naive) checkout(in Input) Output {
 		return refuse("count_above_limit", "max", most)
 	case in.Days > 0 && borrowed+in.Count > most:
 		return refuse("borrow_low_water", "borrowed", borrowed, "limit", most)
+	}
+	return Output{}
+}
+
+// denies refuses what there are no seats for now, or only for those who came before.
+func (m *naive) denies(in Input) Output {
+	all, offered, ahead := m.used(""), m.offered(""), m.waiting(len(m.line))
+	_, held := m.turn(in.Product)
+	switch lacking := m.lacking(in.Product, in.Count); {
 	case lacking == "size":
-		denial = refuse("pool_full", "used", all, "limit", m.size, "offered", offered, "ahead", ahead)
+		return refuse("pool_full", "used", all, "limit", m.size, "offered", offered, "ahead", ahead)
 	case lacking == "cap":
-		denial = refuse("cap_reached", "used", used, "limit", most, "offered", offered, "ahead", ahead)
+		return refuse("cap_reached", "used", m.used(in.Product), "limit", m.most(in.Product, m.size), "offered", offered, "ahead", ahead)
 	case held:
-		denial = refuse("queue_ahead", "used", all, "limit", m.size, "offered", offered, "ahead", ahead)
-	default:
-		return m.take(place{holder: in.Holder, product: in.Product, user: in.User, count: in.Count}, in.Days > 0)
+		return refuse("queue_ahead", "used", all, "limit", m.size, "offered", offered, "ahead", ahead)
 	}
-	switch {
-	case !in.Queue || in.Days > 0:
-		return denial
-	case ahead >= uint64(m.setup.QueueLimit):
-		return refuse("queue_full", "used", all, "limit", uint64(m.setup.QueueLimit), "offered", offered, "ahead", ahead)
-	}
-	m.givenTicket++
-	m.line = append(m.line, place{id: m.givenTicket, holder: in.Holder, product: in.Product, user: in.User, count: in.Count})
-	return m.placeOf(len(m.line) - 1)
+	return Output{}
 }
 
 // take makes a lease.

@@ -206,7 +206,7 @@ func refusalOf(r *fsmpb.Refusal) Output {
 	return Refusal(r.Code, func(name string) uint64 {
 		for _, f := range r.Facts {
 			if f.Name == name {
-				return uint64(f.GetNumber()) //nolint:gosec // G115: a count or a length is not negative
+				return uint64(f.GetNumber())
 			}
 		}
 		return 0
@@ -238,6 +238,14 @@ func Look(s *Setup, in Input, v *fsm.View) (out Output) {
 		for _, x := range v.Tickets(s.Pool, 0, mostListed) {
 			out.Rows = append(out.Rows, Row{x.Ticket.Id, ticketText(x)})
 		}
+	default:
+		return lookAtContract(s, in, v)
+	}
+	return out
+}
+
+func lookAtContract(s *Setup, in Input, v *fsm.View) (out Output) {
+	switch in.Kind {
 	case ReadInstance:
 		x, refusal := v.Instance(in.Serial)
 		if refusal != nil {

@@ -38,7 +38,7 @@ func (c *client) holder() []byte { return []byte(fmt.Sprintf("%-16s", c.name))[:
 
 // run asks until the run ends.
 func (c *client) run() {
-	for sleep(c.world.ctx, c.world.load.pause*time.Duration(10+c.rng.IntN(150))*time.Millisecond) == nil && !c.world.quiet() {
+	for sleep(c.world.ctx, time.Duration(c.world.load.pause*(10+c.rng.IntN(150)))*time.Millisecond) == nil && !c.world.quiet() {
 		c.step()
 	}
 }

@@ -55,7 +55,7 @@ var inject = map[string]func(*world, fault, *site){
 }
 
 // drawFaults draws what goes wrong within a span, apart times further apart than where most goes wrong.
-func drawFaults(rng *rand.Rand, span, apart time.Duration) []fault {
+func drawFaults(rng *rand.Rand, span time.Duration, apart int) []fault {
 	var kinds []string
 	for kind := range inject {
 		kinds = append(kinds, kind)
@@ -63,7 +63,7 @@ func drawFaults(rng *rand.Rand, span, apart time.Duration) []fault {
 	slices.Sort(kinds)
 	var list []fault
 	for at := time.Duration(0); ; {
-		at += apart * (200*time.Millisecond + time.Duration(rng.Int64N(int64(4*time.Second))))
+		at += time.Duration(apart * (int(200*time.Millisecond) + rng.IntN(int(4*time.Second))))
 		f := fault{
 			number: len(list), at: at, lasts: 200*time.Millisecond + time.Duration(rng.Int64N(int64(5*time.Second))),
 			kind: kinds[rng.IntN(len(kinds))], pick: rng.IntN(100), other: rng.IntN(100), leader: rng.IntN(3) == 0, by: rng.Float64(),

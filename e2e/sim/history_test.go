@@ -91,7 +91,7 @@ func newChronicler(h *chronicle, who int) *chronicler {
 
 // run asks until the run ends.
 func (c *chronicler) run() {
-	for sleep(c.world.ctx, c.world.load.pause*time.Duration(40+c.rng.IntN(200))*time.Millisecond) == nil && !c.world.quiet() {
+	for sleep(c.world.ctx, time.Duration(c.world.load.pause*(40+c.rng.IntN(200)))*time.Millisecond) == nil && !c.world.quiet() {
 		c.step()
 	}
 }

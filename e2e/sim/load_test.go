@@ -8,7 +8,7 @@ type load struct {
 	// span is for how long things go wrong.
 	span time.Duration
 	// pause is by how much longer clients wait between what they ask for, and apart by how much faults are further apart.
-	pause, apart time.Duration
+	pause, apart int
 	// heartbeat is a node's setting of that name.
 	heartbeat time.Duration
 	// look is how often the witness looks at all nodes.
@@ -24,10 +24,10 @@ var loads = map[string]load{
 
 // soaked is the load of a seed in a soak: of ten, one is busy, one a day and eight are nights.
 func soaked(seed uint64) load {
-	switch n := seed % 10; {
-	case n == 0:
+	switch seed % 10 {
+	case 0:
 		return loads["busy"]
-	case n == 1:
+	case 1:
 		return loads["day"]
 	}
 	return loads["night"]
