@@ -10,6 +10,8 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"go.etcd.io/bbolt"
 )
@@ -105,9 +107,10 @@ func overwrite(path string, on int, draw *rand.Rand, places ...int64) error {
 // errNothingToDamage says that a node has no such file yet.
 var errNothingToDamage = errors.New("there is no such file yet")
 
-// damageSnapshots flips a bit in each snapshot.
+// damageSnapshots flips a bit in each snapshot that was finished.
 func damageSnapshots(dir string, draw *rand.Rand) (string, error) {
 	files, err := filepath.Glob(filepath.Join(dir, "snapshots", "*", "state.bin"))
+	files = slices.DeleteFunc(files, func(file string) bool { return strings.HasSuffix(filepath.Dir(file), ".tmp") })
 	if err == nil && len(files) == 0 {
 		err = errNothingToDamage
 	}
