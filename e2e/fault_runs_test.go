@@ -311,19 +311,9 @@ func startFaultRun(t *testing.T, with *edition, plan *faultPlan, all *faultTally
 
 // use has clients use the cluster.
 func (r *faultRun) use() {
-	c, t := r.c, r.t
+	c := r.c
 	c.putContract("probe", 1_000_000)
-	document := c.sign(contractYAML("load", 1, 1_000_000) + "products:\n  cad: {model: floating, quantity: 3}\n")
-	_, err := c.http.PutContract(t.Context(), document)
-	if err == nil {
-		_, err = c.http.CreatePool(t.Context(), apiv1.PoolDefinition{Name: "busy", Contract: "load", Size: 3, Products: map[string]apiv1.PoolProduct{"cad": {}}, TTLDefault: 3600})
-	}
-	if err == nil {
-		_, err = c.http.ActivatePool(t.Context(), "busy")
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	c.openBusy()
 	r.load, r.crowd, r.told = c.startLoad("load", 4, false), c.startCrowd("busy", 3, 5), startHistory(c, 3)
 	r.load.waitAcknowledged(20)
 }

@@ -27,9 +27,10 @@ type underFaults struct {
 	before map[*Node]holding
 }
 
-func startUnderFaults(t *testing.T, s setup) *underFaults {
+// openBusy makes contract "load", and of it the pool "busy" with three seats.
+func (c *Cluster) openBusy() {
+	t := c.t
 	t.Helper()
-	l, c := startLabCluster(t, s)
 	document := c.sign(contractYAML("load", 1, 1_000_000) + "products:\n  cad: {model: floating, quantity: 3}\n")
 	_, err := c.http.PutContract(t.Context(), document)
 	if err == nil {
@@ -41,8 +42,15 @@ func startUnderFaults(t *testing.T, s setup) *underFaults {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+func startUnderFaults(t *testing.T, s setup) *underFaults {
+	t.Helper()
+	l, c := startLabCluster(t, s)
+	c.openBusy()
 	u := &underFaults{lab: l}
 	c.Settled()
+	var err error
 	if u.before, err = c.holdings(); err != nil {
 		t.Fatal(err)
 	}

@@ -65,9 +65,9 @@ func simulate(t *testing.T, r run) (w *world) {
 	return w
 }
 
-// TestComebackUnseatsNobody: a follower that was cut off, and could elect nobody, comes back, and the leader still leads in the same term: nodes ask
-// whether they would win before they stand (pre-vote; Ongaro's thesis, 9.6).
-func TestComebackUnseatsNobody(t *testing.T) {
+// inWorld plays a story in a cluster of which all is well, on sites that were made ready for it.
+func inWorld(t *testing.T, ready func(s *site, i int), story func(*testing.T, *world, *client)) {
+	t.Helper()
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		w, err := newWorld(1, loads["busy"], dir)
@@ -75,12 +75,22 @@ func TestComebackUnseatsNobody(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer w.end()
-		for _, s := range w.members() {
+		for i, s := range w.members() {
+			ready(s, i)
 			s.start()
 		}
-		if err := newClient(w, "operator").prepare(); err != nil {
+		c := newClient(w, "operator")
+		if err := c.prepare(); err != nil {
 			t.Fatal(err)
 		}
+		story(t, w, c)
+	})
+}
+
+// TestComebackUnseatsNobody: a follower that was cut off, and could elect nobody, comes back, and the leader still leads in the same term: nodes ask
+// whether they would win before they stand (pre-vote; Ongaro's thesis, 9.6).
+func TestComebackUnseatsNobody(t *testing.T) {
+	inWorld(t, func(*site, int) {}, func(t *testing.T, w *world, _ *client) {
 		leader := w.leader()
 		term := leader.node().Status().Term
 		list := w.members()
@@ -102,22 +112,11 @@ func TestComebackUnseatsNobody(t *testing.T) {
 // TestElectionsExtendNoLease: leaders whose clocks are off, each by what is allowed, follow one another, and leases last by no more than the
 // outages longer (rule D2). One second in fifty is for those and for clocks that run slowly.
 func TestElectionsExtendNoLease(t *testing.T) {
-	dir := t.TempDir()
-	synctest.Test(t, func(t *testing.T) {
-		w, err := newWorld(1, loads["busy"], dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer w.end()
-		for i, s := range w.members() {
-			s.clock.correct()
-			s.clock.jump(time.Duration(i-1) * maxSkew * 2 / 5)
-			s.start()
-		}
-		c := newClient(w, "operator")
-		if err := c.prepare(); err != nil {
-			t.Fatal(err)
-		}
+	skew := func(s *site, i int) {
+		s.clock.correct()
+		s.clock.jump(time.Duration(i-1) * maxSkew * 2 / 5)
+	}
+	inWorld(t, skew, func(t *testing.T, w *world, c *client) {
 		before, begun := w.leader().node().Status().View.Clock(), time.Now()
 		terms := w.leader().node().Status().Term
 		for range 60 {
